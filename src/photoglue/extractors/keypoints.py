@@ -1,0 +1,73 @@
+"""What detectors share: local maxima, choosing the best, sampling a map at points."""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+
+def local_maxima(scores: Float[Tensor, "b h w"], radius: int) -> Bool[Tensor, "b h w"]:
+    """Where a score is the highest within ``radius`` pixels in each axis; ties all count."""
+    return scores == window_maximum(scores, radius)
+
+
+def iterated_maxima(scores: Float[Tensor, "b h w"], radius: int, rounds: int = 2) -> Bool[Tensor, "b h w"]:
+    """Local maxima, then ``rounds`` times those of what lies outside the windows of the points found so far.
+
+    A plain local maximum suppresses a point even if its suppressor is itself suppressed by a third; the extra
+    rounds bring such points back.
+
+    Reference: SuperPoint's and ALIKED's released inference code.
+    """
+    found = local_maxima(scores, radius)
+    for _ in range(rounds):
+        covered = window_maximum(found.to(scores.dtype), radius) > 0
+        remaining = scores.masked_fill(covered, 0)
+        found = found | (local_maxima(remaining, radius) & ~covered)
+    return found
+
+
+def window_maximum(maps: Float[Tensor, "b h w"], radius: int) -> Float[Tensor, "b h w"]:
+    """The maximum over a square window of 2·radius + 1 pixels, one axis after the other."""
+    if radius == 0:
+        return maps
+    window = 2 * radius + 1
+    rows = functional.max_pool2d(maps[:, None], (1, window), stride=1, padding=(0, radius))
+    return functional.max_pool2d(rows, (window, 1), stride=1, padding=(radius, 0))[:, 0]
+
+
+def without_border(wanted: Bool[Tensor, "b h w"], border: int) -> Bool[Tensor, "b h w"]:
+    """The same, False within ``border`` pixels of the edge."""
+    if border == 0:
+        return wanted
+    inside = torch.zeros_like(wanted)
+    inside[:, border:-border, border:-border] = wanted[:, border:-border, border:-border]
+    return inside
+
+
+def without_blank(wanted: Bool[Tensor, "b h w"], images: Float[Tensor, "b c h2 w2"]) -> Bool[Tensor, "b h w"]:
+    """The same, False everywhere on images of a single colour.
+
+    Such an image shows nothing, but a network that pads answers to its edges, and instance norms raise rounding errors
+    to full contrast. Less than the step of 16-bit pixels counts as equal, since resizing rounds too.
+    """
+    darkest, brightest = images.flatten(2).aminmax(dim=2)
+    return wanted & (brightest - darkest > 1e-5).any(dim=1)[:, None, None]
+
+
+def best(scores: Float[Tensor, " n"], count: int | None) -> Int64[Tensor, " k"]:
+    """Indices of the ``count`` highest scores (None: all), best first; equal scores in their order."""
+    return torch.argsort(scores, descending=True, stable=True)[:count]
+
+
+def sample_bilinear(
+    maps: Float[Tensor, "c h w"], points: Float[Tensor, "n 2"], *, padding_mode: str = "zeros"
+) -> Float[Tensor, "n c"]:
+    """The map's values at points in its own pixels (pixel centres at whole numbers), interpolated."""
+    height, width = maps.shape[1:]
+    # A map one pixel wide has no extent to normalise by: all points lie on that pixel.
+    extent = points.new_tensor([max(width - 1, 1), max(height - 1, 1)])
+    normalised = 2 * points / extent - 1
+    grid = normalised.to(maps.dtype)[None, None]
+    values = functional.grid_sample(maps[None], grid, mode="bilinear", padding_mode=padding_mode, align_corners=True)
+    return values[0, :, 0].T

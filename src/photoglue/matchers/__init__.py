@@ -1,0 +1,1 @@
+"""Matchers: from two images' features to matches."""

@@ -1,0 +1,264 @@
+"""LightGlue: two sets of local features in, matches out.
+
+The main line is `_match_packed`: pack all pairs, run the layers, let pairs exit and points go, read off the matches.
+
+Reference: LightGlue: Local Feature Matching at Light Speed (arXiv 2306.13643). Defaults, exit and pruning rules are
+those of the official code where it differs from the paper.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from photoglue.errors import FeatureKindError, ShapeError
+from photoglue.matchers.base import Matcher, check_points
+from photoglue.matchers.lightglue import pretrained
+from photoglue.matchers.lightglue.adaptive import (
+    PRUNING_MIN_KEYPOINTS,
+    Pack,
+    TokenConfidence,
+    confidence_threshold,
+    judge,
+)
+from photoglue.matchers.lightglue.assignment import MatchAssignment, match_points
+from photoglue.matchers.lightglue.blocks import TransformerLayer
+from photoglue.matchers.lightglue.config import MODEL_OF_KIND, LightGlueConfig
+from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
+from photoglue.matchers.lightglue.outcome import fill, unmatched
+from photoglue.matchers.lightglue.packing import Segments
+from photoglue.structs import Features, Matches
+
+
+class LightGlue(nn.Module, Matcher):
+    """The network. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained."""
+
+    def __init__(self, config: LightGlueConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or LightGlueConfig()
+        width, heads = config.descriptor_dim, config.num_heads
+        projects = config.input_dim != width
+        self.input_proj = nn.Linear(config.input_dim, width) if projects else nn.Identity()
+        self.posenc = FourierEncoding(4 if config.add_scale_ori else 2, width // heads)
+        self.transformers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(config.n_layers))
+        self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(config.n_layers))
+        self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(config.n_layers - 1))
+
+    @classmethod
+    def pretrained(
+        cls,
+        features: str = "aliked",
+        config: LightGlueConfig | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """The released model for some features, ready to use.
+
+        Args:
+            features: "aliked", "disk", "superpoint", "sift" or "doghardnet"; or a kind, such as "aliked-n16rot".
+            config: Thresholds, and ``n_layers`` to use only the first ones. Whatever the weights fix must be left at
+                its default.
+            path: A file to use instead of searching and downloading; it must be the same file.
+
+        Raises:
+            ConfigError: If there are no weights of that name, or the config asks for another shape than they have.
+            WeightsError: If they cannot be had or are corrupt.
+        """
+        state, fixed = pretrained.released(features, path)
+        return cls._from_state(state, pretrained.merge(config, fixed), f"The released model {features!r}")
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str], config: LightGlueConfig | None = None) -> Self:
+        """A model from a file: ours, an official one, or a training checkpoint of glue-factory.
+
+        The shape of the network is read off the tensors.
+
+        Args:
+            path: ``.safetensors``, or anything that ``torch.save`` wrote that holds only tensors and plain values.
+            config: Thresholds; whatever the file fixes must be left at its default. None: those stored with the file.
+
+        Raises:
+            WeightsError: If it cannot be read, or tensors are missing or left over; the message names them.
+            ConfigError: If the config asks for another shape than the file has.
+        """
+        state, fixed, stored = pretrained.checkpoint(Path(path))
+        return cls._from_state(state, pretrained.merge(config or stored, fixed), f"{str(path)!r}")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the weights and the config as ``.safetensors``, for ``from_checkpoint``.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        pretrained.save(self.state_dict(), self.config, Path(path))
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Tensor], config: LightGlueConfig, origin: str) -> Self:
+        model = cls(config)
+        pretrained.load(model, state, config.n_layers, origin)
+        return model.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.posenc.Wr.weight.device
+        return device
+
+    @torch.no_grad()
+    def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
+        """Matches of many pairs, in their order, all in one pass.
+
+        Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would
+        get alone.
+
+        Args:
+            pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.
+
+        Raises:
+            FeatureKindError: If the model was not trained for these features.
+            ShapeError: If descriptors have the wrong width, or scales, orientations are missing, or values are not
+                finite.
+        """
+        config = self.config
+        placed = [(self._placed(features0), self._placed(features1)) for features0, features1 in pairs]
+        check_points([features for pair in placed for features in pair])
+        found: list[Matches | None] = [None] * len(placed)
+        filled = [i for i, pair in enumerate(placed) if len(pair[0]) and len(pair[1])]
+        for i in set(range(len(placed))) - set(filled):
+            survived = config.n_layers if config.width_confidence is None else 1
+            prune0, prune1 = (features.keypoints.new_full((len(features),), survived).long() for features in placed[i])
+            found[i] = unmatched(*placed[i], config.n_layers, 1, prune0, prune1)
+        if filled:
+            for i, matches in zip(filled, self._match_packed([placed[i] for i in filled]), strict=True):
+                found[i] = matches
+        return [matches for matches in found if matches is not None]
+
+    def _match_packed(self, pairs: list[tuple[Features, Features]]) -> list[Matches]:
+        config = self.config
+        images = [features for pair in pairs for features in pair]
+        first = Segments(tuple(len(features) for features in images))
+        pack = self._packed(images, first)
+        survived = torch.ones_like(pack.origin)
+        exits: list[tuple[int, Pack]] = []
+        for layer in range(config.n_layers):
+            pack = replace(pack, x=self.transformers[layer](pack.x, pack.encoding, pack.segments))
+            if layer == config.n_layers - 1:
+                break  # nothing is decided after the last layer
+            pack, done = self._adapt(layer, pack, first, survived)
+            exits += done
+            if not pack.pairs:
+                break
+        exits.append((config.n_layers, pack))
+        if config.width_confidence is None:
+            survived.fill_(config.n_layers)
+        return self._read_off(pairs, first, survived, exits)
+
+    def _packed(self, images: list[Features], segments: Segments) -> Pack:
+        weight = self.posenc.Wr.weight
+        descriptors = torch.cat([features.descriptors for features in images]).to(weight.dtype)
+        positions = positions_of(images, segments, self.config.add_scale_ori)
+        return Pack(
+            x=self.input_proj(descriptors),
+            encoding=self.posenc(positions),
+            origin=torch.arange(segments.total, device=weight.device),
+            segments=segments,
+            pairs=tuple(range(len(images) // 2)),
+        )
+
+    def _adapt(
+        self, layer: int, pack: Pack, first: Segments, survived: Int64[Tensor, " T"]
+    ) -> tuple[Pack, list[tuple[int, Pack]]]:
+        """The pack that goes on, and the pairs that exit, each with the layers it ran (from 1)."""
+        config = self.config
+        if config.depth_confidence is None and config.width_confidence is None:
+            return pack, []
+        threshold = config.pruning_min_keypoints
+        verdict = judge(
+            pack,
+            self.token_confidence[layer](pack.x) if config.depth_confidence is not None else None,
+            self._head(layer).matchability_of(pack.x) if config.width_confidence is not None else None,
+            threshold=confidence_threshold(layer, config.n_layers),
+            counts=[sum(first.lengths[2 * pair : 2 * pair + 2]) for pair in pack.pairs],
+            depth_confidence=config.depth_confidence,
+            width_confidence=config.width_confidence,
+            pruning_min_keypoints=PRUNING_MIN_KEYPOINTS[pack.x.device.type] if threshold is None else threshold,
+        )
+        exits = [(layer + 1, pack.select_pairs(verdict.done))] if verdict.done else []
+        pack = pack.shrunk(verdict)
+        if any(verdict.stepped):
+            stepped = torch.tensor(verdict.stepped, device=survived.device)
+            survived.index_add_(0, pack.origin, pack.segments.spread(stepped).to(survived.dtype))
+        empty = [i for i in range(len(pack.pairs)) if 0 in pack.segments.lengths[2 * i : 2 * i + 2]]
+        if empty:  # all points of an image are gone; the official code notices when the next layer begins
+            exits.append((layer + 2, pack.select_pairs(empty)))
+            pack = pack.select_pairs([i for i in range(len(pack.pairs)) if i not in empty])
+        return pack, exits
+
+    def _head(self, layer: int) -> MatchAssignment:
+        head = self.log_assignment[layer]
+        assert isinstance(head, MatchAssignment)
+        return head
+
+    def _read_off(
+        self,
+        pairs: list[tuple[Features, Features]],
+        first: Segments,
+        survived: Int64[Tensor, " T"],
+        exits: list[tuple[int, Pack]],
+    ) -> list[Matches]:
+        """Matches of the pairs that exited, with point numbers of the images as they came."""
+        found: dict[int, Matches] = {}
+        rows = first.slices()
+        for stop, pack in exits:
+            tokens = pack.segments.slices()
+            if pack.segments.total and 0 not in pack.segments.lengths:
+                descriptors, logits = (x.float() for x in self._head(stop - 1)(pack.x))
+            for i, pair in enumerate(pack.pairs):
+                rows0, rows1 = rows[2 * pair : 2 * pair + 2]
+                found[pair] = matches = unmatched(
+                    *pairs[pair], self.config.n_layers, stop, survived[rows0], survived[rows1]
+                )
+                t0, t1 = tokens[2 * i : 2 * i + 2]
+                if t0.start == t0.stop or t1.start == t1.stop:
+                    continue
+                mutual = match_points(
+                    descriptors[t0], descriptors[t1], logits[t0], logits[t1], self.config.filter_threshold
+                )
+                fill(matches, mutual, pack.origin[t0] - rows0.start, pack.origin[t1] - rows1.start)
+        return [found[pair] for pair in range(len(pairs))]
+
+    def _placed(self, features: Features) -> Features:
+        config = self.config
+        width = features.descriptors.shape[1]
+        if features.kind is not None and config.kinds is not None and features.kind not in config.kinds:
+            raise FeatureKindError(
+                f"The features are {features.kind!r}; this model was trained for {', '.join(config.kinds)}. "
+                f"{_what_fits(features.kind)}"
+            )
+        if width != config.input_dim:
+            raise ShapeError(
+                f"The descriptors have {width} channels; this model was trained for {config.input_dim}"
+                f"{' (' + ', '.join(config.kinds) + ')' if config.kinds else ''}. {_what_fits(features.kind, width)}"
+            )
+        if config.add_scale_ori and (features.scales is None or features.orientations is None):
+            raise ShapeError(
+                "This model needs the scale and orientation of each point; these features have none. "
+                "Pass scales= and orientations=, or use the model of your features."
+            )
+        return features.to(self.device)
+
+
+def _what_fits(kind: str | None, width: int | None = None) -> str:
+    if kind is not None and kind in MODEL_OF_KIND:
+        return f'Use LightGlue.pretrained("{MODEL_OF_KIND[kind]}").'
+    if width is not None:
+        names = {name for name, dim in pretrained.INPUT_DIMS.items() if dim == width}
+        if names:
+            listed = " or ".join(f'"{name}"' for name in sorted(names))
+            return f"Released models for {width} channels: LightGlue.pretrained({listed})."
+    return "No released LightGlue fits them; NearestNeighbor() matches any features, or train your own."

@@ -1,0 +1,64 @@
+"""Many pairs as one sequence of tokens.
+
+The tokens of all images stand back to back: pair i is images 2i and 2i + 1. All that works on single tokens (linear
+layers, norms, activations) runs on the whole sequence at once, without padding; only attention knows about segments.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where each image's tokens lie in the packed sequence; known on the host, so that nothing has to be read back."""
+
+    lengths: tuple[int, ...]
+    """Tokens of each image, images of a pair next to each other."""
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """First token of each image, and at the end the number of tokens."""
+        return (0, *accumulate(self.lengths))
+
+    @property
+    def total(self) -> int:
+        """The number of tokens."""
+        return sum(self.lengths)
+
+    @property
+    def equal(self) -> bool:
+        """Whether all images have the same number of tokens."""
+        return len(set(self.lengths)) <= 1
+
+    def slices(self) -> list[slice]:
+        """The tokens of each image."""
+        offsets = self.offsets
+        return [slice(start, end) for start, end in pairwise(offsets)]
+
+    def of_pairs(self, pairs: Iterable[int]) -> "Segments":
+        """The segments of some pairs, packed without the others."""
+        return Segments(tuple(length for pair in pairs for length in self.lengths[2 * pair : 2 * pair + 2]))
+
+    def rows_of_pairs(self, pairs: Iterable[int], device: torch.device) -> Int64[Tensor, " t"]:
+        """The tokens of some pairs, as row numbers."""
+        offsets = self.offsets
+        spans = [torch.arange(offsets[2 * pair], offsets[2 * pair + 2]) for pair in pairs]
+        rows = torch.cat(spans) if spans else torch.empty(0, dtype=torch.int64)
+        return rows.to(device)
+
+    def sums(self, counts: Int64[Tensor, "c t"]) -> list[list[int]]:
+        """The sum over each image of each row of per-token counts, on the host: one read for all."""
+        running = torch.nn.functional.pad(counts.cumsum(dim=1), (1, 0))
+        at_offsets = running[:, torch.tensor(self.offsets, device=counts.device)]
+        sums: list[list[int]] = at_offsets.diff(dim=1).tolist()
+        return sums
+
+    def spread(self, per_image: Shaped[Tensor, "i ..."]) -> Shaped[Tensor, "t ..."]:
+        """One value an image, repeated for each of its tokens."""
+        lengths = torch.tensor(self.lengths, device=per_image.device)
+        return per_image.repeat_interleave(lengths, dim=0, output_size=self.total)

@@ -1,0 +1,264 @@
+"""The two nouns that cross every border: Features of one image, Matches of one pair.
+
+There is no batch axis: one image, one struct; many images, a list. Coordinates are (x, y) in pixels of the image as
+read (EXIF orientation applied), the centre of the top-left pixel is (0, 0), and ``image_size`` is (width, height).
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from photoglue.errors import ShapeError, require
+
+
+class TensorStruct:
+    """Moves and converts all tensors of a frozen dataclass at once."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same struct with its tensors on ``device``."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def cpu(self) -> Self:
+        """The same struct with its tensors in main memory."""
+        return self.to("cpu")
+
+    def numpy(self) -> dict[str, Any]:
+        """A dict of the fields, tensors as numpy arrays; absent fields are left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {
+            name: value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def _map(self, function: Any) -> Self:
+        changed = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changed[field.name] = function(value)
+        return replace(self, **changed)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features(TensorStruct):
+    """Local features of one image; ``n`` may be zero.
+
+    Raises:
+        ShapeError: If two fields disagree about the number of points, a shape or type is wrong, or devices differ.
+    """
+
+    keypoints: Float[Tensor, "n 2"]
+    """(x, y) in pixels of the image as read; the centre of the top-left pixel is (0, 0). Always float32."""
+    descriptors: Float[Tensor, "n d"]
+    """One row a point, as the extractor defines it (unit length for all extractors of this package)."""
+    scores: Float[Tensor, " n"]
+    """Detection scores; higher is better, the scale is the detector's own."""
+    image_size: tuple[int, int]
+    """(width, height) in pixels."""
+    kind: str | None = None
+    """Which extractor made them, such as "aliked-n16". None: unknown, so that a matcher checks only the width."""
+    scales: Float[Tensor, " n"] | None = None
+    """Size of each point in pixels of the image as read, as its kind measures it (SIFT: sigma). SIFT-like only."""
+    orientations: Float[Tensor, " n"] | None = None
+    """Radians, clockwise as seen (x to the right, y down). SIFT-like kinds only."""
+
+    def __post_init__(self) -> None:
+        n = _check(self.keypoints, "keypoints", (None, 2))
+        _check(self.descriptors, "descriptors", (n, None))
+        _check(self.scores, "scores", (n,))
+        for name in ("scales", "orientations"):
+            if getattr(self, name) is not None:
+                _check(getattr(self, name), name, (n,))
+        if self.keypoints.dtype != torch.float32:
+            raise ShapeError(
+                f"keypoints are {self.keypoints.dtype}; they must be torch.float32, because half precision "
+                "moves a point at x = 3001.7 by a third of a pixel. Use keypoints.float()."
+            )
+        width, height = self.image_size
+        if width < 1 or height < 1:
+            raise ShapeError(f"image_size is {self.image_size}; it must be (width, height) in pixels, both at least 1.")
+        if self.descriptors.device != self.keypoints.device or self.scores.device != self.keypoints.device:
+            raise ShapeError("keypoints, descriptors and scores are on different devices. Use features.to(device).")
+
+    def __len__(self) -> int:
+        return self.keypoints.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> "Features":
+        """The chosen points: a slice, a boolean mask or an index tensor."""
+        return self._map(lambda tensor: tensor[rows])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        keypoints: Any,
+        descriptors: Any,
+        image_size: tuple[int, int],
+        *,
+        kind: str | None = None,
+        scores: Any = None,
+        scales: Any = None,
+        orientations: Any = None,
+    ) -> "Features":
+        """Features from numpy arrays, lists or tensors of any floating type: bring your own points.
+
+        Args:
+            keypoints: n × 2, (x, y) in pixels.
+            descriptors: n × d.
+            image_size: (width, height) in pixels.
+            kind: Which extractor they come from, if it is one that a matcher knows.
+            scores: n; ones if absent.
+            scales: n, pixels.
+            orientations: n, radians.
+
+        Raises:
+            ShapeError: If the shapes do not fit together.
+        """
+        points = _as_float32(keypoints).reshape(-1, 2) if np.size(keypoints) == 0 else _as_float32(keypoints)
+        n = points.shape[0]
+        width, height = (int(value) for value in image_size)
+        return cls(
+            keypoints=points,
+            descriptors=_as_float32(descriptors),
+            scores=points.new_ones(n) if scores is None else _as_float32(scores),
+            image_size=(width, height),
+            kind=kind,
+            scales=None if scales is None else _as_float32(scales),
+            orientations=None if orientations is None else _as_float32(orientations),
+        )
+
+    def to_opencv(self) -> tuple[list[Any], np.ndarray]:
+        """(list of ``cv2.KeyPoint``, n × d float32 descriptors).
+
+        ``KeyPoint.size`` is a diameter, twice the scale, in pixels (1 where there is none); its angle is in degrees,
+        clockwise, -1 where there is none.
+
+        Raises:
+            MissingExtra: If no OpenCV is installed.
+        """
+        cv2 = require("cv2", extra="sift")
+        n = len(self)
+        sizes = np.ones(n) if self.scales is None else 2 * self.scales.cpu().double().numpy()
+        angles = np.full(n, -1.0)
+        if self.orientations is not None:
+            angles = np.rad2deg(self.orientations.cpu().double().numpy()) % 360
+        points, scores = self.keypoints.cpu().numpy(), self.scores.detach().cpu().numpy()
+        keypoints = [
+            cv2.KeyPoint(float(x), float(y), float(size), float(angle), float(score))
+            for (x, y), size, angle, score in zip(points, sizes, angles, scores, strict=True)
+        ]
+        return keypoints, self.descriptors.detach().float().cpu().numpy()
+
+    def to_hloc(self) -> dict[str, np.ndarray]:
+        """The datasets that hloc keeps for an image: keypoints n × 2, descriptors d × n, scores n, image_size 2.
+
+        hloc writes float16 by default, which moves points; these stay float32.
+        """
+        return {
+            "keypoints": self.keypoints.cpu().numpy(),
+            "descriptors": np.ascontiguousarray(self.descriptors.detach().float().cpu().numpy().T),
+            "scores": self.scores.detach().float().cpu().numpy(),
+            "image_size": np.array(self.image_size),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matches(TensorStruct):
+    """What a matcher says of one pair of images with ``m`` and ``n`` keypoints."""
+
+    matches0: Int64[Tensor, " m"]
+    """For each keypoint of image 0 its partner in image 1, or -1."""
+    matches1: Int64[Tensor, " n"]
+    """For each keypoint of image 1 its partner in image 0, or -1."""
+    matching_scores0: Float[Tensor, " m"]
+    """Confidence in [0, 1]; 0 where the best partners do not choose each other. May be positive, below the filter
+    threshold, where ``matches0`` is -1."""
+    matching_scores1: Float[Tensor, " n"]
+    """The same for image 1."""
+    keypoints0: Float[Tensor, "m 2"]
+    """The keypoints that were matched, (x, y) in pixels of image 0."""
+    keypoints1: Float[Tensor, "n 2"]
+    """The same for image 1."""
+    stop: int | None = None
+    """How many layers ran for this pair: the exit layer, from 1. None for matchers without layers."""
+    n_layers: int | None = None
+    """How many layers there are."""
+    prune0: Int64[Tensor, " m"] | None = None
+    """For each keypoint of image 0: 1 + the number of pruning steps that it survived. A point removed after layer j
+    has j; one that stayed to the end has 1 + all steps run on its image. ``n_layers`` everywhere if pruning is off."""
+    prune1: Int64[Tensor, " n"] | None = None
+    """The same for image 1."""
+
+    def __post_init__(self) -> None:
+        m = _check(self.matches0, "matches0", (None,), floating=False)
+        n = _check(self.matches1, "matches1", (None,), floating=False)
+        _check(self.matching_scores0, "matching_scores0", (m,))
+        _check(self.matching_scores1, "matching_scores1", (n,))
+        _check(self.keypoints0, "keypoints0", (m, 2))
+        _check(self.keypoints1, "keypoints1", (n, 2))
+
+    def __len__(self) -> int:
+        """The number of matches."""
+        return int((self.matches0 >= 0).sum())
+
+    @property
+    def indices(self) -> Int64[Tensor, "k 2"]:
+        """The matched pairs (index in image 0, index in image 1), by the first index."""
+        index0 = torch.nonzero(self.matches0 >= 0).flatten()
+        return torch.stack([index0, self.matches0[index0]], dim=-1)
+
+    @property
+    def scores(self) -> Float[Tensor, " k"]:
+        """The confidence of each row of ``indices``, in [0, 1]."""
+        return self.matching_scores0[self.matches0 >= 0]
+
+    @property
+    def points0(self) -> Float[Tensor, "k 2"]:
+        """Where each row of ``indices`` lies in image 0, pixels."""
+        return self.keypoints0[self.matches0 >= 0]
+
+    @property
+    def points1(self) -> Float[Tensor, "k 2"]:
+        """Where each row of ``indices`` lies in image 1, pixels."""
+        return self.keypoints1[self.indices[:, 1]]
+
+    def to_opencv(self) -> list[Any]:
+        """A list of ``cv2.DMatch`` from image 0 (query) to image 1 (train), with distance = 1 - score.
+
+        Raises:
+            MissingExtra: If no OpenCV is installed.
+        """
+        cv2 = require("cv2", extra="sift")
+        rows = zip(self.indices.tolist(), self.scores.tolist(), strict=True)
+        return [cv2.DMatch(index0, index1, 1.0 - score) for (index0, index1), score in rows]
+
+    def to_hloc(self) -> dict[str, np.ndarray]:
+        """The datasets that hloc keeps for a pair: ``matches0`` (int32: hloc's int16 overflows at 32,768 points) and
+        ``matching_scores0`` (float32), both of length m."""  # noqa: D205, D209
+        return {
+            "matches0": self.matches0.cpu().numpy().astype(np.int32),
+            "matching_scores0": self.matching_scores0.detach().float().cpu().numpy(),
+        }
+
+
+def _check(tensor: Tensor, name: str, shape: tuple[int | None, ...], floating: bool = True) -> int:
+    """The length of the first axis, if ``tensor`` has that shape (None: any length) and type."""
+    if not isinstance(tensor, Tensor):
+        raise ShapeError(f"{name} is a {type(tensor).__name__}; it must be a torch.Tensor. See Features.from_arrays().")
+    fits = tensor.ndim == len(shape) and all(w is None or w == g for w, g in zip(shape, tensor.shape, strict=True))
+    if not fits:
+        wanted = " × ".join("any" if length is None else str(length) for length in shape)
+        hint = " There is no batch axis: one Features for one image." if tensor.ndim == len(shape) + 1 else ""
+        raise ShapeError(f"{name} has shape {tuple(tensor.shape)}; it must be {wanted}.{hint}")
+    if tensor.is_floating_point() != floating:
+        raise ShapeError(f"{name} is {tensor.dtype}; it must be {'a floating type' if floating else 'torch.int64'}.")
+    return tensor.shape[0]
+
+
+def _as_float32(values: Any) -> Tensor:
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return tensor.to(torch.float32)

