@@ -75,3 +75,13 @@ def _stand_in_for_torchvision() -> dict[str, types.ModuleType]:
     resnet.conv1x1, resnet.conv3x3 = conv1x1, conv3x3
     torchvision.ops, torchvision.models, models.resnet = ops, models, resnet
     return {module.__name__: module for module in (torchvision, ops, models, resnet)}
+
+
+@pytest.fixture
+def as_a_user():
+    """Without the jaxtyping hook, which would speak before our own checks do."""
+    import jaxtyping
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

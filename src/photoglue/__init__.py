@@ -1,5 +1,60 @@
-"""PhotoGlue: which points in two photos show the same thing."""
+"""PhotoGlue: which points in two photos show the same thing.
 
+```python
+import photoglue
+matches = photoglue.match_images("a.jpg", "b.jpg")
+print(matches.points0, matches.points1, matches.scores)
+```
+"""
+
+from photoglue.extractors import (
+    ALIKED,
+    DISK,
+    EXTRACTORS,
+    SIFT,
+    ALIKEDConfig,
+    DISKConfig,
+    DoGHardNet,
+    DoGHardNetConfig,
+    Extractor,
+    ExtractorConfig,
+    SIFTConfig,
+    SuperPoint,
+    SuperPointConfig,
+    create_extractor,
+)
+from photoglue.image import ImageSource, load_image
+from photoglue.matchers.base import Matcher
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.pipeline import Pipeline, match_images
+from photoglue.structs import Features, Matches
 from photoglue.version import __version__
 
-__all__ = ["__version__"]
+__all__ = [
+    "ALIKED",
+    "DISK",
+    "EXTRACTORS",
+    "SIFT",
+    "ALIKEDConfig",
+    "DISKConfig",
+    "DoGHardNet",
+    "DoGHardNetConfig",
+    "Extractor",
+    "ExtractorConfig",
+    "Features",
+    "ImageSource",
+    "LightGlue",
+    "LightGlueConfig",
+    "Matcher",
+    "Matches",
+    "NearestNeighbor",
+    "Pipeline",
+    "SIFTConfig",
+    "SuperPoint",
+    "SuperPointConfig",
+    "__version__",
+    "create_extractor",
+    "load_image",
+    "match_images",
+]

@@ -124,7 +124,7 @@ class Resize:
         if length < 1:
             raise ConfigError(f"resize is {length}; it must be a length in pixels, or None to keep the size.")
         width, height = image_size
-        # Rounded down, as the official code does it, so that both see the same tensor.
+        # Rounded down, as the official code does it, so that both see the same size (the filter differs: see apply).
         resized = (
             (length, int(length / (width / height))) if width >= height else (int(length * (width / height)), length)
         )
@@ -136,7 +136,10 @@ class Resize:
         return self.resized_size[0] / self.original_size[0], self.resized_size[1] / self.original_size[1]
 
     def apply(self, image: Float[Tensor, "c h w"]) -> Float[Tensor, "c h2 w2"]:
-        """The image at the new size, antialiased bilinear."""
+        """The image at the new size, antialiased bilinear (a triangle as wide as the scale).
+
+        The official code blurs with a Gaussian and then samples: a photo made smaller differs by some 0.006 on average.
+        """
         if self.resized_size == self.original_size:
             return image
         width, height = self.resized_size

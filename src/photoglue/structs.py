@@ -5,7 +5,7 @@ read (EXIF orientation applied), the centre of the top-left pixel is (0, 0), and
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,15 +14,21 @@ from torch import Tensor
 
 from photoglue.errors import ShapeError, require
 
+# Not typing.Self: the type checker that runs in the tests sees one method at a time, and refuses it.
+Struct = TypeVar("Struct", bound="TensorStruct")
+
+
+_Struct = TypeVar("_Struct", bound="TensorStruct")
+
 
 class TensorStruct:
     """Moves and converts all tensors of a frozen dataclass at once."""
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Struct, device: torch.device | str) -> Struct:
         """The same struct with its tensors on ``device``."""
         return self._map(lambda tensor: tensor.to(device))
 
-    def cpu(self) -> Self:
+    def cpu(self: Struct) -> Struct:
         """The same struct with its tensors in main memory."""
         return self.to("cpu")
 
@@ -35,7 +41,7 @@ class TensorStruct:
             if value is not None
         }
 
-    def _map(self, function: Any) -> Self:
+    def _map(self: Struct, function: Any) -> Struct:
         changed = {}
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)

@@ -29,11 +29,26 @@ def iterated_maxima(scores: Float[Tensor, "b h w"], radius: int, rounds: int = 2
 
 def window_maximum(maps: Float[Tensor, "b h w"], radius: int) -> Float[Tensor, "b h w"]:
     """The maximum over a square window of 2·radius + 1 pixels, one axis after the other."""
-    if radius == 0:
-        return maps
-    window = 2 * radius + 1
-    rows = functional.max_pool2d(maps[:, None], (1, window), stride=1, padding=(0, radius))
-    return functional.max_pool2d(rows, (window, 1), stride=1, padding=(radius, 0))[:, 0]
+    for dim in (2, 1):
+        maps = _line_maximum(maps, radius, dim)
+    return maps
+
+
+def _line_maximum(maps: Float[Tensor, "b h w"], radius: int, dim: int) -> Float[Tensor, "b h w"]:
+    """The maximum over 2·radius + 1 pixels along one axis.
+
+    By doubling: of the maxima over 2 pixels those over 4, and so on; two that overlap make the last step. On a CPU
+    some ten times faster than max pooling.
+    """
+    length, window, reach = maps.shape[dim], 2 * radius + 1, 1
+    longest = functional.pad(maps, (0,) * (2 * (2 - dim)) + (radius, radius), value=float("-inf"))
+    while reach < window:
+        step = min(reach, window - reach)
+        count = longest.shape[dim] - step
+        longest = torch.maximum(longest.narrow(dim, 0, count), longest.narrow(dim, step, count))
+        reach += step
+    assert longest.shape[dim] == length
+    return longest
 
 
 def without_border(wanted: Bool[Tensor, "b h w"], border: int) -> Bool[Tensor, "b h w"]:

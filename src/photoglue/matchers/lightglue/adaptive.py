@@ -28,7 +28,7 @@ class Pack:
 
     x: Float[Tensor, "t d"]
     """Their states."""
-    encoding: Float[Tensor, "2 t 1 e"]
+    encoding: Float[Tensor, "2 t 1 f"]
     """Their positional encoding."""
     origin: Int64[Tensor, " t"]
     """Their rows in the first pack, where every point had one."""

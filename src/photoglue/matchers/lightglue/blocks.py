@@ -32,7 +32,7 @@ class SelfBlock(nn.Module):
         self.ffn = feed_forward(width)
 
     def forward(
-        self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 e"], segments: Segments
+        self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments
     ) -> Float[Tensor, "t d"]:
         """The states after it."""
         # The official weights interleave the three projections: channel = (head, channel of the head, q | k | v).
@@ -76,7 +76,7 @@ class TransformerLayer(nn.Module):
         self.cross_attn = CrossBlock(width, heads)
 
     def forward(
-        self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 e"], segments: Segments
+        self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments
     ) -> Float[Tensor, "t d"]:
         """The states after it."""
         x = self.self_attn(x, encoding, segments)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 from photoglue.errors import ConfigError
 
@@ -55,17 +55,17 @@ class LightGlueConfig:
             raise ConfigError(f"filter_threshold is {self.filter_threshold}; it must be in [0, 1).")
 
     @classmethod
-    def accurate(cls, **changes: Any) -> Self:
+    def accurate(cls, **changes: Any) -> "LightGlueConfig":
         """Every pair runs all layers with all points."""
         return cls(**{"depth_confidence": None, "width_confidence": None, **changes})
 
     @classmethod
-    def realtime(cls, **changes: Any) -> Self:
+    def realtime(cls, **changes: Any) -> "LightGlueConfig":
         """Exits and prunes early, for a little accuracy: for video."""
         return cls(**{"depth_confidence": 0.9, "width_confidence": 0.95, **changes})
 
     @classmethod
-    def edge(cls, **changes: Any) -> Self:
+    def edge(cls, **changes: Any) -> "LightGlueConfig":
         """A small network, to be trained: 5 layers of width 128 with 2 heads. No released weights have this shape."""
         return cls(**{"descriptor_dim": 128, "n_layers": 5, "num_heads": 2, **changes})
 

@@ -29,13 +29,13 @@ class FourierEncoding(nn.Module):
         self.Wr = nn.Linear(position_dim, head_dim // 2, bias=False)
         nn.init.normal_(self.Wr.weight)
 
-    def forward(self, positions: Float[Tensor, "t p"]) -> Float[Tensor, "2 t 1 e"]:
+    def forward(self, positions: Float[Tensor, "t p"]) -> Float[Tensor, "2 t 1 f"]:
         """Cosine and sine of each point's angles; the axis of length 1 is for the heads."""
         angles = self.Wr(positions)
         return torch.stack([angles.cos(), angles.sin()]).unsqueeze(2)
 
 
-def rotate(x: Float[Tensor, "t h 2*e"], encoding: Float[Tensor, "2 t 1 e"]) -> Float[Tensor, "t h 2*e"]:
+def rotate(x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"]) -> Float[Tensor, "t h e"]:
     """Each pair of neighbouring channels, turned by its angle."""
     cosine, sine = encoding
     even, odd = x[..., 0::2], x[..., 1::2]

@@ -10,7 +10,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 import torch
 from jaxtyping import Int64
@@ -56,7 +55,7 @@ class LightGlue(nn.Module, Matcher):
         config: LightGlueConfig | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
-    ) -> Self:
+    ) -> "LightGlue":
         """The released model for some features, ready to use.
 
         Args:
@@ -73,7 +72,7 @@ class LightGlue(nn.Module, Matcher):
         return cls._from_state(state, pretrained.merge(config, fixed), f"The released model {features!r}")
 
     @classmethod
-    def from_checkpoint(cls, path: str | os.PathLike[str], config: LightGlueConfig | None = None) -> Self:
+    def from_checkpoint(cls, path: str | os.PathLike[str], config: LightGlueConfig | None = None) -> "LightGlue":
         """A model from a file: ours, an official one, or a training checkpoint of glue-factory.
 
         The shape of the network is read off the tensors.
@@ -98,7 +97,7 @@ class LightGlue(nn.Module, Matcher):
         pretrained.save(self.state_dict(), self.config, Path(path))
 
     @classmethod
-    def _from_state(cls, state: dict[str, Tensor], config: LightGlueConfig, origin: str) -> Self:
+    def _from_state(cls, state: dict[str, Tensor], config: LightGlueConfig, origin: str) -> "LightGlue":
         model = cls(config)
         pretrained.load(model, state, config.n_layers, origin)
         return model.eval().requires_grad_(False)

@@ -1,0 +1,5 @@
+"""The command line: `photoglue match | extract | weights | demo`."""
+
+from photoglue.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,101 @@
+"""From arguments to a command, and from an error to one line and an exit code."""
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeAlias
+
+import torch
+import tyro
+from rich.console import Console
+
+from photoglue.cli.demo import Demo
+from photoglue.cli.extract import Extract
+from photoglue.cli.match import Match
+from photoglue.cli.weights import Weights
+from photoglue.errors import PhotoGlueError, PhotoGlueWarning
+from photoglue.version import __version__
+
+Command: TypeAlias = (
+    Annotated[Match, tyro.conf.subcommand("match")]
+    | Annotated[Extract, tyro.conf.subcommand("extract")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
+)
+
+DESCRIPTION = """Which points in two photos show the same thing.
+
+photoglue --version prints the version. With --debug, an error shows where it came from."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 only if the job was done; 1 if it failed; 2 if the arguments make no sense; 130 after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        sys.stdout.write(version_line() + "\n")
+        return 0
+    debug = "--debug" in given
+    errors = Console(stderr=True, highlight=False)
+    warnings.showwarning = _warning_printer(errors)
+    try:
+        return parse([argument for argument in given if argument != "--debug"]).run(console_for_output())
+    except BrokenPipeError:  # the reader of our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (whatever it is, one line says it)
+        if debug:
+            traceback.print_exc()
+        errors.print(f"[red]error:[/red] {_escaped(_message_of(error))}", soft_wrap=True)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _message_of(error: BaseException) -> str:
+    if isinstance(error, PhotoGlueError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted."
+    if isinstance(error, torch.OutOfMemoryError):
+        return "Not enough memory on the device. Use fewer --max-keypoints, a smaller --resize, or --device cpu."
+    return f"Unexpected {type(error).__name__}: {error}. This is a bug of PhotoGlue; --debug shows where."
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The command that the arguments describe; prints help or a suggestion and exits if they describe none."""
+    command: Command = tyro.cli(
+        Command,
+        prog="photoglue",
+        description=DESCRIPTION,
+        args=list(arguments),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+    )
+    return command
+
+
+def console_for_output() -> Console:
+    """As wide as the terminal; in a file or pipe, wide enough that no table is folded."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def version_line() -> str:
+    """Version, torch, and what the machine computes on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return f"photoglue {__version__} · torch {torch.__version__} · Python {python} · {device}"
+
+
+def _warning_printer(console: Console) -> Callable[..., None]:
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        if issubclass(category, PhotoGlueWarning):
+            console.print(f"[yellow]note:[/yellow] {_escaped(str(message))}", soft_wrap=True)
+
+    return show
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,113 @@
+"""`photoglue weights list | fetch | verify`: what there is, where it lies, under which licence."""
+
+import difflib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from photoglue.errors import ConfigError, OutputError, PhotoGlueError
+from photoglue.extractors import aliked, disk, doghardnet, superpoint
+from photoglue.matchers.lightglue import pretrained
+from photoglue.weights import WeightsRecord, cache_folder, expected_sha256, locate, resolve, sha256_of
+
+RECORDS: Mapping[str, WeightsRecord] = {
+    record.name: record
+    for table in (pretrained.WEIGHTS, aliked.WEIGHTS, disk.WEIGHTS, superpoint.WEIGHTS, doghardnet.WEIGHTS)
+    for record in table.values()
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """List, fetch or verify the weights that PhotoGlue knows."""
+
+    action: tyro.conf.Positional[Literal["list", "fetch", "verify"]]
+    """list: where each file is, its licence. fetch: make sure that it is on this machine. verify: hash what is here."""
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Which ones, as `list` names them; none: all that may be used commercially (fetch), all (list, verify)."""
+    to: Path | None = None
+    """fetch: also copy them into this folder, to carry to a machine without network ($PHOTOGLUE_WEIGHTS there)."""
+    allow_noncommercial: bool = False
+    """fetch: accept weights that may not be used commercially."""
+
+    def run(self, console: Console) -> int:
+        """Do it; 1 if a file is missing that was asked for, or corrupt."""
+        records = [_record(name) for name in self.names] or list(RECORDS.values())
+        if self.action == "list":
+            return _list(console, records)
+        if self.action == "verify":
+            return _verify(console, records)
+        if not self.names and not self.allow_noncommercial:
+            records = [record for record in records if record.commercial]
+        return self._fetch(console, records)
+
+    def _fetch(self, console: Console, records: list[WeightsRecord]) -> int:
+        failed = 0
+        for record in records:
+            try:
+                path = resolve(record, allow_noncommercial=self.allow_noncommercial)
+                if self.to is not None:
+                    path = _copied(path, self.to)
+            except PhotoGlueError as error:
+                failed += 1
+                console.print(f"[red]✗[/red] {record.name}: {str(error).replace('[', chr(92) + '[')}", soft_wrap=True)
+            else:
+                console.print(f"[green]✓[/green] {record.name}: {path}", soft_wrap=True)
+        return 1 if failed else 0
+
+
+def _record(name: str) -> WeightsRecord:
+    if name in RECORDS:
+        return RECORDS[name]
+    near = difflib.get_close_matches(name, RECORDS, 1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(RECORDS)}."
+    raise ConfigError(f"There are no weights {name!r}. {hint}")
+
+
+def _list(console: Console, records: list[WeightsRecord]) -> int:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "licence", "commercial use", "MB", "where"):
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column == "name")
+    for record in records:
+        located = locate(record)
+        where = "to download" if located is None else located.origin
+        if record.sha256 is None:
+            where += ", pinned on first use" if expected_sha256(record) is None else ", pinned"
+        size = "?" if record.size is None else f"{record.size / 1e6:.1f}"
+        table.add_row(record.name, record.licence, "yes" if record.commercial else "[red]no[/red]", size, where)
+    console.print(table)
+    console.print(f"cache: {cache_folder()}", soft_wrap=True)
+    return 0
+
+
+def _verify(console: Console, records: list[WeightsRecord]) -> int:
+    bad = 0
+    for record in records:
+        located, expected = locate(record), expected_sha256(record)
+        if located is None:
+            console.print(f"[dim]– {record.name}: not on this machine[/dim]")
+        elif expected is None:
+            console.print(f"[yellow]?[/yellow] {record.name}: no hash is known; SHA-256 {sha256_of(located.path)}")
+        elif sha256_of(located.path) == expected:
+            console.print(f"[green]✓[/green] {record.name}: {located.path}", soft_wrap=True)
+        else:
+            bad += 1
+            console.print(f"[red]✗[/red] {record.name}: {located.path} is corrupt or another file", soft_wrap=True)
+    return 1 if bad else 0
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    temporary = folder / f"{path.name}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, temporary)
+        temporary.replace(folder / path.name)
+    except OSError as error:
+        raise OutputError(f"{str(folder / path.name)!r} cannot be written: {error.strerror}.") from error
+    return folder / path.name

@@ -1,0 +1,206 @@
+"""SuperPoint: one VGG-style encoder, a head that detects and a head that describes, trained on its own labels.
+
+Reference: SuperPoint: Self-supervised interest point detection and description (arXiv:1712.07629), Sec. 3; layer names
+of the weights released with it.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from photoglue.errors import ConfigError, ShapeError
+from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
+from photoglue.image import to_gray
+from photoglue.structs import Features
+from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+
+WEIGHTS: Mapping[str, WeightsRecord] = {
+    "superpoint": WeightsRecord(
+        name="superpoint",
+        file="superpoint_v1.pth",
+        url="https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/superpoint_v1.pth",
+        sha256="52b6708629640ca883673b5d5c097c4ddad37d8048b33f09c8ca0d69db12c40e",
+        size=5_206_086,
+        licence="Magic Leap: academic or non-profit, non-commercial research only",
+        commercial=False,
+        source="https://github.com/magicleap/SuperGluePretrainedNetwork",
+    )
+}
+"""Released weights, by kind."""
+
+_DESCRIPTOR_DIM = 256
+_CELL = 8  # three halvings: a cell of 8 × 8 pixels has one row of scores and one descriptor
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperPointConfig(ExtractorConfig):
+    """Options of SuperPoint; the defaults are those that LightGlue was released with."""
+
+    max_keypoints: int | None = 2048
+    """At most so many points, those with the highest scores; None: all."""
+    resize: int | None = 1024
+    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
+    detection_threshold: float = 0.0005
+    """Only points with a probability above it. SuperPoint's authors use 0.005."""
+    nms_radius: int = 4
+    """A point has the highest score of the square window that reaches so many pixels of the resized image to each
+    side; 0: no suppression."""
+    border: int = 4
+    """No points within so many pixels of the edge of the resized image."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.border < 0:
+            raise ConfigError(f"border is {self.border}; it must be 0 or more pixels.")
+
+
+class SuperPoint(Extractor):
+    """SuperPoint: whole-pixel keypoints, scores in [0, 1], descriptors of length 256. Sees gray images.
+
+    Height and width beyond the last whole cell of 8 pixels are not looked at.
+
+    Reference: SuperPoint (arXiv:1712.07629), Sec. 3. Suppression, border and descriptor sampling are those that
+    LightGlue was trained with.
+    """
+
+    kind = "superpoint"
+    descriptor_dim = _DESCRIPTOR_DIM
+    describes: ClassVar[bool] = True
+    config: SuperPointConfig
+
+    def __init__(self, config: SuperPointConfig | None = None) -> None:
+        super().__init__(config or SuperPointConfig())
+        self.conv1a = nn.Conv2d(1, 64, 3, padding=1)
+        self.conv1b = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv2a = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv2b = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv3a = nn.Conv2d(64, 128, 3, padding=1)
+        self.conv3b = nn.Conv2d(128, 128, 3, padding=1)
+        self.conv4a = nn.Conv2d(128, 128, 3, padding=1)
+        self.conv4b = nn.Conv2d(128, 128, 3, padding=1)
+        self.convPa = nn.Conv2d(128, 256, 3, padding=1)
+        self.convPb = nn.Conv2d(256, _CELL * _CELL + 1, 1)
+        self.convDa = nn.Conv2d(128, 256, 3, padding=1)
+        self.convDb = nn.Conv2d(256, _DESCRIPTOR_DIM, 1)
+        # On a CPU the encoder takes 0.6 of the time with the channels last; loading weights keeps the layout.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def pretrained(
+        cls,
+        config: SuperPointConfig | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        allow_noncommercial: bool = False,
+    ) -> "SuperPoint":
+        """SuperPoint with its released weights, ready to extract.
+
+        Args:
+            config: Options; the defaults if absent.
+            path: The weight file, if it is not to be searched for or downloaded.
+            allow_noncommercial: Has to be True: the licence of these weights forbids commercial use.
+
+        Raises:
+            LicenceError: If the licence was not accepted.
+            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
+        """
+        file = resolve(WEIGHTS["superpoint"], path, allow_noncommercial=allow_noncommercial)
+        extractor = cls(config)
+        load_strictly(extractor, cast("dict[str, Tensor]", load_state(file)), repr(str(file)))
+        return extractor.eval().requires_grad_(False)
+
+    def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
+        """Features of a batch of images of one size, in pixels of these tensors.
+
+        Args:
+            images: RGB or gray, in [0, 1]. Without a whole cell of 8 × 8 pixels there are no points.
+            masks: True where keypoints are wanted.
+        """
+        # One by one: a batch of photos is no faster, and at full size its maps take 0.2 GB a photo several times over.
+        return [self._detect_one(image, None if masks is None else masks[i]) for i, image in enumerate(images)]
+
+    def describe_in(self, image: Float[Tensor, "c h w"], points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+        """Descriptors at given points, sampled like those of detected points.
+
+        Args:
+            image: RGB or gray, in [0, 1].
+            points: (x, y) in pixels of ``image``, inside it.
+
+        Raises:
+            ShapeError: If the image has no whole cell of 8 × 8 pixels.
+        """
+        height, width = image.shape[1:]
+        if min(height, width) < _CELL:
+            raise ShapeError(
+                f"The image is {width} × {height} pixels at the size that SuperPoint sees; it needs at least "
+                f"{_CELL} × {_CELL} to describe a point. Use a larger resize, or a less elongated part of the image."
+            )
+        return self._sample(self._descriptor_map(self._encode(image)), points)
+
+    def _detect_one(self, image: Float[Tensor, "c h w"], mask: Bool[Tensor, "h w"] | None) -> Features:
+        height, width = image.shape[1:]
+        if min(height, width) < _CELL:
+            return Features(
+                keypoints=image.new_zeros(0, 2),
+                descriptors=image.new_zeros(0, _DESCRIPTOR_DIM),
+                scores=image.new_zeros(0),
+                image_size=(width, height),
+                kind=self.kind,
+            )
+        encoded = self._encode(image)
+        score_map = self._score_map(encoded)
+        maxima = iterated_maxima(score_map[None], self.config.nms_radius)
+        wanted = without_blank(without_border(maxima, self.config.border), image[None])[0]
+        wanted &= score_map > self.config.detection_threshold
+        if mask is not None:
+            wanted &= mask[: wanted.shape[0], : wanted.shape[1]]
+        scores = score_map[wanted]
+        chosen = best(scores, self.config.max_keypoints)
+        keypoints = wanted.nonzero()[chosen].flip(1).float()
+        return Features(
+            keypoints=keypoints,
+            descriptors=self._sample(self._descriptor_map(encoded), keypoints),
+            scores=scores[chosen],
+            image_size=(width, height),
+            kind=self.kind,
+        )
+
+    def _encode(self, image: Float[Tensor, "c h w"]) -> Float[Tensor, "k h2 w2"]:
+        maps = to_gray(image)[None]
+        maps = _relu(self.conv1b(_relu(self.conv1a(maps))))
+        maps = _relu(self.conv2b(_relu(self.conv2a(functional.max_pool2d(maps, 2)))))
+        maps = _relu(self.conv3b(_relu(self.conv3a(functional.max_pool2d(maps, 2)))))
+        maps = _relu(self.conv4b(_relu(self.conv4a(functional.max_pool2d(maps, 2)))))
+        return maps[0]
+
+    def _score_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "h w"]:
+        """The probability of a point at each pixel: of the 65 outcomes of a cell, the last is "no point"."""
+        logits = self.convPb(_relu(self.convPa(encoded)))
+        return functional.pixel_shuffle(logits.softmax(dim=0)[:-1], _CELL)[0]
+
+    def _descriptor_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "d h2 w2"]:
+        descriptors: Tensor = self.convDb(_relu(self.convDa(encoded)))
+        return functional.normalize(descriptors, dim=0)
+
+    def _sample(self, maps: Float[Tensor, "d h2 w2"], points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+        """Descriptors at points in pixels of the image.
+
+        The centre of a cell is 3.5 pixels after its first pixel. The released code, with which LightGlue was trained,
+        then stretches the map a little: its last cell lies where pixel 8·w - 1 would be, not at the centre of the cell.
+        """
+        cells = points.new_tensor([maps.shape[2], maps.shape[1]])
+        offset = (_CELL - 1) / 2
+        in_cells = (points - offset) / (cells * _CELL - _CELL / 2 - 0.5) * (cells - 1)
+        # Beyond the outermost cells the border's direction is as good as the released code's shrinking to zero.
+        return functional.normalize(sample_bilinear(maps, in_cells, padding_mode="border"), dim=1)
+
+
+def _relu(maps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    return functional.relu(maps, inplace=True)

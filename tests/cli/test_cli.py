@@ -1,0 +1,361 @@
+"""The command line as a user meets it: what it prints, writes and returns."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command; gives (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        from photoglue.cli import main
+
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as left:  # tyro leaves on its own after help and unknown options
+            code = left.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def size_of(path):
+    with PIL.Image.open(path) as picture:
+        return picture.size
+
+
+def save(path, array):
+    PIL.Image.fromarray(array).save(path)
+    return path
+
+
+@pytest.fixture
+def small(motorcycle, tmp_path):
+    """The demo pair at half its size, for speed."""
+    paths = []
+    for path in motorcycle:
+        paths.append(tmp_path / path.name)
+        with PIL.Image.open(path) as picture:
+            picture.resize((picture.width // 2, picture.height // 2), PIL.Image.Resampling.LANCZOS).save(paths[-1])
+    return paths
+
+
+class TestGeneral:
+    def test_version(self, cli):
+        from photoglue import __version__
+
+        code, out, _ = cli("--version")
+        assert code == 0
+        assert out.startswith(f"photoglue {__version__} · torch ")
+
+    @pytest.mark.parametrize("command", ["match", "extract", "weights", "demo"])
+    def test_help(self, cli, command):
+        code, out, _ = cli(command, "--help")
+        assert code == 0
+        assert "usage: photoglue" in out
+
+    @pytest.mark.parametrize(
+        ("wrong", "hint"), [("--max-keypoint", "--max-keypoints"), ("--feature", "--features"), ("--verfy", "--verify")]
+    )
+    def test_unknown_options_are_errors_with_a_suggestion(self, cli, wrong, hint):
+        code, out, err = cli("match", "a.jpg", "b.jpg", wrong, "100")
+        assert code == 2
+        assert hint in out + err
+
+    def test_no_command(self, cli):
+        assert cli()[0] == 2
+
+    def test_errors_are_one_line_and_debug_shows_more(self, cli):
+        code, out, err = cli("match", "absent.jpg", "b.jpg")
+        assert code == 1
+        assert out == ""
+        assert err.strip().splitlines() == ["error: There is no file 'absent.jpg'."]
+        code, _, err = cli("match", "absent.jpg", "b.jpg", "--debug")
+        assert code == 1
+        assert "Traceback" in err
+        assert "photoglue/image.py" in err
+
+
+@pytest.mark.weights
+class TestMatch:
+    def test_summary_and_json(self, cli, small, tmp_path):
+        out = tmp_path / "m.json"
+        code, printed, err = cli("match", *small, "--out", out, "--resize", "None", "--verify", "fundamental")
+        assert (code, err) == (0, "")
+        for word in (
+            "keypoints",
+            "matches",
+            r"exit +layer \d of 9",
+            r"inliers +\d+ \(\d+%\)",
+            "extract .*ms|extract .*s",
+        ):
+            assert re.search(word, printed), word
+        found = json.loads(out.read_text())
+        points0, points1 = np.array(found["points0"]), np.array(found["points1"])
+        assert len(points0) == len(points1) == len(found["scores"]) == len(found["inliers"]) > 50
+        assert np.mean(np.abs(points0[:, 1] - points1[:, 1]) < 2) > 0.9  # rectified: rows agree
+        assert np.mean(found["inliers"]) > 0.8
+        assert found["features"] == "aliked-n16"
+        assert found["images"][0]["width"] == size_of(small[0])[0]
+        assert found["options"]["resize"] is None
+        assert found["versions"].keys() == {"photoglue", "torch"}
+        assert np.array(found["verification"]["matrix"]).shape == (3, 3)
+        assert list(tmp_path.glob("*.partial")) == []
+
+    def test_npz_and_csv_hold_the_same(self, cli, small, tmp_path):
+        for name in ("m.npz", "m.csv"):
+            assert cli("match", *small, "--out", tmp_path / name, "--max-keypoints", 300)[0] == 0
+        with np.load(tmp_path / "m.npz") as opened:
+            npz = dict(opened)
+        rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+        assert len(rows) == len(npz["points0"]) > 50
+        np.testing.assert_allclose([float(row["x1"]) for row in rows], npz["points1"][:, 0], atol=1e-4)
+        assert [int(row["index0"]) for row in rows] == npz["indices"][:, 0].tolist()
+        assert json.loads(str(npz["facts"]))["options"]["max_keypoints"] == 300
+
+    def test_coordinates_are_those_of_the_photo_whatever_the_resize(self, cli, motorcycle, tmp_path):
+        medians = []
+        for resize in ("400", "741"):
+            cli("match", *motorcycle, "--out", tmp_path / "m.json", "--resize", resize)
+            found = json.loads((tmp_path / "m.json").read_text())
+            points = np.array(found["points0"])
+            assert points[:, 0].max() > 600  # the photo is 741 wide
+            medians.append(np.median(points[:, 1] - np.array(found["points1"])[:, 1]))
+        assert medians == pytest.approx([0, 0], abs=0.3)
+
+    def test_pictures(self, cli, small, tmp_path):
+        code, _, _ = cli("match", *small, "--plot", tmp_path / "m.png", "--plot-pruning", tmp_path / "p.jpg")
+        assert code == 0
+        for name in ("m.png", "p.jpg"):
+            assert size_of(tmp_path / name)[0] > 600
+
+    def test_essential(self, cli, small, tmp_path):
+        code, _, err = cli(
+            "match", *small, "--verify", "essential", "--intrinsics", "497,155,124", "--out", tmp_path / "m.json"
+        )
+        assert code == 1
+        assert "has 3 numbers; give" in err
+        code, _, err = cli(
+            "match", *small, "--verify", "essential", "--intrinsics", "497,497,155,124", "--out", tmp_path / "m.json"
+        )
+        assert code == 0, err
+        pose = json.loads((tmp_path / "m.json").read_text())["verification"]
+        np.testing.assert_allclose(pose["rotation"], np.eye(3), atol=0.03)
+        assert abs(pose["translation"][0]) > 0.95  # the cameras stand side by side
+
+    def test_nearest(self, cli, small):
+        code, printed, _ = cli("match", *small, "--features", "aliked-t16", "--matcher", "nearest")
+        assert code == 0
+        assert "aliked-t16" in printed
+        assert "exit" not in printed
+
+    def test_no_model_for_the_features(self, cli, small):
+        code, _, err = cli("match", *small, "--features", "aliked-t16")
+        assert code == 1
+        assert "no released LightGlue for 'aliked-t16'" in err
+
+    def test_masks(self, cli, small, tmp_path):
+        shape = size_of(small[0])[::-1]
+        mask = np.zeros(shape, np.uint8)
+        mask[:, : shape[1] // 2] = 255
+        save(tmp_path / "mask.png", mask)
+        assert cli("match", *small, "--mask0", tmp_path / "mask.png", "--out", tmp_path / "m.json")[0] == 0
+        points = np.array(json.loads((tmp_path / "m.json").read_text())["points0"])
+        assert points[:, 0].max() < shape[1] / 2 + 1
+
+    def test_superpoint_asks(self, cli, small):
+        code, _, err = cli("match", *small, "--features", "superpoint")
+        assert code == 1
+        assert "--allow-noncommercial" in err
+
+
+@pytest.mark.weights
+class TestBadInput:
+    def test_not_an_image(self, cli, small, tmp_path):
+        (tmp_path / "text.jpg").write_text("hello")
+        code, _, err = cli("match", small[0], tmp_path / "text.jpg")
+        assert code == 1
+        assert "is not an image" in err
+
+    def test_truncated(self, cli, small, tmp_path):
+        with PIL.Image.open(small[0]) as picture:
+            picture.save(tmp_path / "whole.jpg")
+        (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:5000])
+        code, _, err = cli("match", small[0], tmp_path / "cut.jpg")
+        assert code == 1
+        assert "damaged or cut off" in err
+
+    @pytest.mark.parametrize("features", ["aliked", "disk", "sift"])
+    @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 3000, 3), (64, 64, 3)])
+    def test_blank_and_odd_sizes_are_empty_results(self, cli, small, tmp_path, shape, features):
+        blank = save(tmp_path / "blank.png", np.full(shape, 128, np.uint8))
+        matcher = ["--matcher", "nearest"] if features == "sift" else []
+        code, printed, err = cli(
+            "match",
+            small[0],
+            blank,
+            "--features",
+            features,
+            "--out",
+            tmp_path / "m.json",
+            "--verify",
+            "homography",
+            *matcher,
+        )
+        assert code == 0, err
+        found = json.loads((tmp_path / "m.json").read_text())
+        assert found["images"][1]["keypoints"] == 0
+        assert found["points0"] == found["scores"] == []
+        assert re.search(r"matches +0", printed)
+
+    def test_unwritable(self, cli, small, tmp_path):
+        code, _, err = cli("match", *small, "--out", tmp_path / "absent" / "m.json")
+        assert code == 1
+        assert "absent' does not exist; make it first" in err
+        code, _, err = cli("match", *small, "--out", tmp_path / "m.xyz")
+        assert code == 1
+        assert ".json, .npz, .csv" in err
+        code, _, err = cli("match", *small, "--plot", tmp_path / "m.doc")
+        assert code == 1
+        assert ".png" in err
+
+    def test_an_existing_output_is_never_half_written(self, cli, small, tmp_path, monkeypatch):
+        out = tmp_path / "m.json"
+        out.write_text("the old one")
+        monkeypatch.setattr("pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+        code, _, err = cli("match", *small, "--max-keypoints", 50, "--out", out)
+        assert code == 1
+        assert "disk full" in err
+        assert out.read_text() == "the old one"
+        monkeypatch.undo()
+        assert cli("match", *small, "--max-keypoints", 50, "--out", out)[0] == 0
+        assert json.loads(out.read_text())["format"] == "photoglue-matches"
+
+    def test_corrupt_weights(self, cli, small, tmp_path, monkeypatch):
+        (tmp_path / "aliked_lightglue.pth").write_bytes(b"junk")
+        monkeypatch.setenv("PHOTOGLUE_WEIGHTS", str(tmp_path))
+        code, _, err = cli("match", *small)
+        assert code == 1
+        assert "is not 'aliked-lightglue'" in err
+        assert "it was not loaded" in err
+
+    def test_own_checkpoint_that_does_not_fit(self, cli, small, tmp_path):
+        (tmp_path / "mine.pth").write_bytes(b"junk")
+        code, _, err = cli("match", *small, "--weights", tmp_path / "mine.pth")
+        assert code == 1
+        assert "cannot be read as weights" in err
+
+
+@pytest.mark.weights
+class TestExtract:
+    def test_store_and_resume(self, cli, small, tmp_path):
+        from photoglue.store import FeatureStore
+
+        folder = tmp_path / "photos"
+        (folder / "sub").mkdir(parents=True)
+        small[0].rename(folder / "a.png")
+        small[1].rename(folder / "sub" / "b.png")
+        store = tmp_path / "feats.h5"
+        code, printed, err = cli("extract", folder, "--store", store, "--max-keypoints", 200)
+        assert (code, err) == (0, "")
+        assert "2 photos" in printed
+        with FeatureStore.open(store, "r") as opened:
+            assert sorted(opened.names()) == ["a.png", "sub/b.png"]
+            assert opened["sub/b.png"].kind == "aliked-n16"
+            assert len(opened["a.png"]) == 200
+        save(folder / "c.png", np.zeros((50, 50, 3), np.uint8))
+        code, printed, _ = cli("extract", folder, "--store", store, "--max-keypoints", 200)
+        assert code == 0
+        assert "2 photos were there already" in printed
+        code, _, err = cli("extract", folder, "--store", store, "--max-keypoints", 300)
+        assert code == 1
+        assert "max_keypoints" in err
+
+    def test_unreadable_photos_are_listed(self, cli, small, tmp_path):
+        (tmp_path / "bad.jpg").write_text("hello")
+        code, printed, _ = cli("extract", small[0], tmp_path / "bad.jpg", "--store", tmp_path / "f.h5")
+        assert code == 1
+        assert "1 photos" in printed
+        assert "skipped:" in printed
+        assert "bad.jpg" in printed
+
+    def test_nothing_there(self, cli, tmp_path):
+        code, _, err = cli("extract", tmp_path / "absent", "--store", tmp_path / "f.h5")
+        assert code == 1
+        assert "There is no file or folder" in err
+        code, _, err = cli("extract", tmp_path, "--store", tmp_path / "f.h5")
+        assert code == 1
+        assert "There are no photos in" in err
+        assert not (tmp_path / "f.h5").exists()
+
+
+@pytest.mark.weights
+class TestWeights:
+    def test_list(self, cli):
+        code, printed, _ = cli("weights", "list")
+        assert code == 0
+        assert re.search(r"aliked-lightglue +Apache-2.0 +yes +47.6 +package", printed)
+        assert re.search(r"superpoint .*no", printed)
+        assert "pinned on first use" in printed
+
+    def test_verify(self, cli, tmp_path, monkeypatch):
+        code, printed, _ = cli("weights", "verify", "aliked-lightglue", "disk-lightglue")
+        assert code == 0
+        assert printed.count("✓") == 2
+        (tmp_path / "disk_lightglue.pth").write_bytes(b"junk")
+        monkeypatch.setenv("PHOTOGLUE_WEIGHTS", str(tmp_path))
+        code, printed, _ = cli("weights", "verify")
+        assert code == 1
+        assert "disk_lightglue.pth is corrupt" in printed.replace("\n", "")
+
+    def test_fetch_to_a_folder_that_then_serves(self, cli, tmp_path, monkeypatch):
+        code, _, _ = cli("weights", "fetch", "aliked-n16", "--to", tmp_path / "carry")
+        assert code == 0
+        monkeypatch.setenv("PHOTOGLUE_WEIGHTS", str(tmp_path / "carry"))
+        from photoglue.extractors.aliked import WEIGHTS
+        from photoglue.weights import locate
+
+        assert locate(WEIGHTS["aliked-n16"]).origin == "folder"
+
+    def test_unknown_name(self, cli):
+        code, _, err = cli("weights", "fetch", "alikd-lightglue")
+        assert code == 1
+        assert "Did you mean 'aliked-lightglue'" in err
+
+
+@pytest.mark.weights
+def test_demo(cli, tmp_path):
+    code, printed, err = cli("demo", "--out", tmp_path / "demo", "--max-keypoints", 1024)
+    assert (code, err) == (0, "")
+    precision = float(re.search(r"precision +([\d.]+)% within 1 px, ([\d.]+)% within 3 px", printed)[2])
+    assert precision > 90
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["matches.png", "pruning.png"]
+
+
+def test_disparity_errors():
+    """Three matches at known places: right, two pixels off, and where the truth is unknown."""
+    import torch
+
+    from photoglue.cli.demo import disparity_errors, share_within
+    from photoglue.structs import Matches
+
+    disparity = torch.full((10, 20), 5.0)
+    disparity[3, 12] = float("inf")
+    matches = Matches(
+        matches0=torch.arange(3), matches1=torch.arange(3),
+        matching_scores0=torch.ones(3), matching_scores1=torch.ones(3),
+        keypoints0=torch.tensor([[10.0, 2], [11.2, 4], [12, 3]]), keypoints1=torch.tensor([[5.0, 2], [6.2, 6], [0, 0]]),
+    )  # fmt: skip
+    errors, known = disparity_errors(matches, disparity)
+    assert known.tolist() == [True, True, False]
+    assert errors[:2].tolist() == pytest.approx([0, 2], abs=1e-5)
+    assert share_within(errors[known], 1.0) == 0.5
+    assert share_within(errors[:0], 1.0) == 0

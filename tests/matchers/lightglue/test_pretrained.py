@@ -1,0 +1,192 @@
+import re
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def checkpoint_of(tmp_path):
+    """A small random network's tensors, and a way to write them in any naming."""
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    net = LightGlue(LightGlueConfig(input_dim=64, descriptor_dim=32, n_layers=3, num_heads=2)).eval()
+
+    def write(rename=lambda name: name, wrap=lambda state: state, extra=None, drop=()):
+        state = {rename(name): tensor for name, tensor in net.state_dict().items() if name not in drop}
+        path = tmp_path / "checkpoint.pth"
+        torch.save(wrap({**state, **(extra or {})}), path)
+        return path
+
+    return net, write
+
+
+def old_name(name):
+    return re.sub(r"^transformers\.(\d+)\.(self_attn|cross_attn)\.", r"\2.\1.", name)
+
+
+def check_same_tensors(a, b):
+    assert a.state_dict().keys() == b.state_dict().keys()
+    assert all(torch.equal(tensor, b.state_dict()[name]) for name, tensor in a.state_dict().items())
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(("name", "parameters"), [("aliked", 11_884_625), ("disk", 11_884_625)])
+def test_official_models(official, name, parameters):
+    """Both namings (aliked: new, disk: old), every tensor, without network."""
+    from photoglue.matchers.lightglue import LightGlue
+
+    net = LightGlue.pretrained(name)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    assert not net.training
+    assert not any(p.requires_grad for p in net.parameters())
+    theirs = official.LightGlue(name).state_dict()
+    for tensor_name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, theirs[tensor_name]), tensor_name
+
+
+def test_constructor_is_random_and_offline(monkeypatch, tmp_path):
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    monkeypatch.setenv("PHOTOGLUE_CACHE", str(tmp_path))
+    a, b = LightGlue(LightGlueConfig(n_layers=1)), LightGlue(LightGlueConfig(n_layers=1))
+    assert not torch.equal(a.posenc.Wr.weight, b.posenc.Wr.weight)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rename", [lambda name: name, old_name, lambda name: f"module._orig_mod.{name}"])
+def test_namings(checkpoint_of, rename):
+    from photoglue.matchers.lightglue import LightGlue
+
+    net, write = checkpoint_of
+    loaded = LightGlue.from_checkpoint(write(rename))
+    check_same_tensors(net, loaded)
+    assert (loaded.config.n_layers, loaded.config.num_heads, loaded.config.descriptor_dim) == (3, 2, 32)
+    assert loaded.config.input_dim == 64
+
+
+def test_glue_factory(checkpoint_of):
+    from photoglue.matchers.lightglue import LightGlue
+
+    net, write = checkpoint_of
+    path = write(
+        lambda name: f"matcher.{name}",
+        wrap=lambda state: {"model": state, "epoch": 3, "conf": {"lr": 1e-4}},
+        extra={"extractor.conv.weight": torch.zeros(3)},
+    )
+    check_same_tensors(net, LightGlue.from_checkpoint(path))
+
+
+def test_eleven_layers_in_the_old_naming(tmp_path):
+    """The official rename by substring confuses layers 1 and 10."""
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    net = LightGlue(LightGlueConfig(descriptor_dim=32, n_layers=11, num_heads=2))
+    torch.save({old_name(name): tensor for name, tensor in net.state_dict().items()}, tmp_path / "eleven.pth")
+    check_same_tensors(net, LightGlue.from_checkpoint(tmp_path / "eleven.pth"))
+
+
+def test_leftovers_of_official_files_are_known(checkpoint_of):
+    from photoglue.matchers.lightglue import LightGlue
+
+    net, write = checkpoint_of
+    extra = {"log_assignment.0.r": torch.ones(1), "confidence_thresholds": torch.ones(3)}
+    check_same_tensors(net, LightGlue.from_checkpoint(write(old_name, extra=extra)))
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_named(checkpoint_of):
+    from photoglue.errors import WeightsError
+    from photoglue.matchers.lightglue import LightGlue
+
+    _, write = checkpoint_of
+    path = write(
+        drop=["transformers.1.cross_attn.to_v.bias", "token_confidence.0.token.0.weight"],
+        extra={"surprise.weight": torch.zeros(2), "log_assignment.2.final_proj.bias": torch.zeros(7)},
+    )
+    with pytest.raises(WeightsError) as caught:
+        LightGlue.from_checkpoint(path)
+    message = str(caught.value)
+    assert "2 missing: transformers.1.cross_attn.to_v.bias, token_confidence.0.token.0.weight" in message
+    assert "1 unexpected: surprise.weight" in message
+    assert "log_assignment.2.final_proj.bias is (7,), wanted (32,)" in message
+
+
+def test_not_a_lightglue(tmp_path):
+    from photoglue.errors import WeightsError
+    from photoglue.matchers.lightglue import LightGlue
+
+    torch.save({"conv1a.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"holds no LightGlue: it has conv1a\.weight"):
+        LightGlue.from_checkpoint(tmp_path / "other.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
+        LightGlue.from_checkpoint(tmp_path / "text.pth")
+    with pytest.raises(WeightsError, match="There is no weight file"):
+        LightGlue.from_checkpoint(tmp_path / "absent.pth")
+
+
+def test_pickles_that_run_code_are_refused(tmp_path):
+    from photoglue.errors import WeightsError
+    from photoglue.matchers.lightglue import LightGlue
+
+    class Evil:
+        def __reduce__(self):
+            return (print, ("this ran",))
+
+    torch.save({"transformers.0.x": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(WeightsError, match="hold more than tensors"):
+        LightGlue.from_checkpoint(tmp_path / "evil.pth")
+
+
+def test_saved_and_loaded_is_the_same(checkpoint_of, tmp_path):
+    from dataclasses import replace
+
+    from photoglue.matchers.lightglue import LightGlue
+
+    net, _ = checkpoint_of
+    net.config = replace(net.config, filter_threshold=0.25, kinds=("mine",))
+    net.save(tmp_path / "mine.safetensors")
+    loaded = LightGlue.from_checkpoint(tmp_path / "mine.safetensors")
+    check_same_tensors(net, loaded)
+    assert loaded.config == net.config
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_half_precision_files_load(checkpoint_of, tmp_path):
+    import safetensors.torch
+
+    from photoglue.matchers.lightglue import LightGlue
+
+    net, _ = checkpoint_of
+    safetensors.torch.save_file({k: v.half() for k, v in net.state_dict().items()}, tmp_path / "half.safetensors")
+    loaded = LightGlue.from_checkpoint(tmp_path / "half.safetensors")
+    assert loaded.posenc.Wr.weight.dtype == torch.float32
+    torch.testing.assert_close(loaded.posenc.Wr.weight, net.posenc.Wr.weight, atol=2e-3, rtol=0)
+
+
+def test_unwritable(checkpoint_of, tmp_path):
+    from photoglue.errors import OutputError
+
+    with pytest.raises(OutputError, match="could not be written"):
+        checkpoint_of[0].save(tmp_path / "absent" / "mine.safetensors")
+
+
+class TestConfig:
+    def test_the_weights_decide_the_shape(self, checkpoint_of):
+        from photoglue.errors import ConfigError
+        from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+        _, write = checkpoint_of
+        path = write()
+        assert LightGlue.from_checkpoint(path, LightGlueConfig.accurate()).config.n_layers == 3
+        assert LightGlue.from_checkpoint(path, LightGlueConfig(n_layers=2)).config.n_layers == 2
+        with pytest.raises(ConfigError, match="n_layers is 5; these weights have 3 layers"):
+            LightGlue.from_checkpoint(path, LightGlueConfig(n_layers=5))
+        with pytest.raises(ConfigError, match="input_dim is 128; these weights have 64"):
+            LightGlue.from_checkpoint(path, LightGlueConfig(input_dim=128))
+
+    def test_unknown_features(self):
+        from photoglue.errors import ConfigError
+        from photoglue.matchers.lightglue import LightGlue
+
+        with pytest.raises(ConfigError, match=r"no released LightGlue for 'aliked-t16'\. There are: aliked, disk"):
+            LightGlue.pretrained("aliked-t16")

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+
+
+def features(n=3, d=4, **changes):
+    from photoglue.structs import Features
+
+    fields = {
+        "keypoints": torch.arange(2 * n).float().reshape(n, 2),
+        "descriptors": torch.rand(n, d),
+        "scores": torch.rand(n),
+        "image_size": (30, 20),
+    }
+    return Features(**{**fields, **changes})
+
+
+def matches():
+    from photoglue.structs import Matches
+
+    return Matches(
+        matches0=torch.tensor([2, -1, 0]),
+        matches1=torch.tensor([2, -1, 0, -1]),
+        matching_scores0=torch.tensor([0.5, 0.05, 0.75]),
+        matching_scores1=torch.tensor([0.75, 0.05, 0.5, 0.0]),
+        keypoints0=torch.tensor([[0.0, 0], [1, 1], [2, 2]]),
+        keypoints1=torch.tensor([[10.0, 0], [11, 1], [12, 2], [13, 3]]),
+    )
+
+
+class TestFeatures:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"keypoints": torch.zeros(1, 3, 2)}, "There is no batch axis"),
+            ({"keypoints": torch.zeros(3, 3)}, r"keypoints has shape \(3, 3\); it must be any × 2"),
+            ({"descriptors": torch.zeros(4, 4)}, r"descriptors has shape \(4, 4\); it must be 3 × any"),
+            ({"scores": torch.zeros(3).long()}, r"scores is torch\.int64; it must be a floating type"),
+            ({"keypoints": torch.zeros(3, 2).half()}, "must be torch.float32"),
+            ({"image_size": (0, 5)}, "width, height"),
+            ({"scales": torch.zeros(2)}, "scales has shape"),
+            ({"keypoints": np.zeros((3, 2))}, r"keypoints is a ndarray; .*from_arrays"),
+        ],
+    )
+    def test_bad_fields(self, as_a_user, changes, message):
+        from photoglue.errors import ShapeError
+
+        with pytest.raises(ShapeError, match=message):
+            features(**changes)
+
+    def test_from_arrays(self):
+        from photoglue.structs import Features
+
+        made = Features.from_arrays([[1, 2], [3, 4]], np.ones((2, 8)), (64, 48), kind="mine", scales=[1, 2])
+        assert made.keypoints.dtype == made.descriptors.dtype == torch.float32
+        assert made.scores.tolist() == [1, 1]
+        assert made.scales.tolist() == [1, 2]
+        assert len(Features.from_arrays([], np.ones((0, 8)), (64, 48))) == 0
+
+    def test_choosing_points(self):
+        made = features(5, orientations=torch.rand(5))
+        assert torch.equal(made[:2].keypoints, made.keypoints[:2])
+        assert torch.equal(made[made.scores > 0.5].orientations, made.orientations[made.scores > 0.5])
+        assert made[:0].descriptors.shape == (0, 4)
+
+    def test_numpy_round_trip(self):
+        from photoglue.structs import Features
+
+        made = features(kind="x")
+        arrays = made.numpy()
+        assert isinstance(arrays["descriptors"], np.ndarray)
+        assert "scales" not in arrays
+        again = Features.from_arrays(**arrays)
+        assert torch.equal(again.keypoints, made.keypoints)
+        assert again.kind == "x"
+
+    def test_opencv(self):
+        pytest.importorskip("cv2")
+        made = features(scales=torch.tensor([1.0, 2, 3]), orientations=torch.tensor([0.0, 1.0, -1.0]))
+        keypoints, descriptors = made.to_opencv()
+        assert keypoints[1].pt == (2.0, 3.0)
+        assert keypoints[2].size == 6
+        assert keypoints[2].angle == pytest.approx(360 - np.rad2deg(1.0), abs=1e-3)
+        assert descriptors.dtype == np.float32
+        assert features().to_opencv()[0][0].angle == -1
+
+    def test_hloc(self):
+        made = features(3, 4)
+        stored = made.to_hloc()
+        assert stored["descriptors"].shape == (4, 3)
+        assert stored["keypoints"].dtype == np.float32
+        assert stored["image_size"].tolist() == [30, 20]
+
+
+class TestMatches:
+    def test_views(self):
+        found = matches()
+        assert len(found) == 2
+        assert found.indices.tolist() == [[0, 2], [2, 0]]
+        assert found.scores.tolist() == [0.5, 0.75]
+        assert found.points0.tolist() == [[0, 0], [2, 2]]
+        assert found.points1.tolist() == [[12, 2], [10, 0]]
+
+    def test_opencv(self):
+        pytest.importorskip("cv2")
+        first, second = matches().to_opencv()
+        assert (first.queryIdx, first.trainIdx, first.distance) == (0, 2, 0.5)
+        assert (second.queryIdx, second.trainIdx) == (2, 0)
+
+    def test_hloc(self):
+        stored = matches().to_hloc()
+        assert stored["matches0"].tolist() == [2, -1, 0]
+        assert stored["matches0"].dtype == np.int32
+        assert stored["matching_scores0"].dtype == np.float32
+
+    def test_bad_fields(self, as_a_user):
+        from dataclasses import replace
+
+        from photoglue.errors import ShapeError
+
+        with pytest.raises(ShapeError, match=r"keypoints0 has shape \(2, 2\); it must be 3 × 2"):
+            replace(matches(), keypoints0=torch.zeros(2, 2))
+        with pytest.raises(ShapeError, match=r"must be torch\.int64"):
+            replace(matches(), matches0=torch.zeros(3))
