@@ -2,11 +2,15 @@
 
 import hashlib
 import http.server
+import io
 import threading
 
 import pytest
+import torch
 
-CONTENT = b"these are weights"
+BUFFER = io.BytesIO()
+torch.save({"weight": torch.zeros(2)}, BUFFER)
+CONTENT = BUFFER.getvalue()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -155,6 +159,15 @@ def test_unknown_hash_is_pinned_visibly(cache, server):
     (cache / "test.pth").unlink()
     with pytest.raises(WeightsError):
         resolve(record(server, "/other", sha256=None))
+
+
+def test_what_cannot_be_read_is_not_pinned(cache, server):
+    from photoglue.errors import WeightsError
+    from photoglue.weights import resolve
+
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
+        resolve(record(server, "/other", sha256=None))
+    assert not (cache / "pins.json").exists()
 
 
 def test_licence_gate(cache, server):

@@ -18,9 +18,6 @@ from photoglue.errors import ShapeError, require
 Struct = TypeVar("Struct", bound="TensorStruct")
 
 
-_Struct = TypeVar("_Struct", bound="TensorStruct")
-
-
 class TensorStruct:
     """Moves and converts all tensors of a frozen dataclass at once."""
 
@@ -140,15 +137,16 @@ class Features(TensorStruct):
     def to_opencv(self) -> tuple[list[Any], np.ndarray]:
         """(list of ``cv2.KeyPoint``, n × d float32 descriptors).
 
-        ``KeyPoint.size`` is a diameter, twice the scale, in pixels (1 where there is none); its angle is in degrees,
-        clockwise, -1 where there is none.
+        ``KeyPoint.size`` is a diameter, twice the scale, in pixels (1 where there is none; DoG-HardNet's scales are
+        such sizes already); its angle is in degrees, clockwise, -1 where there is none.
 
         Raises:
             MissingExtra: If no OpenCV is installed.
         """
         cv2 = require("cv2", extra="sift")
         n = len(self)
-        sizes = np.ones(n) if self.scales is None else 2 * self.scales.cpu().double().numpy()
+        diameter = 1 if self.kind == "doghardnet" else 2
+        sizes = np.ones(n) if self.scales is None else diameter * self.scales.cpu().double().numpy()
         angles = np.full(n, -1.0)
         if self.orientations is not None:
             angles = np.rad2deg(self.orientations.cpu().double().numpy()) % 360

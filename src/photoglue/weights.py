@@ -94,8 +94,8 @@ def resolve(
     """
     if not record.commercial and not allow_noncommercial:
         raise LicenceError(
-            f"The weights {record.name!r} may not be used commercially ({record.licence}). If your use is allowed, "
-            "say so with allow_noncommercial=True (--allow-noncommercial). "
+            f"The weights {record.name!r} are not known to be free for commercial use: {record.licence}. If your use is "
+            "allowed, say so with allow_noncommercial=True (--allow-noncommercial). "
             "ALIKED, DISK and SIFT are free for any use."
         )
     if path is not None:
@@ -180,6 +180,7 @@ def _verify(record: WeightsRecord, located: Located) -> None:
     expected = expected_sha256(record)
     found = sha256_of(located.path)
     if expected is None:
+        load_state(located.path)  # what cannot even be read is not worth pinning
         _pin(record, found)
     elif found != expected:
         raise WeightsError(

@@ -1,0 +1,1 @@
+"""Cameras and what they see: plain geometry, without weights and without images."""

@@ -1,0 +1,141 @@
+"""Matches of many pairs in one file."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from photoglue.errors import ConfigError, OutputError, ShapeError
+from photoglue.store.file import Store, explained
+from photoglue.structs import Matches
+
+
+@final
+class MatchStore(Store):
+    """Matches of pairs of images by their names. One order of a pair is kept and either can be read."""
+
+    format = "photoglue-matches"
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs that have matches here, as they were written; in files of hloc "/" in a name reads "-"."""
+        pairs = []
+        for key in self.names_with("matches0"):
+            with explained(f"{key!r} in {str(self.path)!r} is damaged"):
+                attributes = self._file[key].attrs
+                name0, _, name1 = key.partition("/")
+                pairs.append((str(attributes.get("name0", name0)), str(attributes.get("name1", name1))))
+        return pairs
+
+    def __contains__(self, pair: tuple[str, str]) -> bool:
+        return self._has(*pair) or self._has(*pair[::-1])
+
+    def read(
+        self, name0: str, name1: str, keypoints0: Float[Tensor, "m 2"], keypoints1: Float[Tensor, "n 2"]
+    ) -> Matches:
+        """The matches of a pair, in main memory, whichever of the two images came first when they were written.
+
+        Args:
+            name0: Of image 0.
+            name1: Of image 1.
+            keypoints0: Those of image 0 that were matched: the store keeps only their indices.
+            keypoints1: Those of image 1.
+
+        Raises:
+            ConfigError: If there are none of that pair.
+            ShapeError: If there are more or fewer keypoints than were matched.
+            OutputError: If they are damaged.
+        """
+        if not self._has(name0, name1):
+            if not self._has(name1, name0):
+                raise ConfigError(f"{str(self.path)!r} has no matches of {name0!r} and {name1!r}, in neither order.")
+            return _swapped(self.read(name1, name0, keypoints1, keypoints0))
+        arrays, attributes = self.read_group(_pair_key(name0, name1))
+        matched = len(arrays["matches0"]), len(arrays.get("matches1", keypoints1))
+        if matched != (len(keypoints0), len(keypoints1)):
+            raise ShapeError(
+                f"The matches of {name0!r} and {name1!r} in {str(self.path)!r} are of {matched[0]} and {matched[1]} "
+                f"keypoints, not of these {len(keypoints0)} and {len(keypoints1)}. If the features were extracted "
+                "again since, match again."
+            )
+        try:
+            return _to_matches(arrays, attributes, keypoints0.cpu(), keypoints1.cpu())
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged: {error}."
+            ) from error
+
+    def write(self, name0: str, name1: str, matches: Matches) -> None:
+        """Keeps the matches of a pair, in place of any that it has in either order.
+
+        Raises:
+            OutputError: If they cannot be written.
+        """
+        key = _pair_key(name0, name1)
+        if self.holds(key, "matches0") and not self._has(name0, name1):
+            raise OutputError(
+                f"{name0!r} and {name1!r} cannot be stored: another pair has their place {key!r}, because hloc's "
+                "layout turns '/' in names into '-'. Rename the images."
+            )
+        arrays = matches.to_hloc()
+        arrays["matches1"] = matches.matches1.cpu().numpy().astype(np.int32)
+        arrays["matching_scores1"] = matches.matching_scores1.detach().float().cpu().numpy()
+        for name in ("prune0", "prune1"):
+            if getattr(matches, name) is not None:
+                arrays[name] = getattr(matches, name).cpu().numpy().astype(np.int32)
+        counts = {name: getattr(matches, name) for name in ("stop", "n_layers") if getattr(matches, name) is not None}
+        self.write_group(key, arrays, {"name0": name0, "name1": name1, **counts})
+        if name0 != name1 and self._has(name1, name0):
+            with explained(f"The old matches of {name1!r} and {name0!r} cannot be removed from {str(self.path)!r}"):
+                del self._file[_pair_key(name1, name0)]
+
+    def _has(self, name0: str, name1: str) -> bool:
+        key = _pair_key(name0, name1)
+        if not self.holds(key, "matches0"):
+            return False
+        with explained(f"{key!r} in {str(self.path)!r} is damaged"):
+            attributes = self._file[key].attrs
+            return bool((attributes.get("name0", name0), attributes.get("name1", name1)) == (name0, name1))
+
+
+def _pair_key(name0: str, name1: str) -> str:
+    """Where hloc keeps a pair."""
+    return f"{name0.replace('/', '-')}/{name1.replace('/', '-')}"
+
+
+def _to_matches(
+    arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any], keypoints0: Tensor, keypoints1: Tensor
+) -> Matches:
+    """Matches from the datasets of a pair; what hloc leaves out follows from what it keeps."""
+
+    def tensor(name: str, kind: type) -> Tensor:
+        return torch.from_numpy(arrays[name].astype(kind))
+
+    matches0, scores0 = tensor("matches0", np.int64), tensor("matching_scores0", np.float32)
+    if "matches1" in arrays:
+        matches1, scores1 = tensor("matches1", np.int64), tensor("matching_scores1", np.float32)
+    else:
+        rows = torch.nonzero(matches0 >= 0).flatten()
+        matches1, scores1 = torch.full((len(keypoints1),), -1), torch.zeros(len(keypoints1))
+        matches1[matches0[rows]], scores1[matches0[rows]] = rows, scores0[rows]
+    return Matches(
+        matches0=matches0,
+        matches1=matches1,
+        matching_scores0=scores0,
+        matching_scores1=scores1,
+        keypoints0=keypoints0,
+        keypoints1=keypoints1,
+        prune0=tensor("prune0", np.int64) if "prune0" in arrays else None,
+        prune1=tensor("prune1", np.int64) if "prune1" in arrays else None,
+        **{name: int(attributes[name]) for name in ("stop", "n_layers") if name in attributes},
+    )
+
+
+def _swapped(matches: Matches) -> Matches:
+    """The same with image 0 and image 1 exchanged."""
+    names = ("matches", "matching_scores", "keypoints", "prune")
+    exchanged = {f"{name}{i}": getattr(matches, f"{name}{1 - i}") for name in names for i in (0, 1)}
+    return replace(matches, **exchanged)

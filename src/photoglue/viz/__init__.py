@@ -1,0 +1,10 @@
+"""Pictures of keypoints, of matches, and of what adaptive depth and width did with a pair.
+
+The functions return a matplotlib ``Figure``; nothing goes through pyplot, no global state is changed and no window
+opens. ``save_figure`` writes it.
+"""
+
+from photoglue.viz.draw import draw_keypoints, draw_matches, draw_pruning
+from photoglue.viz.save import save_figure
+
+__all__ = ["draw_keypoints", "draw_matches", "draw_pruning", "save_figure"]

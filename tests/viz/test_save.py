@@ -1,0 +1,77 @@
+"""Pictures on disk."""
+
+import PIL.Image
+import pytest
+
+from photoglue.errors import OutputError
+from photoglue.viz import save_figure
+
+figure_module = pytest.importorskip("matplotlib.figure")
+
+
+@pytest.fixture
+def figure():
+    figure = figure_module.Figure(figsize=(2, 1), dpi=100)
+    figure.text(0.5, 0.5, "a picture")
+    return figure
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "JPEG", "webp", "tif"])
+def test_pixel_formats(figure, tmp_path, ending):
+    save_figure(figure, tmp_path / f"picture.{ending}")
+    with PIL.Image.open(tmp_path / f"picture.{ending}") as picture:
+        assert picture.size == (200, 100)
+        assert picture.convert("L").getextrema()[0] < 100  # there is ink
+    assert [path.name for path in tmp_path.iterdir()] == [f"picture.{ending}"]
+
+
+@pytest.mark.parametrize(("ending", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_line_formats(figure, tmp_path, ending, start):
+    save_figure(figure, str(tmp_path / f"picture.{ending}"))
+    assert (tmp_path / f"picture.{ending}").read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["picture.xyz", "picture", ".png", "picture.png.", "picture.h5"])
+def test_an_unknown_format_lists_those_that_work(figure, tmp_path, name):
+    with pytest.raises(OutputError, match=r"let it end in one of .*\.jpg, \.pdf, \.png, \.svg"):
+        save_figure(figure, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_an_error(figure, tmp_path):
+    with pytest.raises(OutputError, match=r"there is no folder '.*absent'\. Create it first"):
+        save_figure(figure, tmp_path / "absent" / "picture.png")
+
+
+def test_a_folder_in_the_place_of_the_file_is_an_error(figure, tmp_path):
+    (tmp_path / "picture.png").mkdir()
+    with pytest.raises(OutputError, match=r"picture\.png' cannot be written"):
+        save_figure(figure, tmp_path / "picture.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), PermissionError(13, "Permission denied")])
+def test_a_write_that_fails_leaves_the_old_picture_and_nothing_else(figure, tmp_path, monkeypatch, failure):
+    save_figure(figure, tmp_path / "picture.png")
+    before = (tmp_path / "picture.png").read_bytes()
+
+    def half(path, **_):
+        path.write_bytes(b"half a picture")
+        raise failure
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(OutputError, match=rf"{failure.strerror}.*Give another path"):
+        save_figure(figure, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_an_interruption_leaves_nothing(figure, tmp_path, monkeypatch):
+    def interrupted(path, **_):
+        path.write_bytes(b"half a picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure, "savefig", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_figure(figure, tmp_path / "picture.png")
+    assert list(tmp_path.iterdir()) == []
