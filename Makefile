@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test check fmt tests docs clean
+.PHONY: demo test check fmt tests clean
 
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
@@ -22,9 +22,6 @@ tests: $(VENV)/dev.stamp          ## the tests, with every shape annotation exec
 fmt: $(VENV)/dev.stamp            ## format the code
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
-
-docs: $(VENV)/dev.stamp           ## write the generated parts of the docs anew
-	$(RUN)/python -m pytest tests/house/test_docs.py --write-docs
 
 clean:                            ## remove what the targets above made
 	rm -rf $(VENV) demo build dist

@@ -94,8 +94,8 @@ def resolve(
     """
     if not record.commercial and not allow_noncommercial:
         raise LicenceError(
-            f"The weights {record.name!r} are not known to be free for commercial use: {record.licence}. If your use is "
-            "allowed, say so with allow_noncommercial=True (--allow-noncommercial). "
+            f"The weights {record.name!r} are not known to be free for commercial use: {record.licence}. "
+            "If your use is allowed, say so with allow_noncommercial=True (--allow-noncommercial). "
             "ALIKED, DISK and SIFT are free for any use."
         )
     if path is not None:

@@ -176,7 +176,7 @@ class DescriptorHead(nn.Module):
 
     def forward(self, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
         """Descriptors at points (x, y) in pixels of the image."""
-        described = points.new_empty(len(points), self.sf_conv.out_channels)
+        described = joined.fine.new_empty(len(points), self.sf_conv.out_channels)
         # From top to bottom, so that a chunk looks at one part of the maps.
         for chunk in torch.split(points[:, 1].argsort(), _CHUNK) if len(points) else ():
             described[chunk] = self._describe(joined, points[chunk])
@@ -197,7 +197,7 @@ class DescriptorHead(nn.Module):
 
 def gate(maps: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """SELU, in place."""
-    if maps.is_cuda or maps.requires_grad:
+    if maps.requires_grad or not maps.is_cpu:
         return functional.selu_(maps)
     # The same by way of exp2: on a CPU torch's own takes twice as long.
     alpha, scale = 1.6732632423543772, 1.0507009873554805
@@ -266,5 +266,5 @@ def _empty(like: Float[Tensor, "1 k h2 w2"], channels: int, height: int, width: 
 def _strips(maps: Float[Tensor, "1 c h w"], rows: int) -> Iterator[tuple[int, int]]:
     """First row and the one after the last of each strip; on a GPU all rows are one."""
     height = maps.shape[2]
-    step = height if maps.is_cuda else rows
+    step = rows if maps.is_cpu else height
     return ((first, min(first + step, height)) for first in range(0, height, step))
