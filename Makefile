@@ -17,7 +17,7 @@ check: $(VENV)/dev.stamp          ## lint, format, types, import contracts
 	$(RUN)/lint-imports
 
 tests: $(VENV)/dev.stamp          ## the tests, with every shape annotation executed
-	$(RUN)/python -m pytest
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2
 
 fmt: $(VENV)/dev.stamp            ## format the code
 	$(RUN)/ruff check --fix .

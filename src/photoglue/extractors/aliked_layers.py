@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from photoglue.extractors.deform_conv import DeformConv, bilinear_corners, linear, pointwise, weighted_rows
 
-_STRIP = 32  # rows computed at once
-_CHUNK = 256  # points described at once: 8 MB of joined pixels
+# What each thread works on at once. Less would go back and forth between threads more often than it gains.
+_STRIP = 32  # rows: 2 to 4 MB of a map
+_CHUNK = 512  # points described: 16 MB of joined pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ class Block(nn.Module):
         channels = self.bn2.num_features
         kept = _empty(maps, channels if reduction is None else reduction.out_channels, height, width)
         averaged = _empty(maps, channels, height // shrinkage, width // shrinkage)
-        for first, last in _strips(maps, _STRIP):
+        for first, last in _strips(maps):
             start = max(first - 2, 0)  # each of the convolutions looks one pixel further
             strip = self(maps[:, :, start : last + 2])[:, :, first - start : last - start]
             averaged[:, :, first // shrinkage : last // shrinkage] = functional.avg_pool2d(strip, shrinkage)
@@ -148,7 +149,7 @@ class ScoreHead(nn.Sequential):
         table = torch.cat([part[0].permute(1, 2, 0).flatten(1) for part in widened])
         rows, shares = _rows_between(coarse_heights, height, table)
         logits = joined.fine.new_empty(height, width)
-        for first, last in _strips(joined.fine, 2 * _STRIP):
+        for first, last in _strips(joined.fine):
             start, stop = max(first - len(convs), 0), min(last + len(convs), height)
             strip = weighted_rows(table, rows[start:stop], shares[start:stop]).view(1, -1, width, 8).permute(0, 3, 1, 2)
             strip = strip + pointwise(gate(pointwise(joined.fine[:, :, start:stop], joined.fine_weight)), quarters[0])
@@ -178,7 +179,7 @@ class DescriptorHead(nn.Module):
         """Descriptors at points (x, y) in pixels of the image."""
         described = joined.fine.new_empty(len(points), self.sf_conv.out_channels)
         # From top to bottom, so that a chunk looks at one part of the maps.
-        for chunk in torch.split(points[:, 1].argsort(), _CHUNK) if len(points) else ():
+        for chunk in torch.split(points[:, 1].argsort(), _CHUNK * torch.get_num_threads()) if len(points) else ():
             described[chunk] = self._describe(joined, points[chunk])
         return described
 
@@ -263,8 +264,8 @@ def _empty(like: Float[Tensor, "1 k h2 w2"], channels: int, height: int, width: 
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
-def _strips(maps: Float[Tensor, "1 c h w"], rows: int) -> Iterator[tuple[int, int]]:
-    """First row and the one after the last of each strip; on a GPU all rows are one."""
+def _strips(maps: Float[Tensor, "1 c h w"]) -> Iterator[tuple[int, int]]:
+    """First row and the one after the last of each strip; only a CPU gains by more than one."""
     height = maps.shape[2]
-    step = rows if maps.is_cpu else height
+    step = _STRIP * torch.get_num_threads() if maps.is_cpu else height
     return ((first, min(first + step, height)) for first in range(0, height, step))

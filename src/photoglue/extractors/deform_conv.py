@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BAGS_AT_ONCE = 1 << 15
-"""So many interpolated rows are held at a time: 8 MB of 64 channels, which stays in a CPU's cache."""
+"""So many interpolated rows a thread are held at a time: 8 MB of 64 channels, which stays in a CPU's cache."""
 
 
 class DeformConv(nn.Module):
@@ -65,7 +65,7 @@ def deform_conv(
     first_rows = torch.arange(batch, device=maps.device) * ((height + 2) * (width + 2))
     corners, shares = (corners + first_rows.view(-1, 1, 1, 1, 1)).view(-1, 4), shares.view(-1, 4)
     kernel = weight.permute(0, 2, 3, 1).flatten(1)
-    at_once = BAGS_AT_ONCE // 9 * 9
+    at_once = BAGS_AT_ONCE * torch.get_num_threads() // 9 * 9
     parts = [
         linear(weighted_rows(table, some, share).view(-1, 9 * channels), kernel, bias)
         for some, share in zip(torch.split(corners, at_once), torch.split(shares, at_once), strict=True)
