@@ -21,9 +21,8 @@ from torch.nn import functional
 
 from photoglue.extractors.deform_conv import DeformConv, bilinear_corners, linear, pointwise, weighted_rows
 
-# What each thread works on at once. Less would go back and forth between threads more often than it gains.
-_STRIP = 32  # rows: 2 to 4 MB of a map
-_CHUNK = 512  # points described: 16 MB of joined pixels
+_STRIP = 32  # rows that each thread computes at once: 2 to 4 MB of a map
+_CHUNK = 512  # points described at once: 16 MB of joined pixels; from 32 MB on each allocation asks the system anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +178,7 @@ class DescriptorHead(nn.Module):
         """Descriptors at points (x, y) in pixels of the image."""
         described = joined.fine.new_empty(len(points), self.sf_conv.out_channels)
         # From top to bottom, so that a chunk looks at one part of the maps.
-        for chunk in torch.split(points[:, 1].argsort(), _CHUNK * torch.get_num_threads()) if len(points) else ():
+        for chunk in torch.split(points[:, 1].argsort(), _CHUNK) if len(points) else ():
             described[chunk] = self._describe(joined, points[chunk])
         return described
 
