@@ -7,8 +7,8 @@ import torch
 from photoglue.errors import ConfigError
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
-"""A floating type, or "auto": bfloat16 where the hardware multiplies it natively (CPUs with AMX or AVX512-BF16, CUDA from
-compute capability 8.0), float16 on older CUDA devices, else float32."""
+"""A floating type, or "auto": bfloat16 where the hardware multiplies it natively (CPUs with AMX or AVX512-BF16, CUDA
+from compute capability 8.0), float16 on older CUDA devices, else float32."""
 
 
 def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
@@ -29,6 +29,6 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
 def cpu_has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 natively."""
     return bool(
-        torch.backends.mkldnn.is_available()
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     )
