@@ -31,6 +31,7 @@ from photoglue.image import Resize, read_image, to_rgb
 from photoglue.matchers import lightglue
 from photoglue.matchers.lightglue.adaptive import PRUNING_MIN_KEYPOINTS
 from photoglue.matchers.lightglue.encoding import SCALE_LONG_SIDE
+from photoglue.precision import Precision
 from photoglue.structs import Features, Matches
 
 
@@ -52,8 +53,9 @@ class LightGlue(nn.Module):
         "weights": None,
         "compile": False,
     }
-    """The official options. ``name``, ``flash``, ``mp`` and ``compile`` are accepted and change nothing: the kernel is
-    chosen by what the machine can do. ``weights`` is the path of a checkpoint, used with ``features=None``."""
+    """The official options. ``mp`` chooses the fastest precision of the machine, else it is float32. ``name``, ``flash``
+    and ``compile`` are accepted and change nothing: the kernel is chosen by what the machine can do. ``weights`` is the
+    path of a checkpoint, used with ``features=None``."""
 
     pruning_keypoint_thresholds: ClassVar[dict[str, int]] = {**PRUNING_MIN_KEYPOINTS, "flash": 1536}
 
@@ -67,9 +69,10 @@ class LightGlue(nn.Module):
             "filter_threshold": float(conf["filter_threshold"]),
             "n_layers": conf["n_layers"],
         }
+        precision: Precision = "auto" if conf["mp"] else "float32"
         if features is not None:
             config = lightglue.LightGlueConfig(**thresholds)
-            self.net = lightglue.LightGlue.pretrained(features, config)
+            self.net = lightglue.LightGlue.pretrained(features, config, precision=precision)
             # The official code has no kinds: dicts do not say what they hold.
             self.net.config = replace(self.net.config, kinds=None)
         else:
@@ -77,7 +80,9 @@ class LightGlue(nn.Module):
             config = lightglue.LightGlueConfig(**thresholds, **shape)
             weights = conf["weights"]
             self.net = (
-                lightglue.LightGlue(config) if weights is None else lightglue.LightGlue.from_checkpoint(weights, config)
+                lightglue.LightGlue(config)
+                if weights is None
+                else lightglue.LightGlue.from_checkpoint(weights, config, precision=precision)
             )
 
     def forward(self, data: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
@@ -127,7 +132,9 @@ class Extractor(nn.Module):
         super().__init__()
         self.conf = SimpleNamespace(**{**self.default_conf, **_known(conf, self.default_conf, type(self).__name__)})
         allowed = getattr(self.conf, "allow_noncommercial", False)
-        self.net = create_extractor(self._features_name(), allow_noncommercial=allowed, **self._options())
+        self.net = create_extractor(
+            self._features_name(), allow_noncommercial=allowed, precision="float32", **self._options()
+        )
 
     @torch.no_grad()
     def extract(self, img: Float[Tensor, "*b c h w"], **conf: Any) -> dict[str, Tensor]:

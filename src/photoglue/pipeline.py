@@ -11,6 +11,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.image import ImageSource
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.precision import Precision
 from photoglue.structs import Features, Matches
 
 
@@ -30,6 +31,7 @@ class Pipeline:
         resize: int | None = 1024,
         config: LightGlueConfig | None = None,
         device: str | torch.device | None = None,
+        precision: Precision = "auto",
         allow_noncommercial: bool = False,
     ) -> "Pipeline":
         """An extractor with its LightGlue, both with their released weights.
@@ -40,6 +42,7 @@ class Pipeline:
             resize: Length of the longer side that the extractor sees, pixels; None: the image as it is.
             config: The matcher's options; None: the official ones.
             device: Where to compute; None: on a GPU if there is one.
+            precision: What to compute in; "auto": bfloat16 where the hardware has it natively.
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint).
 
         Raises:
@@ -49,9 +52,13 @@ class Pipeline:
         """
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         extractor = create_extractor(
-            features, max_keypoints=max_keypoints, resize=resize, allow_noncommercial=allow_noncommercial
+            features,
+            max_keypoints=max_keypoints,
+            resize=resize,
+            precision=precision,
+            allow_noncommercial=allow_noncommercial,
         ).to(chosen)
-        return cls(extractor, LightGlue.pretrained(extractor.kind, config).to(chosen))
+        return cls(extractor, LightGlue.pretrained(extractor.kind, config, precision=precision).to(chosen))
 
     def match(
         self,

@@ -196,6 +196,8 @@ class Matches(TensorStruct):
     has j; one that stayed to the end has 1 + all steps run on its image. ``n_layers`` everywhere if pruning is off."""
     prune1: Int64[Tensor, " n"] | None = None
     """The same for image 1."""
+    precision: str | None = None
+    """What the matcher computed in, such as "bfloat16"."""
 
     def __post_init__(self) -> None:
         m = _check(self.matches0, "matches0", (None,), floating=False)

@@ -56,7 +56,7 @@ class TestGeneral:
         assert code == 0
         assert out.startswith(f"photoglue {__version__} · torch ")
 
-    @pytest.mark.parametrize("command", ["match", "extract", "weights", "demo"])
+    @pytest.mark.parametrize("command", ["match", "extract", "weights", "demo", "bench"])
     def test_help(self, cli, command):
         code, out, _ = cli(command, "--help")
         assert code == 0

@@ -16,7 +16,7 @@ from photoglue.image import load_image, to_gray
 
 VARIANTS = ["t16", "n16", "n16rot", "n32"]
 CROPS = ["square", "3:1", "portrait", "333x517"]
-EVERYTHING = ALIKEDConfig(max_keypoints=None, resize=None)
+EVERYTHING = ALIKEDConfig(max_keypoints=None, resize=None, precision="float32")
 
 
 def pretrained(config: ALIKEDConfig = EVERYTHING) -> ALIKED:
@@ -229,7 +229,7 @@ def test_masks_come_before_the_choice(everything, photo):
 
 @pytest.mark.weights
 def test_batches_equal_one_by_one(crops):
-    extractor = pretrained(ALIKEDConfig(resize=300))
+    extractor = pretrained(ALIKEDConfig(resize=300, precision="float32"))
     images = [crops["square"], crops["3:1"], crops["square"].flip(2), to_gray(crops["square"])]
     together = extractor.extract_many(images, [None, None, torch.ones(256, 256, dtype=torch.bool), None])
     for image, features in zip(images, together, strict=True):
@@ -275,7 +275,7 @@ def test_describing_detected_points_gives_their_descriptors(everything, photo):
     detected = everything.detect(photo[None])[0]
     assert len(detected) > 50
     assert torch.equal(everything.describe_in(photo, detected.keypoints), detected.descriptors)
-    resized = pretrained(ALIKEDConfig(resize=400))
+    resized = pretrained(dataclasses.replace(EVERYTHING, resize=400))
     detected = resized.extract(photo)
     described = resized.describe(photo, detected.keypoints)
     cosines = functional.cosine_similarity(described.descriptors, detected.descriptors)
@@ -347,6 +347,7 @@ def test_defaults():
         "resize": 1024,
         "detection_threshold": 0.2,
         "nms_radius": 2,
+        "precision": "auto",
         "variant": "n16",
     }
     assert dataclasses.asdict(ALIKED().config) == wanted

@@ -15,7 +15,7 @@ SIZES = [(64, 96), (32, 32), (160, 32), (1, 1), (45, 70), (3, 200)]
 
 def lively(variant: str = "t16") -> ALIKED:
     """Random weights, and batch norms that do something."""
-    network = ALIKED(ALIKEDConfig(variant=variant)).eval().requires_grad_(False)
+    network = ALIKED(ALIKEDConfig(variant=variant, precision="float32")).eval().requires_grad_(False)
     for name, tensor in network.state_dict().items():
         if name.endswith(("bn1.weight", "bn2.weight", "running_var")):
             tensor.uniform_(0.5, 1.5)

@@ -13,7 +13,7 @@ from photoglue.extractors import disk as module
 from photoglue.extractors.disk import DISK, WEIGHTS, DISKConfig
 from photoglue.image import load_image, to_gray
 
-EVERYTHING = DISKConfig(max_keypoints=None, resize=None)
+EVERYTHING = DISKConfig(max_keypoints=None, resize=None, precision="float32")
 
 
 def pretrained(config: DISKConfig | None = None) -> DISK:
@@ -51,11 +51,12 @@ def padded(image: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def test_dense_maps_equal_kornia_everywhere(everything, reference, photo):
     wanted_logits, wanted_descriptors = reference.heatmap_and_dense_descriptors(padded(photo))
-    maps = everything.unet(padded(photo))
-    dense = everything.unet.path_up[3].conv[3](maps)
+    joined = everything.unet(padded(photo))
+    dense = everything.unet.path_up[3].conv[3](joined.rows(0, 208))
     torch.testing.assert_close(dense[:, :128], wanted_descriptors, atol=2e-4, rtol=1e-4)
-    torch.testing.assert_close(dense[:, 128:], wanted_logits, atol=2e-4, rtol=1e-4)
-    torch.testing.assert_close(everything.unet.logits(maps[0]), wanted_logits[0, 0], atol=2e-4, rtol=1e-4)
+    # Kornia's logits and ours both are 7e-4 from those in double precision.
+    torch.testing.assert_close(dense[:, 128:], wanted_logits, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(everything.unet.logits(joined), wanted_logits[0, 0], atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.weights
@@ -68,7 +69,7 @@ def test_descriptors_at_pixels_are_those_of_the_dense_map_up_to_its_corners(ever
     )
     pixels = torch.stack([x.flatten(), y.flatten()], dim=1)
     _, dense = reference.heatmap_and_dense_descriptors(image)
-    found = everything.unet.descriptors(everything.unet(image)[0], pixels)
+    found = everything.unet.descriptors(everything.unet(image), pixels)
     torch.testing.assert_close(found, dense[0][:, pixels[:, 1], pixels[:, 0]].T, atol=2e-4, rtol=1e-4)
 
 
@@ -84,7 +85,7 @@ def test_keypoints_equal_kornia_inside_the_border(everything, reference, photo):
     assert len(inside) > 300
     assert inside == set(wanted)
     rows, their_rows = [found[point] for point in wanted], list(wanted.values())
-    torch.testing.assert_close(ours.scores[rows], theirs.detection_scores[their_rows], atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(ours.scores[rows], theirs.detection_scores[their_rows], atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(ours.descriptors[rows], theirs.descriptors[their_rows], atol=1e-5, rtol=0)
 
 
@@ -138,7 +139,7 @@ def test_the_threshold_leaves_only_higher_logits(everything, photo):
 @pytest.mark.weights
 def test_the_best_points_come_first(everything, photo):
     all_points = everything.extract(photo)
-    few = pretrained(DISKConfig(max_keypoints=50, resize=None)).extract(photo)
+    few = pretrained(DISKConfig(max_keypoints=50, resize=None, precision="float32")).extract(photo)
     assert (all_points.scores.diff() <= 0).all()
     assert torch.equal(few.keypoints, all_points.keypoints[:50])
     assert torch.equal(few.scores, all_points.scores[:50])
@@ -151,7 +152,7 @@ def test_masks_apply_before_the_best_are_chosen(everything, photo):
     mask[100:, :90] = True
     all_points = everything.extract(photo)
     inside = (all_points.keypoints[:, 0] < 90) & (all_points.keypoints[:, 1] >= 100)
-    masked = pretrained(DISKConfig(max_keypoints=30, resize=None)).extract(photo, mask)
+    masked = pretrained(DISKConfig(max_keypoints=30, resize=None, precision="float32")).extract(photo, mask)
     assert len(masked) == 30
     assert torch.equal(masked.keypoints, all_points[inside].keypoints[:30])
     x, y = masked.keypoints[17].long().tolist()
@@ -162,7 +163,7 @@ def test_masks_apply_before_the_best_are_chosen(everything, photo):
 
 @pytest.mark.weights
 def test_a_batch_equals_one_by_one(photo):
-    extractor = pretrained(DISKConfig(max_keypoints=100, resize=None))
+    extractor = pretrained(DISKConfig(max_keypoints=100, resize=None, precision="float32"))
     images = [photo, photo.flip(2), 0.5 * photo]
     mask = torch.zeros(photo.shape[1:], dtype=torch.bool)
     mask[:, 60:] = True
@@ -222,7 +223,7 @@ def test_features_are_what_the_contract_says(everything, photo):
 
 @pytest.mark.weights
 def test_describing_detected_points_gives_their_descriptors(photo):
-    extractor = pretrained(DISKConfig(max_keypoints=None, resize=300))
+    extractor = pretrained(DISKConfig(max_keypoints=None, resize=300, precision="float32"))
     detected = extractor.extract(photo)
     described = extractor.describe(photo, detected.keypoints)
     assert len(detected) > 300
@@ -259,7 +260,9 @@ def test_the_constructor_reads_no_file(monkeypatch):
 
     monkeypatch.setattr(module, "resolve", refuse)
     extractor = DISK()
-    assert extractor.config == DISKConfig(max_keypoints=2048, resize=1024, detection_threshold=0.0, nms_radius=2)
+    assert extractor.config == DISKConfig(
+        max_keypoints=2048, resize=1024, detection_threshold=0.0, nms_radius=2, precision="auto"
+    )
     assert len(extractor.state_dict()) == 26
     assert sum(parameter.numel() for parameter in extractor.parameters()) == 1_092_369
 

@@ -16,7 +16,7 @@ from photoglue.extractors import superpoint as module
 from photoglue.extractors.superpoint import WEIGHTS, SuperPoint, SuperPointConfig
 from photoglue.image import load_image, to_gray
 
-EVERYTHING = SuperPointConfig(max_keypoints=None, resize=None)
+EVERYTHING = SuperPointConfig(max_keypoints=None, resize=None, precision="float32")
 SELECTIVE = dataclasses.replace(EVERYTHING, detection_threshold=0.02)
 
 TRANSFORMERS_NAMES = {
@@ -213,7 +213,7 @@ def test_the_channels_stay_last():
 
 
 def test_describing_detected_points_gives_their_descriptors(photo):
-    extractor = lively(SuperPointConfig(max_keypoints=None, resize=300))
+    extractor = lively(dataclasses.replace(EVERYTHING, resize=300))
     detected = extractor.extract(photo)
     described = extractor.describe(photo, detected.keypoints)
     assert len(detected) > 200

@@ -57,7 +57,7 @@ def test_commands_and_options(capsys):
     from photoglue.cli import main
 
     helps = {}
-    for command in ("match", "extract", "weights", "demo"):
+    for command in ("match", "extract", "weights", "demo", "bench"):
         assert f"photoglue {command}" in README
         with pytest.raises(SystemExit):
             main([command, "--help"])

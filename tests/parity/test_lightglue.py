@@ -15,10 +15,10 @@ def official_model(official, features, mode):
 
 
 @functools.cache
-def our_model(features, mode):
+def our_model(features, mode, precision=None):
     from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 
-    return LightGlue.pretrained(features, LightGlueConfig(**dict.fromkeys(MODES[mode])))
+    return LightGlue.pretrained(features, LightGlueConfig(**dict.fromkeys(MODES[mode])), precision=precision)
 
 
 def as_official(features):
@@ -61,10 +61,11 @@ def test_demo_pair(official, photos, motorcycle, name, count, mode):
 @pytest.mark.data
 @pytest.mark.parametrize("mode", ["full", "adaptive"])
 @pytest.mark.parametrize("name", ["aliked", "disk"])
-def test_2048_points(official, photos, strecha, name, mode):
+@pytest.mark.parametrize("precision", [None, "float32"])
+def test_2048_points(official, photos, strecha, name, mode, precision):
     pair = [photos(name, path) for path in strecha]
     assert [len(features) for features in pair] == [2048, 2048]
-    ours = our_model(name, mode).match(*pair)
+    ours = our_model(name, mode, precision).match(*pair)
     check_same(run_official(official, name, mode, *pair), ours, mode)
     assert len(ours) > 300
 
@@ -97,7 +98,7 @@ def test_fewer_layers(official, photos, motorcycle):
     theirs = official.LightGlue("aliked", n_layers=5).eval()
     with torch.no_grad():
         expected = theirs({"image0": as_official(pair[0]), "image1": as_official(pair[1])})
-    ours = LightGlue.pretrained("aliked", LightGlueConfig(n_layers=5)).match(*pair)
+    ours = LightGlue.pretrained("aliked", LightGlueConfig(n_layers=5), precision=None).match(*pair)
     assert torch.equal(expected["matches0"][0], ours.matches0)
     assert expected["stop"] == ours.stop
 

@@ -1,4 +1,4 @@
-"""The command line: `photoglue match | extract | weights | demo`."""
+"""The command line: `photoglue match | extract | weights | demo | bench`."""
 
 from photoglue.cli.app import main
 

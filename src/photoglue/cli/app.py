@@ -11,18 +11,20 @@ import torch
 import tyro
 from rich.console import Console
 
+from photoglue.cli.bench import Bench
 from photoglue.cli.demo import Demo
 from photoglue.cli.extract import Extract
+from photoglue.cli.machine import version_line
 from photoglue.cli.match import Match
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
-from photoglue.version import __version__
 
 Command: TypeAlias = (
     Annotated[Match, tyro.conf.subcommand("match")]
     | Annotated[Extract, tyro.conf.subcommand("extract")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
 DESCRIPTION = """Which points in two photos show the same thing.
@@ -72,7 +74,7 @@ def parse(arguments: Sequence[str]) -> Command:
         prog="photoglue",
         description=DESCRIPTION,
         args=list(arguments),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     return command
 
@@ -80,13 +82,6 @@ def parse(arguments: Sequence[str]) -> Command:
 def console_for_output() -> Console:
     """As wide as the terminal; in a file or pipe, wide enough that no table is folded."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-
-
-def version_line() -> str:
-    """Version, torch, and what the machine computes on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"photoglue {__version__} · torch {torch.__version__} · Python {python} · {device}"
 
 
 def _warning_printer(console: Console) -> Callable[..., None]:

@@ -21,6 +21,7 @@ from photoglue.image import load_image
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.precision import Precision
 from photoglue.solvers.poselib import THRESHOLD_PX, Verification, verify
 from photoglue.structs import Features, Matches
 from photoglue.version import __version__
@@ -73,6 +74,8 @@ class Match:
     """How early LightGlue may exit and drop points."""
     weights: Path | None = None
     """A LightGlue checkpoint of your own."""
+    precision: Precision = "auto"
+    """What to compute in; auto: bfloat16 where the hardware has it natively, else float32."""
     device: str | None = None
     """Where to compute, such as cpu or cuda:0; None: on a GPU if there is one."""
     allow_noncommercial: bool = False
@@ -123,13 +126,14 @@ class Match:
             allow_noncommercial=self.allow_noncommercial,
             max_keypoints=self.max_keypoints,
             resize=self.resize,
+            precision=self.precision,
         ).to(device)
         if self.matcher == "nearest":
             return extractor, NearestNeighbor()
         config = PRESETS[self.preset]
         if self.weights is not None:
-            return extractor, LightGlue.from_checkpoint(self.weights, config).to(device)
-        return extractor, LightGlue.pretrained(extractor.kind, config).to(device)
+            return extractor, LightGlue.from_checkpoint(self.weights, config, precision=self.precision).to(device)
+        return extractor, LightGlue.pretrained(extractor.kind, config, precision=self.precision).to(device)
 
     def _verified(self, matches: Matches, features0: Features, features1: Features) -> Verification:
         assert self.verify is not None
@@ -171,6 +175,7 @@ class Match:
             "features": features0.kind,
             "options": options,
             "images": images,
+            "precision": matches.precision,
             "exit_layer": matches.stop,
             "n_layers": matches.n_layers,
             "verification": None if verification is None else _verification_facts(verification),
@@ -188,7 +193,7 @@ class Match:
         score = f", mean score {float(matches.scores.mean()):.2f}" if len(matches) else ""
         console.print(f"matches     [bold]{len(matches)}[/bold]{score}")
         if matches.stop is not None:
-            console.print(f"exit        layer {matches.stop} of {matches.n_layers}")
+            console.print(f"exit        layer {matches.stop} of {matches.n_layers}, {matches.precision}")
         if verification is not None:
             found = int(verification.inliers.sum())
             share = f" ({found / len(matches):.0%})" if len(matches) else ""

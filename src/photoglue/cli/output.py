@@ -1,4 +1,4 @@
-"""A pair's matches as a file: JSON, NPZ or CSV, written whole or not at all."""
+"""Results as files: a pair's matches as JSON, NPZ or CSV; each written whole or not at all."""
 
 import csv
 import io
@@ -53,7 +53,15 @@ def write_matches(path: Path, matches: Matches, facts: Mapping[str, Any], inlier
     }
     if inliers is not None:
         columns["inliers"] = inliers
-    content = {".json": _json, ".npz": _npz, ".csv": _csv}[path.suffix.lower()](columns, facts)
+    write_whole(path, {".json": _json, ".npz": _npz, ".csv": _csv}[path.suffix.lower()](columns, facts))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and move it into place, so that nobody ever sees half of it.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         temporary.write_bytes(content)

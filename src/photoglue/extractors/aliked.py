@@ -18,6 +18,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.aliked_layers import Block, DescriptorHead, JoinedMap, ScoreHead, gate
 from photoglue.extractors.base import Extractor, ExtractorConfig
 from photoglue.extractors.deform_conv import pointwise
+from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_rgb
 from photoglue.structs import Features
@@ -108,6 +109,7 @@ class ALIKED(Extractor):
         self.conv4 = nn.Conv2d(dim, dim // 4, 1, bias=False)
         self.score_head = ScoreHead(dim)
         self.desc_head = DescriptorHead(dim, samples)
+        self._derived = Derived()
 
     @classmethod
     def pretrained(
@@ -183,13 +185,15 @@ class ALIKED(Extractor):
         left, top = missing_x // 2, missing_y // 2
         sides = (left, missing_x - left, top, missing_y - top)
         padded = functional.pad(to_rgb(image)[None], sides, mode="replicate")
-        fine, halved = self.block1.in_strips(padded.contiguous(memory_format=torch.channels_last), 2)
-        second, eighth = self.block2.in_strips(halved, 4, self.conv2)
+        dtype = self.compute_dtype(image.device)
+        fine, halved = self.block1.in_strips(padded.contiguous(memory_format=torch.channels_last), 2, dtype=dtype)
+        second, eighth = self.block2.in_strips(halved, 4, self.conv2, dtype)
         third = self.block3(eighth)
         fourth = self.block4(functional.avg_pool2d(third, 4))
+        weight = self.conv1.weight
         return JoinedMap(
             fine=fine,
-            fine_weight=self.conv1.weight,
+            fine_weight=self._derived.get(dtype, (weight,), lambda: weight.to(dtype)),
             coarse=(second, gate(pointwise(third, self.conv3.weight)), gate(pointwise(fourth, self.conv4.weight))),
             image_size=(width, height),
             corner=(left, top),

@@ -7,6 +7,10 @@ The released code upsamples four maps to the full size, joins them into one of 1
   only 8 channels need to be upsampled.
 - Descriptors need the joined map at a few pixels around each point. It is computed at those pixels.
 - What is computed at full size is computed in strips, so that what lies between two layers stays in a CPU's cache.
+
+In half precision are: the map of block 1; the convolutions of blocks 1 and 2, but for the first, which sees the photo;
+and the products of the two heads, but for the small convolutions that end in the score. Sums, gates, norms, offsets and
+what is interpolated are in single precision.
 """
 
 import math
@@ -20,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.extractors.deform_conv import DeformConv, bilinear_corners, linear, pointwise, weighted_rows
+from photoglue.extractors.derived import Derived
 
 _STRIP = 32  # rows that each thread computes at once: 2 to 4 MB of a map
 _CHUNK = 512  # points described at once: 16 MB of joined pixels; from 32 MB on each allocation asks the system anew
@@ -30,9 +35,9 @@ class JoinedMap:
     """The four maps that make up the joined map of an image, not yet upsampled. In memory their channels come last."""
 
     fine: Float[Tensor, "1 c h w"]
-    """Block 1, of the padded image."""
+    """Block 1, of the padded image; its floating type is that of the heads' products."""
     fine_weight: Float[Tensor, "q c 1 1"]
-    """What reduces it to a quarter of the joined map, with a gate."""
+    """What reduces it to a quarter of the joined map, with a gate; of the same type."""
     coarse: tuple[Float[Tensor, "1 q h2 w2"], Float[Tensor, "1 q h8 w8"], Float[Tensor, "1 q h32 w32"]]
     """Blocks 2 to 4, each reduced to a quarter of the joined map."""
     image_size: tuple[int, int]
@@ -45,8 +50,8 @@ class JoinedMap:
         height, width = self.fine.shape[2:]
         x, y = x + self.corner[0], y + self.corner[1]
         fine = _table(self.fine).index_select(0, y * width + x)
-        quarters = [gate(linear(fine, self.fine_weight.flatten(1)))]
-        across, down = x.to(fine.dtype), y.to(fine.dtype)
+        quarters = [gate(linear(fine, self.fine_weight.flatten(1)).float())]
+        across, down = x.float(), y.float()
         for coarse in self.coarse:
             small_height, small_width = coarse.shape[2:]
             corners, shares = bilinear_corners(
@@ -84,16 +89,42 @@ class Block(nn.Module):
         self.conv2 = _conv(channels, channels, deformable)
         self.bn2 = nn.BatchNorm2d(channels)
         self.downsample = nn.Conv2d(in_channels, channels, 1) if shortcut else None
+        self._derived = Derived()
 
-    def forward(self, maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 d h w"]:
-        """The block's result, at the same size."""
-        hidden = _normed(self.conv2, self.bn2, gate(_normed(self.conv1, self.bn1, maps)))
+    def forward(self, maps: Float[Tensor, "1 c h w"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "1 d h w"]:
+        """The block's result, at the same size, in single precision; ``dtype`` is that of the convolutions."""
+        # Half precision would round a photo to fewer shades than it has.
+        hidden = self._normed("1", maps, torch.float32 if maps.shape[1] == 3 else dtype)
+        hidden = self._normed("2", gate(hidden), dtype)
         if self.downsample is not None:
-            hidden += pointwise(maps, self.downsample.weight, self.downsample.bias)
+            weight, bias = self.downsample.weight, cast("Tensor", self.downsample.bias)
+            kernel = self._derived.get(("down", dtype), (weight, bias), lambda: (weight.to(dtype), bias.to(dtype)))
+            hidden += pointwise(maps.to(dtype), *kernel)
         return gate(hidden)
 
+    def _normed(self, number: str, maps: Float[Tensor, "1 c h w"], dtype: torch.dtype) -> Float[Tensor, "1 d h w"]:
+        """A convolution and its batch norm, the norm folded into the weights."""
+        conv = cast("nn.Conv2d | DeformConv", getattr(self, f"conv{number}"))
+        norm = cast("nn.BatchNorm2d", getattr(self, f"bn{number}"))
+        weight = conv.regular_conv.weight if isinstance(conv, DeformConv) else conv.weight
+        mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+
+        def fold() -> tuple[Tensor, Tensor]:
+            scale = norm.weight / (variance + norm.eps).sqrt()
+            return (weight * scale[:, None, None, None]).to(dtype), (norm.bias - mean * scale).to(dtype)
+
+        sources = (weight, norm.weight, norm.bias, mean, variance)
+        folded, bias = self._derived.get((number, dtype), sources, fold)
+        if isinstance(conv, DeformConv):
+            return conv.convolve(maps, folded, bias)
+        return functional.conv2d(maps.to(dtype), folded, bias, padding=1).float()
+
     def in_strips(
-        self, maps: Float[Tensor, "1 c h w"], shrinkage: int, reduction: nn.Conv2d | None = None
+        self,
+        maps: Float[Tensor, "1 c h w"],
+        shrinkage: int,
+        reduction: nn.Conv2d | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> tuple[Float[Tensor, "1 q h w"], Float[Tensor, "1 d h2 w2"]]:
         """The block's result twice: reduced by another convolution and a gate, and averaged over square cells.
 
@@ -102,15 +133,17 @@ class Block(nn.Module):
         Args:
             maps: Sides are multiples of ``shrinkage``.
             shrinkage: Side of a cell, pixels.
-            reduction: None: the first is the result as it is.
+            reduction: None: the first is the result as it is, in ``dtype``.
+            dtype: Of the convolutions.
         """
         height, width = maps.shape[2:]
         channels = self.bn2.num_features
-        kept = _empty(maps, channels if reduction is None else reduction.out_channels, height, width)
-        averaged = _empty(maps, channels, height // shrinkage, width // shrinkage)
+        kept_channels, kept_type = (channels, dtype) if reduction is None else (reduction.out_channels, maps.dtype)
+        kept = _empty(maps, kept_channels, height, width, kept_type)
+        averaged = _empty(maps, channels, height // shrinkage, width // shrinkage, maps.dtype)
         for first, last in _strips(maps):
             start = max(first - 2, 0)  # each of the convolutions looks one pixel further
-            strip = self(maps[:, :, start : last + 2])[:, :, first - start : last - start]
+            strip = self(maps[:, :, start : last + 2], dtype)[:, :, first - start : last - start]
             averaged[:, :, first // shrinkage : last // shrinkage] = functional.avg_pool2d(strip, shrinkage)
             kept[:, :, first:last] = strip if reduction is None else gate(pointwise(strip, reduction.weight))
         return kept, averaged
@@ -129,6 +162,7 @@ class ScoreHead(nn.Sequential):
             nn.SELU(),
             nn.Conv2d(4, 1, 3, padding=1, bias=False),
         )
+        self._derived = Derived()
 
     def forward(self, joined: JoinedMap) -> Float[Tensor, "h w"]:
         """Scores in [0, 1] of the image without its padding.
@@ -138,7 +172,9 @@ class ScoreHead(nn.Sequential):
         """
         height, width = joined.fine.shape[2:]
         mix, *convs = (layer for layer in self if isinstance(layer, nn.Conv2d))
+        dtype = joined.fine.dtype
         quarters = mix.weight.chunk(4, dim=1)
+        first_quarter = self._derived.get(dtype, (mix.weight,), lambda: quarters[0].to(dtype))
         coarse_heights = [coarse.shape[2] for coarse in joined.coarse]
         products = [pointwise(coarse, quarter) for coarse, quarter in zip(joined.coarse, quarters[1:], strict=True)]
         widened = [
@@ -147,11 +183,15 @@ class ScoreHead(nn.Sequential):
         ]
         table = torch.cat([part[0].permute(1, 2, 0).flatten(1) for part in widened])
         rows, shares = _rows_between(coarse_heights, height, table)
-        logits = joined.fine.new_empty(height, width)
+        mixed = _empty(joined.fine, 8, height, width, table.dtype)
+        for first, last in _strips(joined.fine, _STRIP // 4):
+            fine = gate(pointwise(joined.fine[:, :, first:last], joined.fine_weight).float())
+            coarse = weighted_rows(table, rows[first:last], shares[first:last]).view(1, -1, width, 8)
+            mixed[:, :, first:last] = pointwise(fine.to(dtype), first_quarter).add(coarse.permute(0, 3, 1, 2))
+        logits = table.new_empty(height, width)
         for first, last in _strips(joined.fine):
             start, stop = max(first - len(convs), 0), min(last + len(convs), height)
-            strip = weighted_rows(table, rows[start:stop], shares[start:stop]).view(1, -1, width, 8).permute(0, 3, 1, 2)
-            strip = strip + pointwise(gate(pointwise(joined.fine[:, :, start:stop], joined.fine_weight)), quarters[0])
+            strip = mixed[:, :, start:stop].clone()
             for conv in convs:
                 strip = conv(gate(strip))
             logits[first:last] = strip[0, 0, first - start : last - start]
@@ -173,26 +213,43 @@ class DescriptorHead(nn.Module):
         )
         self.sf_conv = nn.Conv2d(dim, dim, 1, bias=False)
         self.agg_weights = nn.Parameter(torch.randn(samples, dim, dim) / math.sqrt(samples * dim))
+        self._derived = Derived()
 
     def forward(self, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
         """Descriptors at points (x, y) in pixels of the image."""
-        described = joined.fine.new_empty(len(points), self.sf_conv.out_channels)
+        described = points.new_empty(len(points), self.sf_conv.out_channels)
         # From top to bottom, so that a chunk looks at one part of the maps.
         for chunk in torch.split(points[:, 1].argsort(), _CHUNK) if len(points) else ():
             described[chunk] = self._describe(joined, points[chunk])
         return described
 
     def _describe(self, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
-        count = len(points)
+        count, dtype = len(points), joined.fine.dtype
+        to_hidden, to_seen, to_described = self._kernels(dtype)
         patches = functional.normalize(joined.at(*_patches(points, joined.image_size)), dim=1).view(count, -1)
         hidden, last = (layer for layer in self.offset_conv if isinstance(layer, nn.Conv2d))
-        offsets = gate(linear(patches, hidden.weight.permute(0, 2, 3, 1).flatten(1), hidden.bias))
+        offsets = gate(linear(patches.to(dtype), to_hidden).float() + cast("Tensor", hidden.bias))
         limit = max(joined.image_size) / 4
         offsets = linear(offsets, last.weight.flatten(1), last.bias).clamp(-limit, limit)
         x, y = (points[:, :, None] + offsets.view(count, 2, -1)).unbind(dim=1)
         samples = joined.sample(x.flatten(), y.flatten())
-        seen = gate(linear(samples, self.sf_conv.weight.flatten(1))).view(count, -1)
-        return functional.normalize(linear(seen, self.agg_weights.flatten(0, 1).T), dim=1)
+        seen = gate(linear(samples.to(dtype), to_seen).float()).view(count, -1)
+        return functional.normalize(linear(seen.to(dtype), to_described).float(), dim=1)
+
+    def _kernels(
+        self, dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "k patch"], Float[Tensor, "d d"], Float[Tensor, "d seen"]]:
+        """Weights of the three larger products as matrices: of patches, of samples, and of what is seen."""
+        hidden, samples, seen = cast("nn.Conv2d", self.offset_conv[0]).weight, self.sf_conv.weight, self.agg_weights
+        return self._derived.get(
+            dtype,
+            (hidden, samples, seen),
+            lambda: (
+                hidden.permute(0, 2, 3, 1).flatten(1).to(dtype),
+                samples.flatten(1).to(dtype),
+                seen.flatten(0, 1).T.to(dtype),
+            ),
+        )
 
 
 def gate(maps: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -241,30 +298,20 @@ def _conv(in_channels: int, channels: int, deformable: bool) -> nn.Conv2d | Defo
     )
 
 
-def _normed(
-    conv: nn.Conv2d | DeformConv, norm: nn.BatchNorm2d, maps: Float[Tensor, "1 c h w"]
-) -> Float[Tensor, "1 d h w"]:
-    """Convolution and batch norm, the norm folded into the weights."""
-    mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
-    scale = norm.weight / (variance + norm.eps).sqrt()
-    bias = norm.bias - mean * scale
-    if isinstance(conv, DeformConv):
-        return conv.convolve(maps, conv.regular_conv.weight * scale[:, None, None, None], bias)
-    return functional.conv2d(maps, conv.weight * scale[:, None, None, None], bias, padding=1)
-
-
 def _table(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "n c"]:
     """One row a pixel."""
     return maps[0].permute(1, 2, 0).flatten(0, 1)
 
 
-def _empty(like: Float[Tensor, "1 k h2 w2"], channels: int, height: int, width: int) -> Float[Tensor, "1 c h w"]:
+def _empty(
+    like: Float[Tensor, "1 k h2 w2"], channels: int, height: int, width: int, dtype: torch.dtype
+) -> Float[Tensor, "1 c h w"]:
     shape = (1, channels, height, width)
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
 
 
-def _strips(maps: Float[Tensor, "1 c h w"]) -> Iterator[tuple[int, int]]:
+def _strips(maps: Float[Tensor, "1 c h w"], rows: int | None = None) -> Iterator[tuple[int, int]]:
     """First row and the one after the last of each strip; only a CPU gains by more than one."""
     height = maps.shape[2]
-    step = _STRIP * torch.get_num_threads() if maps.is_cpu else height
+    step = (rows or _STRIP) * torch.get_num_threads() if maps.is_cpu else height
     return ((first, min(first + step, height)) for first in range(0, height, step))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from photoglue.errors import ConfigError, PhotoGlueWarning, ShapeError
 from photoglue.image import ImageSource, Resize, load_image, load_mask
+from photoglue.precision import Precision, choose_precision
 from photoglue.structs import Features
 
 
@@ -27,6 +28,9 @@ class ExtractorConfig:
     """Only points with a score above it."""
     nms_radius: int = 0
     """No two points closer than this, in pixels of the resized image; 0: no suppression."""
+    precision: Precision = "auto"
+    """What the network's larger products are computed in. Scores, positions and the length of descriptors always are in
+    single precision, and so is all of SIFT and DoG-HardNet."""
 
     def __post_init__(self) -> None:
         if self.max_keypoints is not None and self.max_keypoints < 1:
@@ -35,6 +39,7 @@ class ExtractorConfig:
             raise ConfigError(f"resize is {self.resize}; it must be a length in pixels, or None to keep the size.")
         if self.nms_radius < 0:
             raise ConfigError(f"nms_radius is {self.nms_radius}; it must be 0 or more pixels.")
+        choose_precision(self.precision, torch.device("cpu"))  # refuses unknown ones
 
 
 class Extractor(nn.Module, ABC):
@@ -158,6 +163,10 @@ class Extractor(nn.Module, ABC):
         """Where the weights are; the CPU for methods without weights."""
         parameter = next(self.parameters(), None)
         return torch.device("cpu") if parameter is None else parameter.device
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """What the network's larger products are computed in on a device."""
+        return choose_precision(self.config.precision, device)
 
     def _prepare(self, source: ImageSource, mask: ImageSource | None) -> tuple[Tensor, Tensor | None, Resize]:
         image = load_image(source).to(self.device)

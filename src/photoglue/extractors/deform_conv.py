@@ -107,7 +107,7 @@ def linear(
     rows: Float[Tensor, "n c"], weight: Float[Tensor, "d c"], bias: Float[Tensor, " d"] | None = None
 ) -> Float[Tensor, "n d"]:
     """``functional.linear``, on a CPU as a convolution of single pixels: see ``pointwise``."""
-    if not rows.is_cpu:
+    if not rows.is_cpu or not len(rows):  # no convolution of nothing
         return functional.linear(rows, weight, bias)
     pixels = rows.reshape(1, -1, 1, rows.shape[1]).permute(0, 3, 1, 2)
     return pointwise(pixels, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(rows.shape[0], -1)

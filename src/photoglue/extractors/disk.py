@@ -4,20 +4,20 @@ Reference: DISK: Learning local features with policy gradient (arXiv:2006.13566)
 weights released with it.
 """
 
-import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from photoglue.errors import WeightsError
 from photoglue.extractors.base import Extractor, ExtractorConfig
-from photoglue.extractors.keypoints import best, without_blank
+from photoglue.extractors.disk_layers import DESCRIPTOR_DIM, Joined, UNet
+from photoglue.extractors.keypoints import best, local_maxima, without_blank
 from photoglue.image import to_rgb
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
@@ -37,12 +37,8 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
 }
 """Released weights, by kind: those trained with depth maps, which LightGlue was trained with."""
 
-_DESCRIPTOR_DIM = 128
-_DOWN_CHANNELS = (3, 16, 32, 64, 64, 64)
-_UP_CHANNELS = (64, 64, 64, _DESCRIPTOR_DIM + 1)
-_KERNEL = 5
 _STRIDE = 16  # four halvings
-_CHUNK = 4096  # points described at once: 33 MB of neighbourhoods
+_CHUNK = 512  # points described at once: 4 MB of neighbourhoods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +67,7 @@ class DISK(Extractor):
     """
 
     kind = "disk"
-    descriptor_dim = _DESCRIPTOR_DIM
+    descriptor_dim = DESCRIPTOR_DIM
     describes: ClassVar[bool] = True
 
     def __init__(self, config: DISKConfig | None = None) -> None:
@@ -124,19 +120,19 @@ class DISK(Extractor):
             image: RGB or gray, in [0, 1].
             points: (x, y) in pixels of ``image``, inside it.
         """
-        maps = self._penultimate(image)
+        joined = self._joined(image)
         corner = points.floor()
-        weight = (points - corner).to(maps.dtype)
+        weight = points - corner
         # The four pixels around each point, by row; one beyond the last pixel has no weight.
         around = corner.long() + torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=points.device)[:, None]
-        corners = self._describe(maps, around.flatten(0, 1)).reshape(2, 2, len(points), _DESCRIPTOR_DIM)
+        corners = self._describe(joined, around.flatten(0, 1)).reshape(2, 2, len(points), DESCRIPTOR_DIM)
         upper, lower = torch.lerp(corners[:, 0], corners[:, 1], weight[:, :1])
         return functional.normalize(torch.lerp(upper, lower, weight[:, 1:]), dim=1)
 
     def _detect_one(self, image: Float[Tensor, "c h w"], mask: Bool[Tensor, "h w"] | None) -> Features:
         height, width = image.shape[1:]
-        maps = self._penultimate(image)
-        logits = self.unet.logits(maps)[:height, :width]
+        joined = self._joined(image)
+        logits = self.unet.logits(joined)[:height, :width]
         wanted = _first_maxima(logits, self.config.nms_radius) & (logits > self.config.detection_threshold)
         wanted = without_blank(wanted[None], image[None])[0]
         if mask is not None:
@@ -146,128 +142,33 @@ class DISK(Extractor):
         pixels = wanted.nonzero()[chosen].flip(1)
         return Features(
             keypoints=pixels.float(),
-            descriptors=functional.normalize(self._describe(maps, pixels), dim=1),
+            descriptors=functional.normalize(self._describe(joined, pixels), dim=1),
             scores=scores[chosen],
             image_size=(width, height),
             kind=self.kind,
         )
 
-    def _penultimate(self, image: Float[Tensor, "c h w"]) -> Float[Tensor, "k h2 w2"]:
+    def _joined(self, image: Float[Tensor, "c h w"]) -> Joined:
         """What the U-Net's last convolution sees of the padded image."""
         height, width = image.shape[1:]
         padded: Tensor = functional.pad(to_rgb(image), (0, -width % _STRIDE, 0, -height % _STRIDE))
-        maps: Tensor = self.unet(padded[None])[0]
-        return maps
+        joined: Joined = self.unet(padded[None], self.compute_dtype(image.device))
+        return joined
 
-    def _describe(self, maps: Float[Tensor, "k h2 w2"], pixels: Int64[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+    def _describe(self, joined: Joined, pixels: Int64[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
         """Descriptors at whole pixels (x, y), not normalised."""
-        return torch.cat([self.unet.descriptors(maps, chunk) for chunk in torch.split(pixels, _CHUNK)])
-
-
-class UNet(nn.Module):
-    """The U-Net of DISK up to its last convolution, which ``logits`` and ``descriptors`` apply where it is needed.
-
-    Module names and numbers are those of the released weights.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.path_down = nn.ModuleList(
-            nn.Sequential(nn.Identity(), _Convolution(wide, deep, gated=False))
-            if level == 0
-            else nn.Sequential(nn.AvgPool2d(2), _Convolution(wide, deep))
-            for level, (wide, deep) in enumerate(itertools.pairwise(_DOWN_CHANNELS))
-        )
-        # Each step up joins what comes from below with the map of its own size on the way down.
-        below = (_DOWN_CHANNELS[-1], *_UP_CHANNELS)
-        beside = _DOWN_CHANNELS[-2:0:-1]
-        self.path_up = nn.ModuleList(
-            _Up(channels, skipped, out) for channels, skipped, out in zip(below, beside, _UP_CHANNELS, strict=False)
-        )
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
-        """The maps that the last convolution sees.
-
-        Args:
-            images: RGB in [0, 1]; height and width are multiples of 16.
-        """
-        skipped = []
-        maps: Tensor = images
-        for down in self.path_down:
-            maps = down(maps)
-            skipped.append(maps)
-        skipped.pop()
-        for up in self.path_up[:-1]:
-            maps = up(maps, skipped.pop())
-        last = cast("_Up", self.path_up[-1])
-        return last.conv.gate(last.join(maps, skipped.pop()))
-
-    def logits(self, maps: Float[Tensor, "k h w"]) -> Float[Tensor, "h w"]:
-        """The detection logit of every pixel: the last output channel."""
-        weight, bias = self._last
-        return functional.conv2d(maps[None], weight[-1:], bias[-1:], padding=_KERNEL // 2)[0, 0]
-
-    def descriptors(self, maps: Float[Tensor, "k h w"], pixels: Int64[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
-        """The other output channels at whole pixels (x, y) only, not normalised."""
-        height, width = maps.shape[1:]
-        reach = torch.arange(_KERNEL, device=pixels.device) - _KERNEL // 2
-        x, y = pixels[:, :1] + reach, pixels[:, 1:] + reach
-        columns = (x >= 0) & (x < width)
-        rows = (y >= 0) & (y < height)
-        index = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
-        neighbourhoods = maps.flatten(1)[:, index]
-        # The convolution pads with zeros; few points are so near to the edge.
-        neighbourhoods.mul_(rows[:, :, None] & columns[:, None, :])
-        weight, bias = self._last
-        return torch.einsum("knij,dkij->nd", neighbourhoods, weight[:-1]) + bias[:-1]
-
-    @property
-    def _last(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the last convolution; the channels of the descriptor, then the logit."""
-        return self.get_parameter("path_up.3.conv.3.weight"), self.get_parameter("path_up.3.conv.3.bias")
-
-
-class _Convolution(nn.Sequential):
-    """Instance norm, PReLU and a convolution; the third place was dropout in training."""
-
-    def __init__(self, channels: int, out_channels: int, *, gated: bool = True) -> None:
-        super().__init__(
-            _InstanceNorm() if gated else nn.Identity(),
-            nn.PReLU(channels) if gated else nn.Identity(),
-            nn.Identity(),
-            nn.Conv2d(channels, out_channels, _KERNEL, padding=_KERNEL // 2),
-        )
-
-    def gate(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """What the convolution sees."""
-        gated: Tensor = self[1](self[0](maps))
-        return gated
-
-
-class _Up(nn.Module):
-    def __init__(self, channels: int, skipped: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = _Convolution(channels + skipped, out_channels)
-
-    def forward(self, below: Float[Tensor, "b c h2 w2"], beside: Float[Tensor, "b s h w"]) -> Float[Tensor, "b k h w"]:
-        maps: Tensor = self.conv(self.join(below, beside))
-        return maps
-
-    def join(self, below: Float[Tensor, "b c h2 w2"], beside: Float[Tensor, "b s h w"]) -> Float[Tensor, "b k h w"]:
-        """The map from below at twice its size, then the one beside it."""
-        larger = functional.interpolate(below, scale_factor=2, mode="bilinear", align_corners=False)
-        return torch.cat([larger, beside], dim=1)
-
-
-class _InstanceNorm(nn.Module):
-    """Each channel of each image to mean 0 and variance 1."""
-
-    def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        # nn.InstanceNorm2d refuses maps of a single pixel, which images of up to 16 × 16 pixels end in.
-        return torch.instance_norm(maps, None, None, None, None, True, 0.0, 1e-5, torch.backends.cudnn.enabled)
+        return torch.cat([self.unet.descriptors(joined, chunk) for chunk in torch.split(pixels, _CHUNK)])
 
 
 def _first_maxima(scores: Float[Tensor, "h w"], radius: int) -> Bool[Tensor, "h w"]:
     """Where a score is the highest within ``radius`` pixels in each axis; of equal ones only the first, row by row."""
-    _, indices = functional.max_pool2d(scores[None], 2 * radius + 1, stride=1, padding=radius, return_indices=True)
-    return indices[0] == torch.arange(scores.numel(), device=scores.device).view_as(scores)
+    found = local_maxima(scores[None], radius)[0]
+    y, x = found.nonzero(as_tuple=True)
+    padded = functional.pad(scores, (radius,) * 4, value=float("-inf"))
+    side = 2 * radius + 1
+    steps = torch.arange(side, device=scores.device)
+    window = (steps[:, None] * padded.shape[1] + steps).flatten()
+    # Among equal values argmax takes the first.
+    first = padded.flatten()[(y * padded.shape[1] + x)[:, None] + window].argmax(dim=1) == side * side // 2
+    found[y, x] = first
+    return found

@@ -86,7 +86,11 @@ class MatchStore(Store):
         for name in ("prune0", "prune1"):
             if getattr(matches, name) is not None:
                 arrays[name] = getattr(matches, name).cpu().numpy().astype(np.int32)
-        counts = {name: getattr(matches, name) for name in ("stop", "n_layers") if getattr(matches, name) is not None}
+        counts = {
+            name: getattr(matches, name)
+            for name in ("stop", "n_layers", "precision")
+            if getattr(matches, name) is not None
+        }
         self.write_group(key, arrays, {"name0": name0, "name1": name1, **counts})
         if name0 != name1 and self._has(name1, name0):
             with explained(f"The old matches of {name1!r} and {name0!r} cannot be removed from {str(self.path)!r}"):
@@ -130,7 +134,9 @@ def _to_matches(
         keypoints1=keypoints1,
         prune0=tensor("prune0", np.int64) if "prune0" in arrays else None,
         prune1=tensor("prune1", np.int64) if "prune1" in arrays else None,
-        **{name: int(attributes[name]) for name in ("stop", "n_layers") if name in attributes},
+        stop=int(attributes["stop"]) if "stop" in attributes else None,
+        n_layers=int(attributes["n_layers"]) if "n_layers" in attributes else None,
+        precision=str(attributes["precision"]) if "precision" in attributes else None,
     )
 
 

@@ -9,11 +9,11 @@ import torch
 
 
 @functools.cache
-def model(preset="default", features="aliked", **changes):
+def model(preset="default", features="aliked", precision=None, **changes):
     from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 
     config = {"default": LightGlueConfig, "accurate": LightGlueConfig.accurate, "realtime": LightGlueConfig.realtime}
-    return LightGlue.pretrained(features, config[preset](**changes))
+    return LightGlue.pretrained(features, config[preset](**changes), precision=precision)
 
 
 @pytest.fixture(scope="session")
@@ -48,17 +48,19 @@ def check_equal(a, b, atol=1e-5):
 
 @pytest.mark.weights
 class TestBatches:
-    def test_twelve_mixed_pairs_equal_one_by_one(self, real):
+    @pytest.mark.parametrize("precision", [None, "float32"])
+    def test_twelve_mixed_pairs_equal_one_by_one(self, real, precision):
+        net = model(precision=precision)
         a, b, other = real
         pairs = [
             (a[:2048], b[:2048]), (a[:0], b[:100]), (a[:512], b[:512]), (a[:1], b[:1]), (a[:1000], other[:300]),
             (other[:50], b[:0]), (a[:17], b[:2]), (b[:512], a[:512]), (a[:0], b[:0]), (a[:700], a[:700]),
             (a[100:400], b[50:900]), (other[:2], other[:512]),
         ]  # fmt: skip
-        together = model().match_many(pairs)
+        together = net.match_many(pairs)
         assert len(together) == 12
         for pair, matches in zip(pairs, together, strict=True):
-            check_equal(matches, model().match(*pair))
+            check_equal(matches, net.match(*pair))
         assert len({matches.stop for matches in together}) >= 3  # they did exit at different layers
         assert min(int(m.prune0.min()) for m in together if len(m.prune0)) < max(m.stop for m in together)
 
@@ -79,7 +81,7 @@ class TestInvariances:
         assert torch.equal(forward.matches0, backward.matches1)
         assert torch.equal(forward.prune1, backward.prune0)
         assert forward.stop == backward.stop
-        torch.testing.assert_close(forward.matching_scores0, backward.matching_scores1, atol=1e-5, rtol=0)
+        torch.testing.assert_close(forward.matching_scores0, backward.matching_scores1, atol=5e-5, rtol=0)
 
     def test_shuffling_keypoints_shuffles_the_matches(self, real):
         a, b = real[0][:512], real[1][:512]

@@ -10,13 +10,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from photoglue.errors import FeatureKindError, ShapeError
-from photoglue.matchers.base import Matcher, check_points
+from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import pretrained
 from photoglue.matchers.lightglue.adaptive import (
     PRUNING_MIN_KEYPOINTS,
@@ -25,12 +25,15 @@ from photoglue.matchers.lightglue.adaptive import (
     confidence_threshold,
     judge,
 )
+from photoglue.matchers.lightglue.admission import admitted
 from photoglue.matchers.lightglue.assignment import MatchAssignment, match_points
 from photoglue.matchers.lightglue.blocks import TransformerLayer
-from photoglue.matchers.lightglue.config import MODEL_OF_KIND, LightGlueConfig
+from photoglue.matchers.lightglue.config import LightGlueConfig
 from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
+from photoglue.matchers.lightglue.inference import FoldedLayer
 from photoglue.matchers.lightglue.outcome import fill, unmatched
-from photoglue.matchers.lightglue.packing import Segments
+from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
+from photoglue.precision import Precision, choose_precision
 from photoglue.structs import Features, Matches
 
 
@@ -47,6 +50,8 @@ class LightGlue(nn.Module, Matcher):
         self.transformers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(config.n_layers))
         self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(config.n_layers))
         self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(config.n_layers - 1))
+        self.precision: Precision | None = None
+        self._rewritten: dict[tuple[torch.device, torch.dtype], nn.ModuleList] = {}
 
     @classmethod
     def pretrained(
@@ -55,6 +60,7 @@ class LightGlue(nn.Module, Matcher):
         config: LightGlueConfig | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
+        precision: Precision | None = "auto",
     ) -> "LightGlue":
         """The released model for some features, ready to use.
 
@@ -63,16 +69,24 @@ class LightGlue(nn.Module, Matcher):
             config: Thresholds, and ``n_layers`` to use only the first ones. Whatever the weights fix must be left at
                 its default.
             path: A file to use instead of searching and downloading; it must be the same file.
+            precision: See ``prepare``.
 
         Raises:
             ConfigError: If there are no weights of that name, or the config asks for another shape than they have.
             WeightsError: If they cannot be had or are corrupt.
         """
         state, fixed = pretrained.released(features, path)
-        return cls._from_state(state, pretrained.merge(config, fixed), f"The released model {features!r}")
+        model = cls._from_state(state, pretrained.merge(config, fixed), f"The released model {features!r}")
+        return model.prepare(precision)
 
     @classmethod
-    def from_checkpoint(cls, path: str | os.PathLike[str], config: LightGlueConfig | None = None) -> "LightGlue":
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike[str],
+        config: LightGlueConfig | None = None,
+        *,
+        precision: Precision | None = "auto",
+    ) -> "LightGlue":
         """A model from a file: ours, an official one, or a training checkpoint of glue-factory.
 
         The shape of the network is read off the tensors.
@@ -80,13 +94,41 @@ class LightGlue(nn.Module, Matcher):
         Args:
             path: ``.safetensors``, or anything that ``torch.save`` wrote that holds only tensors and plain values.
             config: Thresholds; whatever the file fixes must be left at its default. None: those stored with the file.
+            precision: See ``prepare``.
 
         Raises:
             WeightsError: If it cannot be read, or tensors are missing or left over; the message names them.
             ConfigError: If the config asks for another shape than the file has.
         """
         state, fixed, stored = pretrained.checkpoint(Path(path))
-        return cls._from_state(state, pretrained.merge(config or stored, fixed), f"{str(path)!r}")
+        model = cls._from_state(state, pretrained.merge(config or stored, fixed), f"{str(path)!r}")
+        return model.prepare(precision)
+
+    def prepare(self, precision: Precision | None = "auto") -> "LightGlue":
+        """Choose what inference runs on: the layers as they are trained, or rewritten to be fast.
+
+        The rewriting (`inference.py`) happens at the first match on a device, and again after new weights are loaded or
+        the model was in training mode. It is for inference only: no gradient passes.
+
+        Args:
+            precision: What the rewritten layers compute in; "auto": bfloat16 where the hardware has it natively. The
+                residual stream and the assignment stay float32. None: the plain layers, the reference.
+        """
+        if precision is not None:
+            choose_precision(precision, self.device)
+        self.precision = precision
+        return self
+
+    def train(self, mode: bool = True) -> "LightGlue":
+        """As in torch; forgets the rewritten layers."""
+        self._rewritten.clear()
+        super().train(mode)
+        return self
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in torch; forgets the rewritten layers."""
+        self._rewritten.clear()
+        return super().load_state_dict(*args, **kwargs)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the weights and the config as ``.safetensors``, for ``from_checkpoint``.
@@ -110,10 +152,10 @@ class LightGlue(nn.Module, Matcher):
 
     @torch.no_grad()
     def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
-        """Matches of many pairs, in their order, all in one pass.
+        """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would
-        get alone.
+        get alone. An image that is in several pairs is moved to the device once.
 
         Args:
             pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.
@@ -124,16 +166,16 @@ class LightGlue(nn.Module, Matcher):
                 finite.
         """
         config = self.config
-        placed = [(self._placed(features0), self._placed(features1)) for features0, features1 in pairs]
-        check_points([features for pair in placed for features in pair])
+        placed = admitted(pairs, config, self.device)
         found: list[Matches | None] = [None] * len(placed)
         filled = [i for i, pair in enumerate(placed) if len(pair[0]) and len(pair[1])]
         for i in set(range(len(placed))) - set(filled):
             survived = config.n_layers if config.width_confidence is None else 1
             prune0, prune1 = (features.keypoints.new_full((len(features),), survived).long() for features in placed[i])
             found[i] = unmatched(*placed[i], config.n_layers, 1, prune0, prune1)
-        if filled:
-            for i, matches in zip(filled, self._match_packed([placed[i] for i in filled]), strict=True):
+        for batch in batches([sum(map(len, placed[i])) for i in filled], TOKENS_AT_ONCE[self.device.type]):
+            members = [filled[position] for position in batch]
+            for i, matches in zip(members, self._match_packed([placed[i] for i in members]), strict=True):
                 found[i] = matches
         return [matches for matches in found if matches is not None]
 
@@ -143,9 +185,10 @@ class LightGlue(nn.Module, Matcher):
         first = Segments(tuple(len(features) for features in images))
         pack = self._packed(images, first)
         survived = torch.ones_like(pack.origin)
+        layers, precision = self._layers()
         exits: list[tuple[int, Pack]] = []
         for layer in range(config.n_layers):
-            pack = replace(pack, x=self.transformers[layer](pack.x, pack.encoding, pack.segments))
+            pack = replace(pack, x=layers[layer](pack.x, pack.encoding, pack.segments))
             if layer == config.n_layers - 1:
                 break  # nothing is decided after the last layer
             pack, done = self._adapt(layer, pack, first, survived)
@@ -155,7 +198,19 @@ class LightGlue(nn.Module, Matcher):
         exits.append((config.n_layers, pack))
         if config.width_confidence is None:
             survived.fill_(config.n_layers)
-        return self._read_off(pairs, first, survived, exits)
+        found = self._read_off(pairs, first, survived, exits)
+        return [replace(matches, precision=str(precision).removeprefix("torch.")) for matches in found]
+
+    def _layers(self) -> tuple[nn.ModuleList, torch.dtype]:
+        """The layers that inference runs on, and what they compute in."""
+        if self.precision is None or self.training:
+            return self.transformers, self.posenc.Wr.weight.dtype
+        dtype = choose_precision(self.precision, self.device)
+        key = (self.device, dtype)
+        if key not in self._rewritten:
+            layers = [layer for layer in self.transformers if isinstance(layer, TransformerLayer)]
+            self._rewritten[key] = nn.ModuleList(FoldedLayer(layer, dtype) for layer in layers)
+        return self._rewritten[key], dtype
 
     def _packed(self, images: list[Features], segments: Segments) -> Pack:
         weight = self.posenc.Wr.weight
@@ -230,34 +285,3 @@ class LightGlue(nn.Module, Matcher):
                 )
                 fill(matches, mutual, pack.origin[t0] - rows0.start, pack.origin[t1] - rows1.start)
         return [found[pair] for pair in range(len(pairs))]
-
-    def _placed(self, features: Features) -> Features:
-        config = self.config
-        width = features.descriptors.shape[1]
-        if features.kind is not None and config.kinds is not None and features.kind not in config.kinds:
-            raise FeatureKindError(
-                f"The features are {features.kind!r}; this model was trained for {', '.join(config.kinds)}. "
-                f"{_what_fits(features.kind)}"
-            )
-        if width != config.input_dim:
-            raise ShapeError(
-                f"The descriptors have {width} channels; this model was trained for {config.input_dim}"
-                f"{' (' + ', '.join(config.kinds) + ')' if config.kinds else ''}. {_what_fits(features.kind, width)}"
-            )
-        if config.add_scale_ori and (features.scales is None or features.orientations is None):
-            raise ShapeError(
-                "This model needs the scale and orientation of each point; these features have none. "
-                "Pass scales= and orientations=, or use the model of your features."
-            )
-        return features.to(self.device)
-
-
-def _what_fits(kind: str | None, width: int | None = None) -> str:
-    if kind is not None and kind in MODEL_OF_KIND:
-        return f'Use LightGlue.pretrained("{MODEL_OF_KIND[kind]}").'
-    if width is not None:
-        names = {name for name, dim in pretrained.INPUT_DIMS.items() if dim == width}
-        if names:
-            listed = " or ".join(f'"{name}"' for name in sorted(names))
-            return f"Released models for {width} channels: LightGlue.pretrained({listed})."
-    return "No released LightGlue fits them; NearestNeighbor() matches any features, or train your own."

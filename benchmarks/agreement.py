@@ -1,0 +1,111 @@
+"""What half precision costs: matches kept and relative-pose AUC, bfloat16 against float32, on pairs with known poses.
+
+    python benchmarks/agreement.py --data DIR [--features aliked] [--stage match|extract]
+
+DIR holds sets in the layout images/ + cameras.json (K, T_w2c as world-to-camera, by image name), such as Strecha's. Pose by
+PoseLib (LO-RANSAC, 1 px), error = the larger of the angles of rotation and translation, AUC as in SuperGlue's protocol.
+"""
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from photoglue.cli.machine import version_line
+from photoglue.extractors import create_extractor
+from photoglue.geometry.camera import PinholeCamera
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.solvers.poselib import verify
+
+SETS = ("strecha/fountain-P11", "strecha/Herz-Jesus-P8", "strecha/entry-P10", "imb_reichstag")
+THRESHOLDS_DEG = (5, 10, 20)
+
+
+def main() -> None:
+    """Print a table and its conditions."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--features", default="aliked")
+    parser.add_argument("--max-keypoints", type=int, default=2048)
+    parser.add_argument("--stage", choices=["match", "extract"], default="match", help="what runs in bfloat16")
+    options = parser.parse_args()
+    print(version_line())
+    print(f"{options.features}, {options.max_keypoints} keypoints, full depth, bfloat16: {options.stage}")
+    print(f"{'set':24} {'pairs':>5} {'kept':>7} {'float32 AUC@5/10/20':>22} {'bfloat16 AUC@5/10/20':>22}")
+    for name in SETS:
+        compare(options, name)
+
+
+def compare(options: argparse.Namespace, name: str) -> None:
+    """One row of the table."""
+    folder = options.data / name
+    cameras = json.loads((folder / "cameras.json").read_text())
+    images = sorted(cameras)
+    paths = [folder / "images" / image for image in images]
+    kinds = ["float32", "bfloat16" if options.stage == "extract" else "float32"]
+    features = [
+        create_extractor(options.features, max_keypoints=options.max_keypoints, precision=kind).extract_many(paths)
+        for kind in dict.fromkeys(kinds)
+    ]
+    config = LightGlueConfig.accurate()
+    matchers = [
+        LightGlue.pretrained(features[0][0].kind, config, precision=kind)
+        for kind in ("float32", "bfloat16" if options.stage == "match" else "float32")
+    ]
+    kept = total = 0
+    errors: list[list[float]] = [[], []]
+    pairs = list(itertools.combinations(range(len(images)), 2))
+    for i, j in pairs:
+        found = [m.match(f[i], f[j]) for m, f in zip(matchers, (features[0], features[-1]), strict=True)]
+        if options.stage == "match":
+            kept += int(((found[0].matches0 == found[1].matches0) & (found[0].matches0 >= 0)).sum())
+            total += len(found[0])
+        for k, matches in enumerate(found):
+            errors[k].append(pose_error(matches, cameras[images[i]], cameras[images[j]]))
+    share = f"{kept / total:.2%}" if total else "–"
+    columns = ["/".join(f"{100 * value:.1f}" for value in auc(column)) for column in errors]
+    print(f"{name:24} {len(pairs):5} {share:>7} {columns[0]:>22} {columns[1]:>22}", flush=True)
+
+
+def pose_error(matches, camera0: dict, camera1: dict) -> float:
+    """Degrees; 180 if there is no pose."""
+    models = [
+        PinholeCamera.parse(",".join(str(v) for v in np.ravel(c["K"])), (c["width"], c["height"]))
+        for c in (camera0, camera1)
+    ]
+    found = verify(
+        matches.points0, matches.points1, "essential", camera0=models[0], camera1=models[1], threshold_px=1.0
+    )
+    if found.rotation is None or found.translation is None:
+        return 180.0
+    truth = np.array(camera1["T_w2c"]) @ np.linalg.inv(np.array(camera0["T_w2c"]))
+    rotation = angle_deg((np.trace(found.rotation.numpy().T @ truth[:3, :3]) - 1) / 2)
+    direction = truth[:3, 3] / np.linalg.norm(truth[:3, 3])
+    translation = angle_deg(abs(float(found.translation.numpy() @ direction)))
+    return max(rotation, translation)
+
+
+def angle_deg(cosine: float) -> float:
+    """Of a cosine that rounding may have pushed out of [-1, 1]."""
+    return float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
+
+
+def auc(errors: list[float]) -> list[float]:
+    """The area under the share of pairs with an error below x, for x up to each threshold, as a share of the whole."""
+    ordered = np.concatenate([[0.0], np.sort(errors)])
+    recall = np.arange(len(ordered)) / len(errors)
+    areas = []
+    for limit in THRESHOLDS_DEG:
+        last = int(np.searchsorted(ordered, limit))
+        x = np.concatenate([ordered[:last], [limit]])
+        y = np.concatenate([recall[:last], [recall[last - 1]]])
+        areas.append(float(np.trapezoid(y, x) / limit))
+    return areas
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()

@@ -1,0 +1,304 @@
+"""DISK's U-Net, arranged so that nothing but its maps between layers is ever held whole.
+
+Three facts save most of its time and nearly all of its memory:
+
+- Only the detection logit is needed at every pixel. Descriptors, which have 80 % of the multiplications, are computed
+  at the chosen pixels alone.
+- An instance norm is a scale and a shift for each channel, known once the channel's moments are. So a map is not
+  written normalised: strips of it are normalised, upsampled, joined and gated on their way to the next convolution,
+  in single precision, and stay in a CPU's cache.
+- An instance norm forgets a constant. So the first convolution, which sees bright pixels and makes large constants of
+  them, gets the bias that takes them away, and its map can be held in half precision.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from photoglue.extractors.deform_conv import bilinear_corners, linear, pointwise, weighted_rows
+from photoglue.extractors.derived import Derived
+
+DESCRIPTOR_DIM = 128
+_DOWN_CHANNELS = (3, 16, 32, 64, 64, 64)
+_UP_CHANNELS = (64, 64, 64, DESCRIPTOR_DIM + 1)
+_KERNEL = 5
+_REACH = _KERNEL // 2
+_STRIP = 16  # rows that each thread computes at once: 1 to 5 MB of a map
+_EPSILON = 1e-5  # added to variances, as trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """What a convolution of the way up sees: the map from below at twice its size, then the one beside it; both
+    normalised and gated. Computed where it is asked for.
+    """  # noqa: D205
+
+    below: Float[Tensor, "1 c h2 w2"]
+    """As it came from its convolution."""
+    beside: Float[Tensor, "1 s h w"]
+    """The same."""
+    norm_below: tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]
+    """Factor and summand of its instance norm."""
+    norm_beside: tuple[Float[Tensor, "1 s 1 1"], Float[Tensor, "1 s 1 1"]]
+    """The same."""
+    slopes: Float[Tensor, " k"]
+    """The gate's factors for what is negative."""
+
+    def rows(self, first: int, last: int) -> Float[Tensor, "1 k rows w"]:
+        """Rows from ``first`` to the one before ``last``, in single precision."""
+        larger = _doubled(_normed(self.below, self.norm_below, *_around(first, last, self.below)), first, last)
+        return self._gated(torch.cat([larger, _normed(self.beside, self.norm_beside, first, last)], dim=1))
+
+    def at(self, x: Int64[Tensor, " p"], y: Int64[Tensor, " p"]) -> Float[Tensor, "p k"]:
+        """The values at pixels, in single precision."""
+        height, width = self.below.shape[2:]
+        corners, shares = bilinear_corners(
+            (x / 2 - 0.25).clamp(0, width - 1), (y / 2 - 0.25).clamp(0, height - 1), width, height
+        )
+        # Shares are products of quarters: exact in half precision.
+        larger = weighted_rows(_table(self.below), corners, shares.to(self.below.dtype))
+        beside = _table(self.beside).index_select(0, y * self.beside.shape[3] + x)
+        both = [
+            torch.addcmul(shift.flatten(), values.float(), factor.flatten())
+            for values, (factor, shift) in ((larger, self.norm_below), (beside, self.norm_beside))
+        ]
+        return self._gated(torch.cat(both, dim=1))
+
+    def _gated(self, values: Float[Tensor, "n k *size"]) -> Float[Tensor, "n k *size"]:
+        return functional.prelu(values, self.slopes)
+
+
+class UNet(nn.Module):
+    """The U-Net of DISK up to its last convolution, which ``logits`` and ``descriptors`` apply where it is needed.
+
+    Module names and numbers are those of the released weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path_down = nn.ModuleList(
+            nn.Sequential(nn.Identity() if level == 0 else nn.AvgPool2d(2), Convolution(wide, deep, gated=level > 0))
+            for level, (wide, deep) in enumerate(itertools.pairwise(_DOWN_CHANNELS))
+        )
+        # Each step up joins what comes from below with the map of its own size on the way down.
+        below = (_DOWN_CHANNELS[-1], *_UP_CHANNELS)
+        beside = _DOWN_CHANNELS[-2:0:-1]
+        self.path_up = nn.ModuleList(
+            _Up(channels + skipped, out) for channels, skipped, out in zip(below, beside, _UP_CHANNELS, strict=False)
+        )
+
+    def forward(self, image: Float[Tensor, "1 3 h w"], dtype: torch.dtype = torch.float32) -> Joined:
+        """What the last convolution sees.
+
+        Args:
+            image: RGB in [0, 1]; height and width are multiples of 16.
+            dtype: Of the maps between layers and of the products; sums, norms and gates are in single precision.
+        """
+        first, *others = (cast("Convolution", cast("nn.Sequential", down)[1]) for down in self.path_down)
+        beside, pooled = first.of_image(image, dtype)
+        skipped = [beside]
+        for conv in others:
+            skipped.append(conv.of_normed(pooled))
+            pooled = functional.avg_pool2d(skipped[-1], 2) if min(skipped[-1].shape[2:]) > 1 else skipped[-1]
+        maps = skipped.pop()
+        *ups, last = (cast("_Up", up) for up in self.path_up)
+        for up in ups:
+            maps = up(maps, skipped.pop())
+        return last.join(maps, skipped.pop())
+
+    def logits(self, joined: Joined) -> Float[Tensor, "h w"]:
+        """The detection logit of every pixel: the last output channel, in single precision.
+
+        A convolution with one output leaves most of a processor idle. So each pixel is multiplied by all taps of the
+        kernel at once, and the products are added up where they belong.
+        """
+        height, width = joined.beside.shape[2:]
+        kernel, bias = self._last.parts("logits", joined.slopes.dtype)
+        logits = bias.expand(height + 2 * _REACH, width + 2 * _REACH).contiguous()
+        for first, last in _strips(joined.beside):
+            products = pointwise(joined.rows(first, last), kernel).flatten(2)
+            size = (last - first + 2 * _REACH, width + 2 * _REACH)
+            logits[first : last + 2 * _REACH] += functional.fold(products, size, _KERNEL)[0, 0]
+        return logits[_REACH:-_REACH, _REACH:-_REACH]
+
+    def descriptors(self, joined: Joined, pixels: Int64[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+        """The other output channels at whole pixels (x, y) only, not normalised."""
+        height, width = joined.beside.shape[2:]
+        reach = torch.arange(_KERNEL, device=pixels.device) - _REACH
+        x, y = pixels[:, None, :1] + reach[:, None], pixels[:, None, 1:] + reach[:, None]
+        x, y = x.mT.expand(-1, _KERNEL, -1), y.expand(-1, -1, _KERNEL)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        seen = joined.at(x.clamp(0, width - 1).flatten(), y.clamp(0, height - 1).flatten())
+        seen = _zero_outside(seen, inside.flatten())  # the convolution pads with zeros; few points are so near the edge
+        kernel, bias = self._last.parts("descriptors", joined.below.dtype)
+        return linear(seen.to(kernel.dtype).view(len(pixels), kernel.shape[1]), kernel, bias).float()
+
+    @property
+    def _last(self) -> "Convolution":
+        return cast("_Up", self.path_up[-1]).conv
+
+
+class Convolution(nn.Sequential):
+    """Instance norm, PReLU and a convolution; the third place was dropout in training."""
+
+    def __init__(self, channels: int, out_channels: int, *, gated: bool = True) -> None:
+        super().__init__(
+            nn.Identity(),
+            nn.PReLU(channels) if gated else nn.Identity(),
+            nn.Identity(),
+            nn.Conv2d(channels, out_channels, _KERNEL, padding=_REACH),
+        )
+        self._derived = Derived()
+
+    @property
+    def slopes(self) -> Float[Tensor, " c"]:
+        """The gate's."""
+        return cast("nn.PReLU", self[1]).weight
+
+    def parts(self, part: str, dtype: torch.dtype) -> tuple[Float[Tensor, "d *kernel"], Float[Tensor, " out"]]:
+        """Weight and bias in a floating type: of the convolution ("all"), or of the last one for "logits" or
+        "descriptors", as ``UNet`` uses them.
+        """  # noqa: D205
+        conv = cast("nn.Conv2d", self[3])
+        weight, bias = conv.weight, cast("Tensor", conv.bias)
+
+        def make() -> tuple[Tensor, Tensor]:
+            if part == "all":
+                return weight.to(dtype).contiguous(memory_format=torch.channels_last), bias.to(dtype)
+            if part == "descriptors":
+                return weight[:-1].permute(0, 2, 3, 1).flatten(1).to(dtype), bias[:-1].to(dtype)
+            return weight[-1].flip(1, 2).flatten(1).T[:, :, None, None].contiguous().to(dtype), bias[-1:].to(dtype)
+
+        return self._derived.get((part, dtype), (weight, bias), make)
+
+    def of_image(
+        self, image: Float[Tensor, "1 3 h w"], dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "1 c h w"], Float[Tensor, "1 c h2 w2"]]:
+        """The convolution of an image in single precision, brought to about zero mean, and its average over 2 × 2."""
+        weight, _ = self.parts("all", image.dtype)
+        bias = -(weight.sum(dim=(2, 3)) * image.mean(dim=(2, 3))).sum(dim=1)
+        height, width = image.shape[2:]
+        padded = functional.pad(image, (_REACH,) * 4).contiguous(memory_format=torch.channels_last)
+        kept = _empty(image, len(bias), height, width, dtype)
+        pooled = _empty(image, len(bias), height // 2, width // 2, dtype)
+        for first, last in _strips(image):
+            strip = functional.conv2d(padded[:, :, first : last + 2 * _REACH], weight, bias)
+            kept[:, :, first:last] = strip
+            pooled[:, :, first // 2 : last // 2] = functional.avg_pool2d(strip, 2)
+        return kept, pooled
+
+    def of_normed(self, maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 d h w"]:
+        """Norm, gate and convolution of a whole map, for the smaller ones."""
+        # Not torch's instance norm, which is slow with the channels last. Of one image a batch norm is the same.
+        normed = torch.batch_norm(maps, None, None, None, None, True, 0.0, _EPSILON, torch.backends.cudnn.enabled)
+        weight, bias = self.parts("all", maps.dtype)
+        return functional.conv2d(functional.prelu(normed, self.slopes.to(maps.dtype)), weight, bias, padding=_REACH)
+
+    def of_joined(self, joined: Joined) -> Float[Tensor, "1 d h w"]:
+        """The convolution of joined maps, strip by strip."""
+        height, width = joined.beside.shape[2:]
+        weight, bias = self.parts("all", joined.below.dtype)
+        convolved = _empty(joined.below, len(bias), height, width, weight.dtype)
+        for first, last in _strips(joined.beside):
+            start, stop = max(first - _REACH, 0), min(last + _REACH, height)
+            strip = joined.rows(start, stop).to(weight.dtype)
+            if start > first - _REACH or stop < last + _REACH:
+                strip = functional.pad(strip, (0, 0, start - first + _REACH, last + _REACH - stop))
+            convolved[:, :, first:last] = functional.conv2d(strip, weight, bias, padding=(0, _REACH))
+        return convolved
+
+
+class _Up(nn.Module):
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = Convolution(channels, out_channels)
+
+    def forward(self, below: Float[Tensor, "1 c h2 w2"], beside: Float[Tensor, "1 s h w"]) -> Float[Tensor, "1 k h w"]:
+        return self.conv.of_joined(self.join(below, beside))
+
+    def join(self, below: Float[Tensor, "1 c h2 w2"], beside: Float[Tensor, "1 s h w"]) -> Joined:
+        doubled = (
+            _doubled(below[:, :, slice(*_around(first, last, below))].float(), first, last)
+            for first, last in _strips(beside)
+        )
+        return Joined(
+            below=below,
+            beside=beside,
+            norm_below=_norm(doubled),
+            norm_beside=_norm(beside[:, :, first:last].float() for first, last in _strips(beside)),
+            slopes=self.conv.slopes,
+        )
+
+
+def _norm(
+    strips: Iterator[Float[Tensor, "1 c rows w"]],
+) -> tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]:
+    """Factor and summand that bring each channel of a map, given in strips, to mean 0 and variance 1."""
+    counts, means, squares = [], [], []
+    for strip in strips:
+        mean = strip.mean(dim=(2, 3), keepdim=True)
+        counts.append(strip.shape[2] * strip.shape[3])
+        means.append(mean)
+        squares.append((strip - mean).square_().sum(dim=(2, 3), keepdim=True))
+    share = means[0].new_tensor(counts)[:, None, None, None] / sum(counts)
+    all_means = torch.cat(means)
+    mean = (share * all_means).sum(dim=0, keepdim=True)
+    # The variance within the strips, and that between them.
+    variance = torch.cat(squares).sum(dim=0, keepdim=True) / sum(counts)
+    variance = variance + (share * (all_means - mean).square()).sum(dim=0, keepdim=True)
+    factor = (variance + _EPSILON).rsqrt()
+    return factor, -mean * factor
+
+
+def _normed(
+    maps: Float[Tensor, "1 c h w"],
+    norm: tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]],
+    first: int,
+    last: int,
+) -> Float[Tensor, "1 c rows w"]:
+    return torch.addcmul(norm[1], maps[:, :, first:last].float(), norm[0])
+
+
+def _around(first: int, last: int, below: Float[Tensor, "1 c h2 w2"]) -> tuple[int, int]:
+    """Which rows of a map the rows ``first`` to ``last`` of twice its size lie between."""
+    return max((first - 1) // 2, 0), min(last // 2 + 1, below.shape[2])
+
+
+def _doubled(rows: Float[Tensor, "1 c rows2 w2"], first: int, last: int) -> Float[Tensor, "1 c rows w"]:
+    """Rows of a map at twice its size, interpolated.
+
+    Args:
+        rows: Those that ``_around`` told.
+        first: Row of the larger map.
+        last: The one after the last.
+    """
+    larger = functional.interpolate(rows, scale_factor=2, mode="bilinear", align_corners=False)
+    start = first - 2 * max((first - 1) // 2, 0)
+    return larger[:, :, start : start + last - first]
+
+
+def _zero_outside(seen: Float[Tensor, "p k"], inside: Bool[Tensor, " p"]) -> Float[Tensor, "p k"]:
+    return seen if bool(inside.all()) else seen * inside[:, None]
+
+
+def _table(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "n c"]:
+    """One row a pixel."""
+    return maps[0].permute(1, 2, 0).flatten(0, 1)
+
+
+def _empty(like: Float[Tensor, "..."], channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    shape = (1, channels, height, width)
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def _strips(maps: Float[Tensor, "1 c h w"]) -> Iterator[tuple[int, int]]:
+    """First row and the one after the last of each strip, both even; only a CPU gains by more than one."""
+    height = maps.shape[2]
+    step = _STRIP * torch.get_num_threads() if maps.is_cpu else height
+    return ((first, min(first + step, height)) for first in range(0, height, step))

@@ -1,0 +1,59 @@
+"""Which features the network takes, and what it says to the others."""
+
+from collections.abc import Sequence
+
+import torch
+
+from photoglue.errors import FeatureKindError, ShapeError
+from photoglue.matchers.base import check_points
+from photoglue.matchers.lightglue.config import MODEL_OF_KIND, LightGlueConfig
+from photoglue.matchers.lightglue.pretrained import INPUT_DIMS
+from photoglue.structs import Features
+
+
+def admitted(
+    pairs: Sequence[tuple[Features, Features]], config: LightGlueConfig, device: torch.device
+) -> list[tuple[Features, Features]]:
+    """The pairs on the device, each image checked and moved once, however often it occurs.
+
+    Raises:
+        FeatureKindError: If the model was not trained for these features.
+        ShapeError: If descriptors have the wrong width, scales or orientations are missing, or values are not finite.
+    """
+    images = {id(features): features for pair in pairs for features in pair}
+    placed = {}
+    for key, features in images.items():
+        _check(features, config)
+        placed[key] = features.to(device)
+    check_points(list(placed.values()))
+    return [(placed[id(features0)], placed[id(features1)]) for features0, features1 in pairs]
+
+
+def _check(features: Features, config: LightGlueConfig) -> None:
+    width = features.descriptors.shape[1]
+    if features.kind is not None and config.kinds is not None and features.kind not in config.kinds:
+        raise FeatureKindError(
+            f"The features are {features.kind!r}; this model was trained for {', '.join(config.kinds)}. "
+            f"{_what_fits(features.kind)}"
+        )
+    if width != config.input_dim:
+        raise ShapeError(
+            f"The descriptors have {width} channels; this model was trained for {config.input_dim}"
+            f"{' (' + ', '.join(config.kinds) + ')' if config.kinds else ''}. {_what_fits(features.kind, width)}"
+        )
+    if config.add_scale_ori and (features.scales is None or features.orientations is None):
+        raise ShapeError(
+            "This model needs the scale and orientation of each point; these features have none. "
+            "Pass scales= and orientations=, or use the model of your features."
+        )
+
+
+def _what_fits(kind: str | None, width: int | None = None) -> str:
+    if kind is not None and kind in MODEL_OF_KIND:
+        return f'Use LightGlue.pretrained("{MODEL_OF_KIND[kind]}").'
+    if width is not None:
+        names = {name for name, dim in INPUT_DIMS.items() if dim == width}
+        if names:
+            listed = " or ".join(f'"{name}"' for name in sorted(names))
+            return f"Released models for {width} channels: LightGlue.pretrained({listed})."
+    return "No released LightGlue fits them; NearestNeighbor() matches any features, or train your own."

@@ -1,0 +1,135 @@
+"""The transformer layer rewritten for inference: fewer and larger products, in the precision of choice.
+
+What changes on the way from `blocks.TransformerLayer`, none of it the result:
+
+- The rows of the joint projection are put in the order q, k, v, each head's even channels before its odd ones, so that
+  rotary encoding turns contiguous halves. Dot products do not mind the order of channels.
+- The scale of attention, and log2(e) for softmax to the base 2, go into the projections of q and k.
+- The output projection goes into the first layer of the feed-forward network, which is linear in the message.
+- Weights and activations may be half precision. The residual stream, layer norms' statistics and everything after the
+  last layer stay fp32.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from photoglue.matchers.lightglue.blocks import CrossBlock, SelfBlock, TransformerLayer
+from photoglue.matchers.lightglue.kernels import LOG2_E, attend_base2, attends_in_blocks, linear
+from photoglue.matchers.lightglue.packing import Segments
+
+
+class FoldedFeedForward(nn.Module):
+    """Output projection and feed-forward network of a block, from its context (heads side by side) to the new state."""
+
+    weight1: Tensor
+    bias1: Tensor
+    norm_weight: Tensor
+    norm_bias: Tensor
+    weight2: Tensor
+    bias2: Tensor
+
+    def __init__(self, output: nn.Linear, ffn: nn.Sequential, dtype: torch.dtype) -> None:
+        super().__init__()
+        first, norm, _, second = ffn
+        assert isinstance(first, nn.Linear)
+        assert isinstance(norm, nn.LayerNorm)
+        assert isinstance(second, nn.Linear)
+        of_state, of_message = first.weight.detach().double().chunk(2, dim=1)
+        folded = of_message @ output.weight.detach().double()
+        _keep(self, "weight1", torch.cat([of_state, folded], dim=1), dtype)
+        _keep(self, "bias1", first.bias.detach().double() + of_message @ output.bias.detach().double(), dtype)
+        _keep(self, "norm_weight", norm.weight.detach(), dtype)
+        _keep(self, "norm_bias", norm.bias.detach(), dtype)
+        _keep(self, "weight2", second.weight.detach(), dtype)
+        _keep(self, "bias2", second.bias.detach(), dtype)
+
+    def forward(
+        self, x: Float[Tensor, "t d"], half: Float[Tensor, "t d"], context: Float[Tensor, "t d"]
+    ) -> Float[Tensor, "t d"]:
+        """The new state; ``half`` is ``x`` in the precision of the weights."""
+        hidden = linear(torch.cat([half, context], dim=1), self.weight1, self.bias1)
+        hidden = functional.layer_norm(hidden, hidden.shape[1:], self.norm_weight, self.norm_bias)
+        return x + linear(functional.gelu(hidden), self.weight2, self.bias2)
+
+
+class FoldedLayer(nn.Module):
+    """One self-attention and one cross-attention; takes and gives what `TransformerLayer` does."""
+
+    own_weight: Tensor
+    own_bias: Tensor
+    cross_weight: Tensor
+    cross_bias: Tensor
+
+    def __init__(self, layer: TransformerLayer, dtype: torch.dtype) -> None:
+        super().__init__()
+        own, cross = layer.self_attn, layer.cross_attn
+        assert isinstance(own, SelfBlock)
+        assert isinstance(cross, CrossBlock)
+        self.heads = own.heads
+        self.dtype = dtype
+        order, scale = _order_and_scale(own)
+        _keep(self, "own_weight", own.Wqkv.weight.detach()[order].double() * scale[:, None], dtype)
+        _keep(self, "own_bias", own.Wqkv.bias.detach()[order].double() * scale, dtype)
+        # Both roles of the shared projection get the root of the scale.
+        root = math.sqrt(LOG2_E / math.sqrt(own.Wqkv.in_features // own.heads))
+        weights = [cross.to_qk.weight.detach().double() * root, cross.to_v.weight.detach().double()]
+        biases = [cross.to_qk.bias.detach().double() * root, cross.to_v.bias.detach().double()]
+        _keep(self, "cross_weight", torch.cat(weights), dtype)
+        _keep(self, "cross_bias", torch.cat(biases), dtype)
+        self.own_ffn = FoldedFeedForward(own.out_proj, own.ffn, dtype)
+        self.cross_ffn = FoldedFeedForward(cross.to_out, cross.ffn, dtype)
+
+    def forward(
+        self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments
+    ) -> Float[Tensor, "t d"]:
+        """The states after it."""
+        half = x.to(self.dtype)
+        projected = linear(half, self.own_weight, self.own_bias).view(len(x), 3 * self.heads, -1)
+        turned = self._rotated(projected[:, : 2 * self.heads], encoding)
+        values = projected[:, 2 * self.heads :].transpose(0, 1).contiguous()
+        x = self.own_ffn(
+            x, half, attend_base2(turned[: self.heads], turned[self.heads :], values, segments, cross=False)
+        )
+        half = x.to(self.dtype)
+        projected = linear(half, self.cross_weight, self.cross_bias).view(len(x), 2 * self.heads, -1)
+        heads = projected.transpose(0, 1).contiguous()
+        keys, values = heads[: self.heads].to(self._similarity_dtype(heads)), heads[self.heads :]
+        out: Tensor = self.cross_ffn(x, half, attend_base2(keys, keys, values, segments, cross=True))
+        return out
+
+    def _rotated(self, x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"]) -> Float[Tensor, "h t e"]:
+        """Each head's even channels (first half) and odd ones (second half) turned, heads first."""
+        dtype = self._similarity_dtype(x)
+        cosine, sine = encoding.to(dtype)
+        even, odd = x.chunk(2, dim=-1)
+        turned = x.new_empty(x.shape[1], x.shape[0], x.shape[2], dtype=dtype)
+        even_out, odd_out = turned.transpose(0, 1).chunk(2, dim=-1)
+        torch.mul(even, cosine, out=even_out).addcmul_(odd, sine, value=-1)
+        torch.mul(odd, cosine, out=odd_out).addcmul_(even, sine)
+        return turned
+
+    def _similarity_dtype(self, x: Tensor) -> torch.dtype:
+        return torch.float32 if attends_in_blocks(x.device, self.dtype) else self.dtype
+
+
+def _order_and_scale(block: SelfBlock) -> tuple[Tensor, Tensor]:
+    """For each output of the rewritten projection the official output, and its factor.
+
+    Official: (head, channel, q | k | v). Rewritten: (q | k | v, head, channel), channels of q and k even first.
+    """
+    width = block.Wqkv.in_features
+    official = torch.arange(3 * width).view(block.heads, -1, 3).permute(2, 0, 1)
+    even_first = torch.cat([official[:2, :, 0::2], official[:2, :, 1::2]], dim=-1)
+    order = torch.cat([even_first.flatten(), official[2].flatten()])
+    scale = torch.ones(3 * width, dtype=torch.float64)
+    scale[:width] = LOG2_E / math.sqrt(width // block.heads)
+    return order, scale.to(block.Wqkv.weight.device)
+
+
+def _keep(module: nn.Module, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+    """A buffer that moves with the module and is not part of its state."""
+    module.register_buffer(name, tensor.to(dtype).contiguous(), persistent=False)

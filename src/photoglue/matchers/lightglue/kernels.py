@@ -1,0 +1,132 @@
+"""The two kernels that inference spends its time in, each as fast as the machine can do it.
+
+On a CPU, torch's own leave much unused. Its fp32 matrix product is MKL's, which on AMD processors runs at less than
+half the speed of oneDNN's; its attention has a bf16 path for AMX only, and runs bf16 at the speed of fp32 elsewhere. So
+linear layers go to oneDNN, and attention without AMX is done in blocks of rows that stay in the cache: a product, an
+exponential, a product. GPUs, AMX, and CPUs without oneDNN use torch's own attention.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from photoglue.matchers.lightglue.packing import Segments
+
+LOG2_E = math.log2(math.e)
+BLOCK_ROWS = 256
+"""Rows of the similarity that are worked on at once: with 2048 columns two megabytes, which a core's cache holds."""
+_ONE_DNN = bool(
+    torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
+_AMX = bool(torch.cpu._is_amx_tile_supported())
+
+
+def linear(x: Float[Tensor, "t i"], weight: Float[Tensor, "o i"], bias: Tensor | None = None) -> Float[Tensor, "t o"]:
+    """``x @ weight.T + bias``, for contiguous arguments."""
+    if _ONE_DNN and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and len(x):
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return product
+    return functional.linear(x, weight, bias)
+
+
+def attends_in_blocks(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether ``attend_base2`` works in blocks here; then queries and keys are to be fp32, whatever the values are."""
+    return _ONE_DNN and device.type == "cpu" and not (_AMX and dtype != torch.float32) and dtype != torch.float16
+
+
+def attend_base2(
+    q: Float[Tensor, "h t e"], k: Float[Tensor, "h t e"], v: Float[Tensor, "h t e"], segments: Segments, *, cross: bool
+) -> Float[Tensor, "t d"]:
+    """Softmax attention to the base 2 inside segments; the heads of a token come out side by side.
+
+    The caller has multiplied q·k by log2(e) / √e: to the base 2, because on CPUs torch's exp2 is several times faster
+    than its exp. The similarity is fp32 wherever it is ours: LightGlue's reach several hundred, where the steps of
+    bfloat16 are factors of the weight.
+
+    Args:
+        q: Queries of the whole pack.
+        k: Keys.
+        v: Values, in the precision of the result.
+        segments: Where each image's tokens lie; none is empty.
+        cross: Whether each image attends to its partner, or to itself.
+    """
+    images = len(segments.lengths)
+    blocked = attends_in_blocks(q.device, v.dtype)
+    if not blocked and images > 1 and segments.equal:
+        return _attend_equal(q, k, v, images, cross)
+    if _VARLEN is not None and v.device.type == "cuda" and v.dtype != torch.float32 and images > 1:
+        return _attend_varlen(q, k, v, segments, cross)
+    message = v.new_empty(q.shape[1], q.shape[0], q.shape[2])
+    slices = segments.slices()
+    for i, rows in enumerate(slices):
+        others = slices[i ^ 1] if cross else rows
+        if blocked:
+            _attend_blocks(q[:, rows], k[:, others], v[:, others], message[rows])
+        else:
+            message[rows] = _attend_plain(q[None, :, rows], k[None, :, others], v[None, :, others])[0].transpose(0, 1)
+    return message.flatten(1)
+
+
+def _attend_blocks(q: Tensor, k: Tensor, v: Tensor, message: Tensor) -> None:
+    """Into ``message``, tokens first."""
+    columns = v.transpose(1, 2).contiguous()
+    for head in range(len(q)):
+        for start in range(0, q.shape[1], BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            weights = linear(q[head, rows], k[head])
+            # What is 2^64 times less likely than the best does not matter; as a subnormal number it would cost time.
+            weights.sub_(weights.amax(dim=-1, keepdim=True)).clamp_min_(-64).exp2_()
+            total = weights.sum(dim=-1, keepdim=True)
+            torch.div(linear(weights.to(v.dtype), columns[head]), total, out=message[rows, head])
+
+
+def _attend_plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v, scale=1 / LOG2_E)
+
+
+def _attend_equal(q: Tensor, k: Tensor, v: Tensor, images: int, cross: bool) -> Tensor:
+    """All images have the same number of tokens: one call."""
+    q, k, v = (x.view(len(x), images, -1, x.shape[-1]).transpose(0, 1) for x in (q, k, v))
+    if cross:
+        partner = torch.arange(images, device=q.device) ^ 1
+        k, v = k[partner], v[partner]
+    return _attend_plain(q, k, v).transpose(1, 2).flatten(0, 1).flatten(1)
+
+
+def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, cross: bool) -> Tensor:
+    """CUDA's flash attention for packed sequences of any lengths."""
+    assert _VARLEN is not None
+    lengths = list(segments.lengths)
+    offsets = torch.tensor(segments.offsets, dtype=torch.int32, device=q.device)
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    offsets_of_keys = offsets
+    if cross:
+        swapped = [i ^ 1 for i in range(len(lengths))]
+        rows = torch.cat([torch.arange(s.start, s.stop) for s in (segments.slices()[i] for i in swapped)]).to(q.device)
+        k, v = k[rows], v[rows]
+        turned = Segments(tuple(lengths[i] for i in swapped))
+        offsets_of_keys = torch.tensor(turned.offsets, dtype=torch.int32, device=q.device)
+    longest = max(lengths)
+    message: Tensor = _VARLEN(
+        q.contiguous(), k.contiguous(), v.contiguous(), offsets, offsets_of_keys, longest, longest, scale=1 / LOG2_E
+    )
+    return message.flatten(1)
+
+
+def _varlen_kernel() -> Callable[..., Any] | None:
+    """Since torch 2.10; None before."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn if "scale" in inspect.signature(varlen_attn).parameters else None
+
+
+_VARLEN = _varlen_kernel()

@@ -1,0 +1,145 @@
+"""The benchmark counts, divides and compares what it says; no test here measures how fast anything is."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture
+def features():
+    from photoglue.structs import Features
+
+    def make(count, seed=0):
+        chance = torch.Generator().manual_seed(seed)
+        return Features(
+            keypoints=torch.rand(count, 2, generator=chance) * 400,
+            descriptors=torch.nn.functional.normalize(torch.randn(count, 128, generator=chance), dim=1),
+            scores=torch.ones(count),
+            image_size=(500, 401),
+            kind="aliked-n16",
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(("m", "n"), [(60, 100), (256, 256)])
+def test_the_floor_counts_what_torch_counts(features, m, n):
+    from floor import match_flops
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    model = LightGlue(LightGlueConfig.accurate(input_dim=128)).eval()  # never prepared: the plain layers
+    # The fused kernel of the CPU is not counted; attention in single steps is.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.match(features(m), features(n, 1))
+    # The plain layers make the cross similarity once for each direction, the floor for both.
+    counted = counter.get_total_flops() - 9 * 2 * 256 * m * n
+    assert match_flops([(m, n)] * 9) == pytest.approx(counted, rel=0.005)
+
+
+def test_points_that_were_pruned_cost_nothing():
+    from floor import match_flops
+
+    whole = match_flops([(512, 512)] * 9)
+    assert match_flops([(512, 512)] * 4) < 0.5 * whole
+    assert match_flops([(512, 512)] + [(256, 256)] * 8) < 0.5 * whole
+
+
+def test_survivors():
+    from contestants import survivors
+
+    from photoglue.structs import Matches
+
+    # Image 0: one point went after layer 1, one after layer 2, two stayed to the exit at layer 3; image 1 kept all.
+    matches = Matches(
+        matches0=torch.full((4,), -1), matches1=torch.full((2,), -1),
+        matching_scores0=torch.zeros(4), matching_scores1=torch.zeros(2),
+        keypoints0=torch.zeros(4, 2), keypoints1=torch.zeros(2, 2),
+        stop=3, n_layers=9, prune0=torch.tensor([1, 2, 3, 3]), prune1=torch.tensor([3, 3]),
+    )  # fmt: skip
+    assert survivors(matches) == [(4, 2), (3, 2), (2, 2)]
+
+
+def test_contestants_take_turns():
+    from timing import alternate
+
+    calls = []
+    seconds = alternate({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=3)
+    assert "".join(calls) == "abc" + "abc" + "cba" + "abc"
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_speedups_are_ratios_within_a_round():
+    from timing import speedups
+
+    # The machine was slow in the second round: the ratio of the medians would be another.
+    ratios = speedups({"official": [2.0, 8.0, 3.0], "ours": [1.0, 2.0, 1.0]}, "official")
+    assert (ratios["ours"].median, ratios["ours"].least, ratios["ours"].most) == (3, 2, 4)
+    assert (ratios["ours"].low, ratios["ours"].high) == (2.5, 3.5)
+    assert ratios["official"].median == 1
+
+
+def test_tiled_points_are_distinct_and_inside(features):
+    from peak import tiled
+
+    few = features(50)
+    many = tiled(few, 120, 0)
+    assert len(many) == 120
+    assert torch.equal(many.keypoints[:50], few.keypoints)
+    assert torch.equal(many.descriptors[50:100], few.descriptors)
+    assert len(many.keypoints.unique(dim=0)) == 120
+    assert (many.keypoints >= 0).all()
+    assert (many.keypoints <= torch.tensor([499, 400])).all()
+
+
+def test_mixed_pairs_are_the_same_every_time(features):
+    from pairs import mixed_pairs
+
+    both = [features(300), features(300, 1)]
+    counts = [(len(a), len(b)) for a, b in mixed_pairs(both, None, 20, (32, 256))]
+    assert counts == [(len(a), len(b)) for a, b in mixed_pairs(both, None, 20, (32, 256))]
+    assert len(set(counts)) > 15
+    assert min(min(counts)) >= 32
+    assert max(max(counts)) <= 256
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
+    """On few points, all contestants: they find the same, so that they are timed at the same job."""
+    pytest.importorskip("transformers")
+    import speed
+
+    out, picture = tmp_path / "s.json", tmp_path / "s.png"
+    options = f"--threads 1 --rounds 1 --keypoints 128 --only match --out {out} --plot {picture}"
+    monkeypatch.setattr("sys.argv", ["speed.py", *options.split()])
+    threads = torch.get_num_threads()
+    try:
+        speed.main()
+    finally:
+        torch.set_num_threads(threads)
+    found = json.loads(out.read_text())
+    assert found["skipped"] == {}
+    names = ("official", "kornia", "transformers", "ours float32", "ours bfloat16")
+    assert [(row["mode"], row["name"]) for row in found["match"]] == [
+        (mode, name) for mode in ("full", "adaptive") for name in names
+    ]
+    for row in found["match"]:
+        assert row["matches"] > 30
+        exact = row["name"] in ("official", "kornia", "ours float32")
+        assert row["same_as_official"] >= (1 if exact else 0.93)
+        assert row["speedup"]["median"] > 0
+        assert row["layers"] == 9 or row["mode"] == "adaptive"
+    assert "GFLOP/s" in capsys.readouterr().out
+    assert picture.stat().st_size > 10_000

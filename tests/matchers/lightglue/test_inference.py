@@ -1,0 +1,177 @@
+"""The rewritten layers give what the plain ones give: exactly in fp32, closely in half precision."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def real(motorcycle, astronaut):
+    from photoglue.extractors.aliked import ALIKED, ALIKEDConfig
+
+    extractor = ALIKED.pretrained(ALIKEDConfig(detection_threshold=0.0, max_keypoints=1024))
+    return [extractor.extract(path) for path in (*motorcycle, astronaut)]
+
+
+def layer_and_input(dtype=torch.float32, lengths=(40, 70, 70, 33)):
+    from photoglue.matchers.lightglue.blocks import TransformerLayer
+    from photoglue.matchers.lightglue.encoding import FourierEncoding
+    from photoglue.matchers.lightglue.packing import Segments
+
+    segments = Segments(lengths)
+    encoding = FourierEncoding(2, 32)(torch.rand(segments.total, 2)).detach()
+    return TransformerLayer(128, 4).eval(), torch.randn(segments.total, 128), encoding, segments
+
+
+@pytest.mark.parametrize("lengths", [(40, 70, 70, 33), (64, 64, 64, 64), (1, 5), (700, 300)])
+def test_layer_in_fp32(lengths):
+    from photoglue.matchers.lightglue.inference import FoldedLayer
+
+    layer, x, encoding, segments = layer_and_input(lengths=lengths)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            FoldedLayer(layer, torch.float32)(x, encoding, segments), layer(x, encoding, segments), atol=2e-5, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_layer_in_bf16(large):
+    """Also where similarities reach several hundred, as in the trained network's cross-attention."""
+    from photoglue.matchers.lightglue.inference import FoldedLayer
+
+    layer, x, encoding, segments = layer_and_input()
+    with torch.no_grad():
+        if large:
+            layer.cross_attn.to_qk.weight.mul_(8)
+        wanted = layer(x, encoding, segments)
+        found = FoldedLayer(layer, torch.bfloat16)(x, encoding, segments)
+    assert found.dtype == torch.float32
+    assert (found - wanted).norm() < 0.02 * wanted.norm()
+
+
+@pytest.mark.parametrize("kernel", ["blocks", "plain"])
+@pytest.mark.parametrize("lengths", [(300, 513), (256, 256), (3, 1, 9, 4), (5, 5, 5, 5)])
+@pytest.mark.parametrize("cross", [False, True])
+def test_attention_against_the_formula(monkeypatch, kernel, lengths, cross):
+    """Both kernels, whatever this machine would choose; logits of many hundred neither overflow nor vanish."""
+    from photoglue.matchers.lightglue import kernels
+    from photoglue.matchers.lightglue.packing import Segments
+
+    if kernel == "blocks" and not kernels._ONE_DNN:
+        pytest.skip("no oneDNN")
+    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: kernel == "blocks")
+    segments = Segments(lengths)
+    for size in (1, 40):
+        q, k, v = torch.randn(3, 2, segments.total, 16)
+        q *= size
+        found = kernels.attend_base2(q, k, v, segments, cross=cross).unflatten(1, (2, 16))
+        for i, rows in enumerate(segments.slices()):
+            others = segments.slices()[i ^ 1 if cross else i]
+            for head in range(2):
+                logits = q[head, rows].double() @ k[head, others].double().T / kernels.LOG2_E
+                wanted = logits.softmax(dim=1) @ v[head, others].double()
+                torch.testing.assert_close(found[rows, head].double(), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.weights
+class TestModel:
+    def models(self, **changes):
+        from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+        config = LightGlueConfig(**changes)
+        return [LightGlue.pretrained("aliked", config, precision=p) for p in (None, "float32", "bfloat16")]
+
+    def test_fp32_is_the_plain_one(self, real):
+        plain, fast, _ = self.models()
+        for pair in [(real[0], real[1]), (real[0][:300], real[2][:500])]:
+            a, b = plain.match(*pair), fast.match(*pair)
+            assert torch.equal(a.matches0, b.matches0)
+            assert a.stop == b.stop
+            assert torch.equal(a.prune0, b.prune0)
+            torch.testing.assert_close(a.matching_scores0, b.matching_scores0, atol=1e-4, rtol=0)
+        assert (a.precision, b.precision) == ("float32", "float32")
+
+    def test_bf16_keeps_the_matches(self, real):
+        plain, _, fast = self.models(depth_confidence=None, width_confidence=None)
+        a, b = plain.match(real[0], real[1]), fast.match(real[0], real[1])
+        kept = (a.matches0 == b.matches0) & (a.matches0 >= 0)
+        assert kept.sum() >= 0.97 * len(a)
+        assert b.precision == "bfloat16"
+
+    def test_bf16_batches_equal_one_by_one(self, real):
+        _, _, fast = self.models()
+        pairs = [(real[0][:500], real[1][:700]), (real[2][:100], real[0][:60]), (real[1][:500], real[0][:700])]
+        for pair, together in zip(pairs, fast.match_many(pairs), strict=True):
+            alone = fast.match(*pair)
+            assert together.stop == alone.stop
+            assert (together.matches0 == alone.matches0).float().mean() > 0.99
+
+    @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+    def test_no_nan(self, real, precision):
+        """Half precision on odd input: points at one place, no texture in the descriptors, huge descriptors."""
+        from dataclasses import replace
+
+        from photoglue.matchers.lightglue import LightGlue
+
+        net = LightGlue.pretrained("aliked", precision=precision)
+        a, b = real[0][:50], real[1][:60]
+        odd = [
+            replace(a, keypoints=torch.zeros_like(a.keypoints)),
+            replace(a, descriptors=torch.zeros_like(a.descriptors)),
+            replace(a, descriptors=a.descriptors * 30),
+        ]
+        for features in odd:
+            assert net.match(features, b).matching_scores0.isfinite().all()
+
+    def test_new_weights_are_noticed(self, real):
+        from photoglue.matchers.lightglue import LightGlue
+
+        net = LightGlue.pretrained("aliked", precision="float32")
+        before = net.match(real[0][:100], real[1][:100])
+        state = {name: torch.zeros_like(tensor) for name, tensor in net.state_dict().items()}
+        net.load_state_dict(state)
+        assert not torch.equal(net.match(real[0][:100], real[1][:100]).matching_scores0, before.matching_scores0)
+
+    def test_the_rewritten_layers_are_not_part_of_the_state(self, real):
+        _, fast, _ = self.models()
+        names = set(fast.state_dict())
+        fast.match(real[0][:9], real[1][:9])
+        assert set(fast.state_dict()) == names
+        assert not any("own_weight" in name for name, _ in fast.named_buffers())
+
+    def test_unknown_precision(self, as_a_user):
+        from photoglue.errors import ConfigError
+        from photoglue.matchers.lightglue import LightGlue
+
+        with pytest.raises(ConfigError, match="precision is 'half'"):
+            LightGlue.pretrained("aliked", precision="half")
+
+
+class TestAssignment:
+    def test_tiles_equal_dense(self, monkeypatch):
+        from photoglue.matchers.lightglue import assignment
+
+        a, b, z0, z1 = torch.randn(300, 32), torch.randn(170, 32), torch.randn(300), torch.randn(170)
+        dense = assignment.match_points(a, b, z0, z1, 0.1)
+        for elements in (1, 1000, 20_000):
+            monkeypatch.setattr(assignment, "TILE_ELEMENTS", elements)
+            tiled = assignment.match_points(a, b, z0, z1, 0.1)
+            assert torch.equal(dense.matches0, tiled.matches0)
+            assert torch.equal(dense.matches1, tiled.matches1)
+            torch.testing.assert_close(dense.scores0, tiled.scores0)
+            torch.testing.assert_close(dense.scores1, tiled.scores1)
+
+    def test_equal_rivals_are_matched_once(self):
+        from photoglue.matchers.lightglue.assignment import match_points
+
+        a = torch.eye(4)[[0, 0, 1]] * 20
+        found = match_points(a, torch.eye(4) * 20, torch.full((3,), 9.0), torch.full((4,), 9.0), 0.0)
+        assert found.matches0.tolist() == [0, -1, 1]
+        assert found.matches1.tolist() == [0, 2, -1, -1]
+
+
+def test_batches():
+    from photoglue.matchers.lightglue.packing import batches
+
+    assert batches([], 10) == []
+    assert batches([5, 20, 5, 1], 10) == [[3, 0], [2], [1]]
+    assert sorted(i for batch in batches(list(range(50)), 100) for i in batch) == list(range(50))
