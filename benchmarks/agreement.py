@@ -2,8 +2,9 @@
 
     python benchmarks/agreement.py --data DIR [--features aliked] [--stage match|extract]
 
-DIR holds sets in the layout images/ + cameras.json (K, T_w2c as world-to-camera, by image name), such as Strecha's. Pose by
-PoseLib (LO-RANSAC, 1 px), error = the larger of the angles of rotation and translation, AUC as in SuperGlue's protocol.
+DIR holds sets in the layout images/ + cameras.json (K, T_w2c as world-to-camera, by image name), such as Strecha's.
+Pose by PoseLib (LO-RANSAC, 1 px), error = the larger of the angles of rotation and translation, AUC as in SuperGlue's
+protocol.
 """
 
 import argparse

@@ -53,9 +53,9 @@ class LightGlue(nn.Module):
         "weights": None,
         "compile": False,
     }
-    """The official options. ``mp`` chooses the fastest precision of the machine, else it is float32. ``name``, ``flash``
-    and ``compile`` are accepted and change nothing: the kernel is chosen by what the machine can do. ``weights`` is the
-    path of a checkpoint, used with ``features=None``."""
+    """The official options. ``mp`` chooses the fastest precision of the machine, else it is float32. ``name``,
+    ``flash`` and ``compile`` are accepted and change nothing: the kernel is chosen by what the machine can do.
+    ``weights`` is the path of a checkpoint, used with ``features=None``."""
 
     pruning_keypoint_thresholds: ClassVar[dict[str, int]] = {**PRUNING_MIN_KEYPOINTS, "flash": 1536}
 

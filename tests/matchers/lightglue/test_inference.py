@@ -175,3 +175,24 @@ def test_batches():
     assert batches([], 10) == []
     assert batches([5, 20, 5, 1], 10) == [[3, 0], [2], [1]]
     assert sorted(i for batch in batches(list(range(50)), 100) for i in batch) == list(range(50))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lengths", [(64, 64, 64, 64), (30, 70)])
+@pytest.mark.parametrize("cross", [False, True])
+def test_torch_takes_its_flash_kernel(monkeypatch, dtype, lengths, cross):
+    """It falls back silently if a layout does not suit it. Of the plain layers and of the rewritten ones."""
+    from photoglue.matchers.lightglue import kernels
+    from photoglue.matchers.lightglue.attention import attend
+    from photoglue.matchers.lightglue.packing import Segments
+
+    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: False)
+    segments = Segments(lengths)
+    heads_first = torch.randn(3, 4, segments.total, 64).to(dtype)
+    tokens_first = heads_first.transpose(1, 2).contiguous()
+    with torch.no_grad(), torch.profiler.profile() as profile:
+        kernels.attend_base2(*heads_first, segments, cross=cross)
+        attend(*tokens_first, segments, cross=cross)
+    calls = {event.key: event.count for event in profile.key_averages()}
+    assert calls["aten::_scaled_dot_product_flash_attention_for_cpu"] == 2 * (1 if segments.equal else len(lengths))
+    assert "aten::_scaled_dot_product_attention_math" not in calls
