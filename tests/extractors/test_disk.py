@@ -127,6 +127,15 @@ def test_of_equal_neighbours_the_first_is_kept():
     assert (module._first_maxima(scores, 0)).all()
 
 
+def test_large_plateaus_are_looked_at_in_parts(monkeypatch):
+    scores = torch.zeros(40, 50)
+    scores[7, 9] = 1.0
+    wanted = module._first_maxima(scores, 2)
+    monkeypatch.setattr(module, "_CHECKED", 13)
+    assert torch.equal(module._first_maxima(scores, 2), wanted)
+    assert wanted.sum() == 2  # the peak, and of all else the first pixel
+
+
 @pytest.mark.weights
 def test_the_threshold_leaves_only_higher_logits(everything, photo):
     all_points = everything.extract(photo)

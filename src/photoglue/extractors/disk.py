@@ -39,6 +39,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
 
 _STRIDE = 16  # four halvings
 _CHUNK = 512  # points described at once: 4 MB of neighbourhoods
+_CHECKED = 1 << 16  # maxima compared with their neighbours at once: some 15 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ class DISK(Extractor):
                 a multiple of 16 pixels, and no point lies in the padding.
             masks: True where keypoints are wanted.
         """
-        # One by one: a batch of photos is no faster, and at full size its maps take 0.2 GB a photo several times over.
+        # One by one: a batch of photos is no faster, and its maps would not stay in a CPU's cache.
         return [self._detect_one(image, None if masks is None else masks[i]) for i, image in enumerate(images)]
 
     def describe_in(self, image: Float[Tensor, "c h w"], points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
@@ -168,7 +169,8 @@ def _first_maxima(scores: Float[Tensor, "h w"], radius: int) -> Bool[Tensor, "h 
     side = 2 * radius + 1
     steps = torch.arange(side, device=scores.device)
     window = (steps[:, None] * padded.shape[1] + steps).flatten()
-    # Among equal values argmax takes the first.
-    first = padded.flatten()[(y * padded.shape[1] + x)[:, None] + window].argmax(dim=1) == side * side // 2
-    found[y, x] = first
+    values = padded.flatten()
+    # Among equal values argmax takes the first. In chunks: in a drawing most pixels may be equal.
+    corners = torch.split(y * padded.shape[1] + x, _CHECKED)
+    found[y, x] = torch.cat([values[some[:, None] + window].argmax(dim=1) for some in corners]) == side * side // 2
     return found

@@ -19,6 +19,7 @@ from photoglue.extractors.base import Extractor, ExtractorConfig
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_gray
+from photoglue.precision import Precision
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
 
@@ -56,6 +57,10 @@ class SuperPointConfig(ExtractorConfig):
     side; 0: no suppression."""
     border: int = 4
     """No points within so many pixels of the edge of the resized image."""
+    precision: Precision = "auto"
+    """What the network's larger products are computed in; "auto" is single precision here. With random weights bfloat16
+    keeps 92 to 98 % of the points of real photos within half a pixel, in half the time; with the released ones nobody
+    has measured it for this package."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,6 +124,10 @@ class SuperPoint(Extractor):
         load_strictly(extractor, cast("dict[str, Tensor]", load_state(file)), repr(str(file)))
         return extractor.eval().requires_grad_(False)
 
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """What the network's larger products are computed in on a device: not less than single, unless asked for."""
+        return torch.float32 if self.config.precision == "auto" else super().compute_dtype(device)
+
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.
 
@@ -126,7 +135,7 @@ class SuperPoint(Extractor):
             images: RGB or gray, in [0, 1]. Without a whole cell of 8 × 8 pixels there are no points.
             masks: True where keypoints are wanted.
         """
-        # One by one: a batch of photos is no faster, and at full size its maps take 0.2 GB a photo several times over.
+        # One by one: a batch of photos is no faster, and its maps would not stay in a CPU's cache.
         return [self._detect_one(image, None if masks is None else masks[i]) for i, image in enumerate(images)]
 
     def describe_in(self, image: Float[Tensor, "c h w"], points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
