@@ -20,7 +20,7 @@ from photoglue.matchers.lightglue.packing import Segments
 
 LOG2_E = math.log2(math.e)
 BLOCK_ELEMENTS = 2**19
-"""Similarities that are worked on at once, two megabytes: more fall out of the cache, fewer make small products."""
+"""Similarities that a thread works on at once, two megabytes: more fall out of its cache, fewer make small products."""
 _ONE_DNN = bool(
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -77,7 +77,7 @@ def attend_base2(
 def _attend_blocks(q: Tensor, k: Tensor, v: Tensor, message: Tensor) -> None:
     """Into ``message``, tokens first."""
     columns = v.transpose(1, 2).contiguous()
-    count = min(max(BLOCK_ELEMENTS // k.shape[1], 64), 512)
+    count = max(BLOCK_ELEMENTS * torch.get_num_threads() // k.shape[1], 64)
     for head in range(len(q)):
         for start in range(0, q.shape[1], count):
             rows = slice(start, start + count)
