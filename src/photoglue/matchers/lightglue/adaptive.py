@@ -70,7 +70,11 @@ class TokenConfidence(nn.Module):
 
     def forward(self, x: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
         """In [0, 1]; no gradient flows back into the states."""
-        confidence: Tensor = self.token(x.detach()).squeeze(-1)
+        return torch.sigmoid(self.logits(x))
+
+    def logits(self, x: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
+        """The same before the sigmoid."""
+        confidence: Tensor = self.token[0](x.detach()).squeeze(-1)
         return confidence
 
 

@@ -33,6 +33,7 @@ from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
 from photoglue.matchers.lightglue.inference import FoldedLayer
 from photoglue.matchers.lightglue.outcome import fill, unmatched
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
+from photoglue.matchers.lightglue.states import AllLayers, all_layers
 from photoglue.precision import Precision, choose_precision
 from photoglue.structs import Features, Matches
 
@@ -178,6 +179,18 @@ class LightGlue(nn.Module, Matcher):
             for i, matches in zip(members, self._match_packed([placed[i] for i in members]), strict=True):
                 found[i] = matches
         return [matches for matches in found if matches is not None]
+
+    def all_layers(self, pairs: Sequence[tuple[Features, Features]], *, checkpointed: bool = False) -> AllLayers:
+        """What every layer says of every point, for training: no exit, no pruning, gradients flow.
+
+        Runs the plain layers, in fp32 or under ``torch.autocast``; the encoding of positions is always fp32.
+
+        Args:
+            pairs: Two images each, with one point or more.
+            checkpointed: Compute each layer again in the backward pass instead of keeping what is inside it: a third
+                more time, far less memory.
+        """
+        return all_layers(self, pairs, checkpointed=checkpointed)
 
     def _match_packed(self, pairs: list[tuple[Features, Features]]) -> list[Matches]:
         config = self.config

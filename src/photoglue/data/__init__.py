@@ -1,0 +1,1 @@
+"""Pairs of images whose geometry is known, for training and evaluation."""

@@ -1,0 +1,61 @@
+"""Two images whose geometry is known: what training examples are made of.
+
+A pair carries features and geometry, not labels: which points match is decided in `training.ground_truth`, so that its
+rules can change without building anything again.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from photoglue.geometry.camera import PinholeCamera
+from photoglue.structs import Features, TensorStruct
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HomographyPair(TensorStruct):
+    """Two views of a plane, or two warps of one photo: every point of one has a place in the other's plane."""
+
+    features0: Features
+    features1: Features
+    image1_from_image0: Float64[Tensor, "3 3"]
+    """Takes homogeneous pixels of image 0 to those of image 1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PosedPair(TensorStruct):
+    """Two photos of a scene, with cameras, their relative pose, and depth where it is known."""
+
+    features0: Features
+    features1: Features
+    depths0: Float[Tensor, " m"]
+    """At each keypoint of image 0, along its optical axis, in the unit of the pose; NaN where unknown."""
+    depths1: Float[Tensor, " n"]
+    """The same for image 1."""
+    camera0: PinholeCamera
+    camera1: PinholeCamera
+    cam1_from_cam0: Float64[Tensor, "4 4"]
+    """X1 = R · X0 + t."""
+
+
+TrainingPair: TypeAlias = HomographyPair | PosedPair
+
+
+class PairSource(ABC):
+    """An endless supply of pairs, the same for the same numbers: whoever resumes gets what would have come."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Pairs in an epoch."""
+
+    @abstractmethod
+    def pair(self, epoch: int, index: int) -> TrainingPair:
+        """One pair, in main memory.
+
+        Args:
+            epoch: From 0; another one gives other pairs.
+            index: 0 up to the length, exclusive.
+        """
