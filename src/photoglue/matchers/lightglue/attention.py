@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from photoglue.matchers.lightglue.attention_grad import attend_in_blocks, trains_in_blocks
 from photoglue.matchers.lightglue.packing import Segments
 
 
@@ -31,7 +32,8 @@ def _attend_equal(q: Tensor, k: Tensor, v: Tensor, images: int, cross: bool) -> 
     if cross:
         partner = torch.arange(images, device=q.device) ^ 1
         k, v = k[partner], v[partner]
-    message = functional.scaled_dot_product_attention(q, k, v)
+    kernel = attend_in_blocks if trains_in_blocks(v) else functional.scaled_dot_product_attention
+    message = kernel(q, k, v)
     return message.transpose(1, 2).flatten(0, 1)
 
 
