@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from photoglue.matchers.lightglue.attention_grad import attend_in_blocks, trains_in_blocks
 from photoglue.matchers.lightglue.packing import Segments
+from photoglue.matchers.lightglue.varlen import attend_packed, packs_attention
 
 
 def attend(
@@ -18,6 +19,8 @@ def attend(
     """
     if segments.equal:
         return _attend_equal(q, k, v, len(segments.lengths), cross)
+    if packs_attention(v):
+        return attend_packed(q.to(v.dtype), k.to(v.dtype), v, segments, q.shape[-1] ** -0.5, cross=cross)
     parts = [
         _attend_equal(q[own], k[other], v[other], 1, cross=False)
         for own, other in zip(segments.slices(), _partners(segments.slices(), cross), strict=True)

@@ -6,10 +6,7 @@ linear layers go to oneDNN, and attention without AMX is done in blocks of rows 
 exponential, a product. GPUs, AMX, and CPUs without oneDNN use torch's own attention.
 """
 
-import inspect
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.matchers.lightglue.packing import Segments
+from photoglue.matchers.lightglue.varlen import attend_packed, packs_attention
 
 LOG2_E = math.log2(math.e)
 BLOCK_ELEMENTS = 2**19
@@ -61,8 +59,9 @@ def attend_base2(
     blocked = attends_in_blocks(q.device, v.dtype)
     if not blocked and images > 1 and segments.equal:
         return _attend_equal(q, k, v, images, cross)
-    if _VARLEN is not None and v.device.type == "cuda" and v.dtype != torch.float32 and images > 1:
-        return _attend_varlen(q, k, v, segments, cross)
+    if images > 1 and packs_attention(v):
+        query, key, value = (x.transpose(0, 1) for x in (q, k, v))
+        return attend_packed(query, key, value, segments, 1 / LOG2_E, cross=cross).flatten(1)
     message = v.new_empty(q.shape[1], q.shape[0], q.shape[2])
     slices = segments.slices()
     for i, rows in enumerate(slices):
@@ -99,35 +98,3 @@ def _attend_equal(q: Tensor, k: Tensor, v: Tensor, images: int, cross: bool) -> 
         partner = torch.arange(images, device=q.device) ^ 1
         k, v = k[partner], v[partner]
     return _attend_plain(q, k, v).transpose(1, 2).flatten(0, 1).flatten(1)
-
-
-def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments, cross: bool) -> Tensor:
-    """CUDA's flash attention for packed sequences of any lengths."""
-    assert _VARLEN is not None
-    lengths = list(segments.lengths)
-    offsets = torch.tensor(segments.offsets, dtype=torch.int32, device=q.device)
-    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
-    offsets_of_keys = offsets
-    if cross:
-        swapped = [i ^ 1 for i in range(len(lengths))]
-        rows = torch.cat([torch.arange(s.start, s.stop) for s in (segments.slices()[i] for i in swapped)]).to(q.device)
-        k, v = k[rows], v[rows]
-        turned = Segments(tuple(lengths[i] for i in swapped))
-        offsets_of_keys = torch.tensor(turned.offsets, dtype=torch.int32, device=q.device)
-    longest = max(lengths)
-    message: Tensor = _VARLEN(
-        q.contiguous(), k.contiguous(), v.contiguous(), offsets, offsets_of_keys, longest, longest, scale=1 / LOG2_E
-    )
-    return message.flatten(1)
-
-
-def _varlen_kernel() -> Callable[..., Any] | None:
-    """Since torch 2.10; None before."""
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return None
-    return varlen_attn if "scale" in inspect.signature(varlen_attn).parameters else None
-
-
-_VARLEN = _varlen_kernel()
