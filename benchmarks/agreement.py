@@ -18,7 +18,9 @@ import torch
 from photoglue.cli.machine import version_line
 from photoglue.extractors import create_extractor
 from photoglue.geometry.camera import PinholeCamera
+from photoglue.geometry.pose import pose_error_deg, relative_pose
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.metrics import auc
 from photoglue.solvers.poselib import verify
 
 SETS = ("strecha/fountain-P11", "strecha/Herz-Jesus-P8", "strecha/entry-P10", "imb_reichstag")
@@ -67,12 +69,12 @@ def compare(options: argparse.Namespace, name: str) -> None:
         for k, matches in enumerate(found):
             errors[k].append(pose_error(matches, cameras[images[i]], cameras[images[j]]))
     share = f"{kept / total:.2%}" if total else "–"
-    columns = ["/".join(f"{100 * value:.1f}" for value in auc(column)) for column in errors]
+    columns = ["/".join(f"{100 * value:.1f}" for value in auc(column, THRESHOLDS_DEG)) for column in errors]
     print(f"{name:24} {len(pairs):5} {share:>7} {columns[0]:>22} {columns[1]:>22}", flush=True)
 
 
 def pose_error(matches, camera0: dict, camera1: dict) -> float:
-    """Degrees; 180 if there is no pose."""
+    """Degrees; infinite if there is no pose."""
     models = [
         PinholeCamera.parse(",".join(str(v) for v in np.ravel(c["K"])), (c["width"], c["height"]))
         for c in (camera0, camera1)
@@ -80,31 +82,8 @@ def pose_error(matches, camera0: dict, camera1: dict) -> float:
     found = verify(
         matches.points0, matches.points1, "essential", camera0=models[0], camera1=models[1], threshold_px=1.0
     )
-    if found.rotation is None or found.translation is None:
-        return 180.0
-    truth = np.array(camera1["T_w2c"]) @ np.linalg.inv(np.array(camera0["T_w2c"]))
-    rotation = angle_deg((np.trace(found.rotation.numpy().T @ truth[:3, :3]) - 1) / 2)
-    direction = truth[:3, 3] / np.linalg.norm(truth[:3, 3])
-    translation = angle_deg(abs(float(found.translation.numpy() @ direction)))
-    return max(rotation, translation)
-
-
-def angle_deg(cosine: float) -> float:
-    """Of a cosine that rounding may have pushed out of [-1, 1]."""
-    return float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
-
-
-def auc(errors: list[float]) -> list[float]:
-    """The area under the share of pairs with an error below x, for x up to each threshold, as a share of the whole."""
-    ordered = np.concatenate([[0.0], np.sort(errors)])
-    recall = np.arange(len(ordered)) / len(errors)
-    areas = []
-    for limit in THRESHOLDS_DEG:
-        last = int(np.searchsorted(ordered, limit))
-        x = np.concatenate([ordered[:last], [limit]])
-        y = np.concatenate([recall[:last], [recall[last - 1]]])
-        areas.append(float(np.trapezoid(y, x) / limit))
-    return areas
+    poses = [torch.tensor(c["T_w2c"], dtype=torch.float64) for c in (camera0, camera1)]
+    return pose_error_deg(found.rotation, found.translation, relative_pose(*poses))
 
 
 if __name__ == "__main__":

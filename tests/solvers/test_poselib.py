@@ -9,7 +9,7 @@ import torch
 
 from photoglue.errors import ConfigError, MissingExtra, ShapeError
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.solvers.poselib import SAMPLE_SIZE, THRESHOLD_PX, _checked_points, _checked_threshold, verify
+from photoglue.solvers.poselib import SAMPLE_SIZE, THRESHOLD_PX, verify
 
 pytest.importorskip("poselib")
 
@@ -208,14 +208,6 @@ def test_wrong_input_says_what_to_do():
     bad[3, 1] = math.nan
     with pytest.raises(ShapeError, match="not finite"):
         verify(points, bad, "homography")
-
-
-def test_input_that_the_type_checker_of_the_tests_would_refuse_first():
-    points = torch.rand(20, 2)
-    with pytest.raises(ConfigError, match="no model 'affine'; choose one of homography, fundamental, essential"):
-        _checked_threshold("affine", None)
-    with pytest.raises(ShapeError, match=r"\(20, 2\) and \(19, 2\); both must be k × 2"):
-        _checked_points(points, points[:19])
 
 
 def test_a_missing_poselib_names_the_extra(monkeypatch):

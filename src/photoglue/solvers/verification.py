@@ -1,0 +1,144 @@
+"""What every robust estimator here takes and gives, and the checks that they share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from photoglue.errors import ConfigError, ShapeError
+from photoglue.geometry.camera import PinholeCamera
+from photoglue.geometry.epipolar import essential_matrix
+from photoglue.structs import TensorStruct
+
+Model: TypeAlias = Literal["homography", "fundamental", "essential"]
+
+SAMPLE_SIZE: Mapping[str, int] = MappingProxyType({"homography": 4, "fundamental": 7, "essential": 5})
+"""So many matches define a model exactly, whatever they are."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verification(TensorStruct):
+    """What a robust estimator says of the matches of one pair. Without a model, no match is an inlier."""
+
+    model: Model
+    """What was estimated."""
+    matrix: Float64[Tensor, "3 3"] | None
+    """None if it could not be estimated.
+
+    homography: takes homogeneous pixels of image 0 to those of image 1; the last element is 1.
+    fundamental: x1ᵀ F x0 = 0 for homogeneous pixels; Frobenius norm 1.
+    essential: x1ᵀ E x0 = 0 for directions in the cameras; E = [translation]× rotation."""
+    inliers: Bool[Tensor, " k"]
+    """For each match, whether it agrees with the model within ``threshold_px``, before the last refinement of the model
+    (which may carry a match at the limit a few percent across it)."""
+    threshold_px: float
+    """homography: largest distance in image 1 between a point and its partner taken there. fundamental and essential:
+    largest Sampson distance, about how far the two points have to move in all to meet the epipolar geometry; but for
+    fundamental matrices by OpenCV's RANSAC the larger of the two distances between a point and its epipolar line."""
+    rotation: Float64[Tensor, "3 3"] | None = None
+    """essential: of cam1_from_cam0, X1 = rotation · X0 + translation."""
+    translation: Float64[Tensor, "3"] | None = None
+    """essential: of cam1_from_cam0, unit length: two photos do not tell the scale."""
+
+    def __len__(self) -> int:
+        """The number of inliers."""
+        return int(self.inliers.sum())
+
+
+def no_model(model: Model, points0: Float[Tensor, "k 2"], threshold_px: float) -> Verification:
+    """The answer where nothing could be estimated."""
+    inliers = torch.zeros(len(points0), dtype=torch.bool, device=points0.device)
+    return Verification(model=model, matrix=None, inliers=inliers, threshold_px=threshold_px)
+
+
+def verified_matrix(
+    model: Model, points0: Float[Tensor, "k 2"], threshold_px: float, matrix: np.ndarray, inliers: np.ndarray
+) -> Verification:
+    """The answer with a homography or fundamental matrix, scaled as ``Verification`` says.
+
+    None at all if the matrix makes no sense, or only the matches that define a model agree with it.
+    """
+    found = torch.from_numpy(np.array(matrix, dtype=np.float64))
+    found = found / (found[2, 2] if model == "homography" else found.norm())
+    if inliers.sum() <= SAMPLE_SIZE[model] or not bool(torch.isfinite(found).all()):
+        return no_model(model, points0, threshold_px)
+    agree = torch.from_numpy(inliers).to(points0.device)
+    return Verification(model=model, matrix=found, inliers=agree, threshold_px=threshold_px)
+
+
+def verified_pose(
+    points0: Float[Tensor, "k 2"],
+    threshold_px: float,
+    rotation: np.ndarray,
+    translation: np.ndarray,
+    inliers: np.ndarray,
+) -> Verification:
+    """The answer with an essential matrix, made of its pose, under the same conditions."""
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = torch.from_numpy(np.array(rotation, dtype=np.float64))
+    pose[:3, 3] = torch.from_numpy(np.array(translation, dtype=np.float64).reshape(3))
+    pose[:3, 3] /= pose[:3, 3].norm()
+    if inliers.sum() <= SAMPLE_SIZE["essential"] or not bool(torch.isfinite(pose).all()):
+        return no_model("essential", points0, threshold_px)
+    return Verification(
+        model="essential",
+        matrix=essential_matrix(pose),
+        inliers=torch.from_numpy(inliers).to(points0.device),
+        threshold_px=threshold_px,
+        rotation=pose[:3, :3].clone(),
+        translation=pose[:3, 3].clone(),
+    )
+
+
+def checked_threshold(model: str, threshold_px: float | None, defaults: Mapping[str, float]) -> float:
+    """The threshold, or the model's default.
+
+    Raises:
+        ConfigError: If the model is unknown or the threshold is not a positive number.
+    """
+    if model not in defaults:
+        raise ConfigError(f"There is no model {model!r}; choose one of {', '.join(defaults)}.")
+    threshold = defaults[model] if threshold_px is None else float(threshold_px)
+    if not 0 < threshold < float("inf"):
+        raise ConfigError(f"threshold_px is {threshold}; it must be a positive number of pixels.")
+    return threshold
+
+
+def checked_points(points0: Tensor, points1: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64 arrays.
+
+    Raises:
+        ShapeError: If there are not as many points in both images, or one is not finite.
+    """
+    if points0.ndim != 2 or points0.shape != points1.shape or points0.shape[1] != 2:
+        raise ShapeError(
+            f"points0 and points1 have shapes {tuple(points0.shape)} and {tuple(points1.shape)}; both must be k × 2, "
+            "a row for each match. Pass matches.points0 and matches.points1."
+        )
+    array0, array1 = (points.detach().cpu().double().numpy() for points in (points0, points1))
+    if not (np.isfinite(array0).all() and np.isfinite(array1).all()):
+        raise ShapeError("points0 or points1 have values that are not finite; they must be (x, y) in pixels.")
+    return array0, array1
+
+
+def checked_cameras(
+    camera0: PinholeCamera | None, camera1: PinholeCamera | None
+) -> tuple[PinholeCamera, PinholeCamera]:
+    """Both cameras.
+
+    Raises:
+        ConfigError: If one is missing.
+    """
+    if camera0 is None or camera1 is None:
+        missing = " and ".join(name for name, camera in (("camera0", camera0), ("camera1", camera1)) if camera is None)
+        raise ConfigError(
+            f"An essential matrix needs both cameras, but there is no {missing}. Pass "
+            "camera0=PinholeCamera(fx=…, fy=…, cx=…, cy=…, image_size=(width, height)) and camera1=…, "
+            "or use model='fundamental', which needs none."
+        )
+    return camera0, camera1
