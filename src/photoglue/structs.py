@@ -19,7 +19,7 @@ Struct = TypeVar("Struct", bound="TensorStruct")
 
 
 class TensorStruct:
-    """Moves and converts all tensors of a frozen dataclass at once."""
+    """Moves and converts all tensors of a frozen dataclass at once, those of structs inside it too."""
 
     def to(self: Struct, device: torch.device | str) -> Struct:
         """The same struct with its tensors on ``device``."""
@@ -44,6 +44,8 @@ class TensorStruct:
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
                 changed[field.name] = function(value)
+            elif isinstance(value, TensorStruct):
+                changed[field.name] = value._map(function)
         return replace(self, **changed)  # type: ignore[type-var]
 
 
