@@ -1,0 +1,1 @@
+"""Training LightGlue: ground truth, losses, the loop."""

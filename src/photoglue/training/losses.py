@@ -1,0 +1,181 @@
+"""What training minimises: the likelihood of the true matches at every layer, and honest confidences.
+
+One layer's negative log-likelihood weighs matches and unmatched points alike:
+
+    log P_ij = log softmax_row(S)_ij + log softmax_column(S)_ij + log σ(z_i) + log σ(z_j)
+    positive = - mean of log P over the true matches
+    negative = - mean of log σ(-z) over the points of both images that have no partner
+
+The (m + 1) × (n + 1) assignment is never built; see `double_softmax.py`.
+
+Reference: LightGlue (arXiv 2306.13643), Sec. 3.4 and eq. 12, with the weights of the official training code, which
+halves the positive term too and shares one mean between the negatives of both images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from photoglue.errors import ConfigError
+from photoglue.matchers.lightglue.states import AllLayers
+from photoglue.training.double_softmax import log_likelihood, log_likelihood_and_agreement
+from photoglue.training.ground_truth import UNMATCHED, Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What is learned, and the weights of its parts. The defaults are the official ones."""
+
+    gamma: float = 1.0
+    """Each layer counts this many times as much as the one after it; 1: all layers alike."""
+    nll_balancing: float = 0.5
+    """Weight of the positive part of a layer's loss, in [0, 1]; the negative part has the rest."""
+    matcher: bool = True
+    """Whether to learn matching. Off: its losses are reported only, for a second stage that trains confidences."""
+    confidence: bool = True
+    """Whether to learn when a match is final. Off: about a tenth less time in the loss."""
+
+    def __post_init__(self) -> None:
+        if not self.gamma > 0:
+            raise ConfigError(f"gamma is {self.gamma}; it must be positive.")
+        if not 0 <= self.nll_balancing <= 1:
+            raise ConfigError(f"nll_balancing is {self.nll_balancing}; it must be in [0, 1].")
+        if not (self.matcher or self.confidence):
+            raise ConfigError("matcher and confidence are both off: nothing would be learned. Switch one on.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LossTerms:
+    """The loss of a batch and what it is made of; only ``total`` carries a gradient. All are means over pairs."""
+
+    total: Float[Tensor, ""]
+    """To be minimised."""
+    nll: Float[Tensor, " layers"]
+    """Negative log-likelihood of each layer, nats."""
+    positive: Float[Tensor, ""]
+    """Of the last layer: - mean of log P over the true matches."""
+    negative: Float[Tensor, ""]
+    """Of the last layer: - mean of log(1 - matchability) over the points without partner."""
+    confidence: Float[Tensor, ""] | None
+    """Cross-entropy of the confidence heads; None if they are not learned, or if there is only one layer."""
+    matchable: float
+    """True matches of a pair."""
+    unmatchable: float
+    """Points of a pair, both images together, that are known to have no partner."""
+    pairs: int
+    """How many pairs these are means of."""
+    dropped: int = 0
+    """Pairs left out, because an image had no point."""
+
+    @property
+    def last(self) -> Float[Tensor, ""]:
+        """Negative log-likelihood of the last layer, the number to watch."""
+        return self.nll[-1]
+
+
+def losses(found: AllLayers, labels: Sequence[Labels], config: LossConfig | None = None) -> LossTerms:
+    """The loss of a batch.
+
+    Always in the precision of ``found`` (fp32), also inside ``torch.autocast``; there, only the products that make the
+    gradient of the descriptors are bfloat16, as they would be anywhere else.
+
+    Args:
+        found: What all layers say.
+        labels: The truth, a pair each, in the order of ``found``.
+        config: What to learn.
+    """
+    config = config or LossConfig()
+    device = found.layers[0].descriptors.device
+    half = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
+    with torch.autocast(device.type, enabled=False):
+        targets = _targets(found, labels)
+        matchability = torch.stack([layer.matchability for layer in found.layers])
+        double_softmax, agreement = _double_softmax(found, targets, matchability, config, half)
+        positive = -double_softmax - functional.logsigmoid(matchability) @ targets.positive
+        negative = -functional.logsigmoid(-matchability) @ targets.negative
+        nll = config.nll_balancing * positive + (1 - config.nll_balancing) * negative
+        confidence = None
+        if agreement is not None:
+            confidence = _confidence_loss(found, targets, agreement)
+        return LossTerms(
+            total=_total(nll, confidence, config),
+            nll=nll.detach(),
+            positive=positive[-1].detach(),
+            negative=negative[-1].detach(),
+            confidence=None if confidence is None else confidence.detach(),
+            matchable=targets.matchable,
+            unmatchable=targets.unmatchable,
+            pairs=len(labels),
+        )
+
+
+def _double_softmax(
+    found: AllLayers, targets: "_Targets", matchability: Float[Tensor, "layers t"], config: LossConfig, half: bool
+) -> tuple[Float[Tensor, " layers"], Bool[Tensor, "heads t"] | None]:
+    descriptors = [layer.descriptors if config.matcher else layer.descriptors.detach() for layer in found.layers]
+    given = (descriptors, found.segments, targets.partner, targets.positive)
+    if config.confidence and len(descriptors) > 1:
+        return log_likelihood_and_agreement(*given, matchability, half=half)
+    return log_likelihood(*given, half=half), None
+
+
+def _total(nll: Float[Tensor, " layers"], confidence: Tensor | None, config: LossConfig) -> Float[Tensor, ""]:
+    total = nll.new_zeros(())
+    if config.matcher:
+        weights = config.gamma ** torch.arange(len(nll) - 1, -1, -1, dtype=nll.dtype, device=nll.device)
+        total = total + (weights / weights.sum()) @ nll
+    return total if confidence is None else total + confidence
+
+
+def _confidence_loss(found: AllLayers, targets: "_Targets", agreement: Bool[Tensor, "heads t"]) -> Float[Tensor, ""]:
+    """Mean over the heads, the pairs, their two images, the points of each."""
+    logits = torch.stack([layer.confidence for layer in found.layers if layer.confidence is not None])
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, agreement.to(logits.dtype), reduction="none")
+    return (cross_entropy @ targets.each).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class _Targets:
+    """The truth for all tokens of a pack. Weights are such that sums over tokens are means over pairs."""
+
+    partner: Int64[Tensor, " t"]
+    """Row in the other image of the pair; UNMATCHED, IGNORED."""
+    positive: Float[Tensor, " t"]
+    """Weight of points with a partner: 1 / (matches of the pair · pairs). 0 for all others."""
+    negative: Float[Tensor, " t"]
+    """Weight of points known to have none: 1 / (those of both images, each counted as 1 or more · pairs)."""
+    each: Float[Tensor, " t"]
+    """Weight of every point: 1 / (points of its image · 2 · pairs)."""
+    matchable: float
+    unmatchable: float
+
+
+def _targets(found: AllLayers, labels: Sequence[Labels]) -> _Targets:
+    segments = found.segments
+    like = found.layers[0].descriptors
+    pairs = len(labels)
+    lengths = tuple(len(matches) for label in labels for matches in (label.matches0, label.matches1))
+    assert lengths == segments.lengths, f"labels of {lengths} points for images of {segments.lengths}"
+    partner = torch.cat([matches for label in labels for matches in (label.matches0, label.matches1)])
+    matched, unmatched = partner >= 0, partner == UNMATCHED
+    matches, lonely = segments.sums(torch.stack([matched, unmatched]).long())
+    positive = [1 / (max(1, matches[image // 2 * 2]) * pairs) for image in range(2 * pairs)]
+    negative = [
+        1 / ((max(1, lonely[image // 2 * 2]) + max(1, lonely[image // 2 * 2 + 1])) * pairs)
+        for image in range(2 * pairs)
+    ]
+    each = [1 / (length * 2 * pairs) for length in lengths]
+    weights = torch.tensor([positive, negative, each], dtype=like.dtype).T.to(like.device)
+    of_token = segments.spread(weights)
+    return _Targets(
+        partner=partner.to(like.device),
+        positive=of_token[:, 0] * matched.to(like.device),
+        negative=of_token[:, 1] * unmatched.to(like.device),
+        each=of_token[:, 2],
+        matchable=sum(matches[::2]) / pairs,
+        unmatchable=sum(lonely) / pairs,
+    )

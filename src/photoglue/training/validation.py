@@ -1,0 +1,247 @@
+"""How good the matches are while the network learns: on held-out pairs, against a baseline that does not learn.
+
+Matches come from ``match_many``, as users get them, in the precision that they get: what is measured is what ships.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from photoglue.data.pairs import TrainingPair
+from photoglue.geometry.camera import PinholeCamera
+from photoglue.geometry.pose import pose_error_deg
+from photoglue.matchers.base import Matcher
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.metrics import auc, average_precision
+from photoglue.precision import choose_precision
+from photoglue.solvers.poselib import verify
+from photoglue.structs import Features, Matches
+from photoglue.training.ground_truth import DEFAULT_RULES, UNMATCHED, LabelRules, Labels, label
+from photoglue.training.objective import Objective
+from photoglue.training.report import Score
+
+AUC_DEG = (5.0, 10.0, 20.0)
+FILTER_THRESHOLD = 0.1
+"""The official one: matches below it count for the average precision only."""
+PAIRS_AT_ONCE = 8
+"""For the loss; matching decides by itself."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoseExample:
+    """Two photos with known cameras and relative pose."""
+
+    features0: Features
+    features1: Features
+    camera0: PinholeCamera
+    camera1: PinholeCamera
+    cam1_from_cam0: Float64[Tensor, "4 4"]
+    """X1 = R · X0 + t; the length of t does not count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchQuality:
+    """How good one matcher is. Shares are means over pairs, in [0, 1]; a pair without what is divided by is left out,
+    and where no pair is left, the share is NaN."""  # noqa: D205, D209
+
+    precision: float
+    """Of the matches whose point in image 0 can be judged (is not ignored), those that are right."""
+    recall: float
+    """Of the true matches, those found."""
+    average_precision: float
+    """Area under precision over recall as the filter threshold falls to zero; true matches not found count."""
+    pose_auc: tuple[float, float, float] | None
+    """Area under the recall of poses up to an error of 5, 10, 20 degrees, in [0, 1]; None: no posed photos."""
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall: 0 if nothing is found, or nothing right."""
+        if self.recall == 0:
+            return 0.0
+        return 2 * self.precision * self.recall / (self.precision + self.recall)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationResult:
+    """What a validation found."""
+
+    matcher: MatchQuality
+    """All layers, all points."""
+    baseline: MatchQuality
+    """The same pairs, without learning."""
+    last_layer_loss: float
+    """Negative log-likelihood of the last layer, nats."""
+    confidence_loss: float | None
+    """Cross-entropy of the confidence heads; None if there are none."""
+    exit_layer: float
+    """After how many layers pairs exit with adaptive depth, mean over pairs."""
+    exit_agreement: float
+    """Of the matches found with all layers or with adaptive depth, those found by both; mean over pairs."""
+
+    def score(self) -> Score:
+        """For the training loop: by the harmonic mean of precision and recall."""
+        numbers = {
+            "last_layer_loss": self.last_layer_loss,
+            "exit_layer": self.exit_layer,
+            "exit_agreement": self.exit_agreement,
+        }
+        if self.confidence_loss is not None:
+            numbers["confidence_loss"] = self.confidence_loss
+        for prefix, quality in (("", self.matcher), ("baseline_", self.baseline)):
+            numbers[f"{prefix}precision"] = quality.precision
+            numbers[f"{prefix}recall"] = quality.recall
+            numbers[f"{prefix}average_precision"] = quality.average_precision
+            for degrees, area in zip(AUC_DEG, quality.pose_auc or (), strict=False):
+                numbers[f"{prefix}pose_auc_{degrees:.0f}"] = area
+        return Score(score=self.matcher.f1, numbers=numbers)
+
+
+@final
+class Validation:
+    """Held-out pairs, to be matched again and again as the network learns.
+
+    Args:
+        pairs: Never trained on.
+        posed: Real photos with known poses, features as the network will get them; PoseLib finds the poses.
+        rules: What counts as a match.
+        baseline: To compare with, matched once; None: mutual nearest neighbours.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[TrainingPair],
+        posed: Sequence[PoseExample] = (),
+        *,
+        rules: LabelRules = DEFAULT_RULES,
+        baseline: Matcher | None = None,
+    ) -> None:
+        self.pairs, self.posed = tuple(pairs), tuple(posed)
+        self.labels = tuple(label(pair, rules).cpu() for pair in pairs)
+        self._objective = Objective(rules=rules)
+        found = (baseline or NearestNeighbor()).match_many(self._images())
+        # Their scores are no probabilities: all matches count.
+        self.baseline = self._quality([matches.cpu() for matches in found], threshold=-math.inf)
+
+    @torch.no_grad()
+    def __call__(self, model: LightGlue) -> ValidationResult:
+        """How good the model is; it comes back as it was."""
+        depth = model.config.depth_confidence or LightGlueConfig().depth_confidence
+        full = _matched(model, self._images(), None)
+        adaptive = _matched(model, self._images()[: len(self.pairs)], depth)
+        last, confidence = self._losses(model)
+        return ValidationResult(
+            matcher=self._quality(full, FILTER_THRESHOLD),
+            baseline=self.baseline,
+            last_layer_loss=last,
+            confidence_loss=confidence,
+            exit_layer=_mean([float(matches.stop or 0) for matches in adaptive]),
+            exit_agreement=_mean([_agreement(*both) for both in zip(full, adaptive, strict=False)]),
+        )
+
+    def _images(self) -> list[tuple[Features, Features]]:
+        return [(pair.features0, pair.features1) for pair in (*self.pairs, *self.posed)]
+
+    def _quality(self, found: Sequence[Matches], threshold: float) -> MatchQuality:
+        matches = found[: len(self.pairs)]
+        shares = [judged(*pair, threshold) for pair in zip(matches, self.labels, strict=True)]
+        precision, recall, area = (_mean(column) for column in zip(*shares, strict=True)) if shares else (math.nan,) * 3
+        errors = [
+            _pose_error(matches, example, threshold)
+            for matches, example in zip(found[len(self.pairs) :], self.posed, strict=True)
+        ]
+        at5, at10, at20 = auc(errors, AUC_DEG)
+        pose_auc = (at5, at10, at20) if errors else None
+        return MatchQuality(precision=precision, recall=recall, average_precision=area, pose_auc=pose_auc)
+
+    def _losses(self, model: LightGlue) -> tuple[float, float | None]:
+        """(of the last layer, of the confidence heads): means over pairs."""
+        dtype = choose_precision("auto", model.device)
+        pairs, last, confidence = 0, 0.0, None
+        for start in range(0, len(self.pairs), PAIRS_AT_ONCE):
+            with torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
+                terms = self._objective(model, self.pairs[start : start + PAIRS_AT_ONCE])
+            pairs += terms.pairs
+            last += terms.pairs * float(terms.last)
+            if terms.confidence is not None:
+                confidence = (confidence or 0.0) + terms.pairs * float(terms.confidence)
+        if not pairs:
+            return math.nan, None
+        return last / pairs, None if confidence is None else confidence / pairs
+
+
+def judged(matches: Matches, truth: Labels, threshold: float) -> tuple[float, float, float]:
+    """(precision, recall, average precision) of one pair; NaN where there is nothing to divide by.
+
+    Args:
+        matches: Of any score.
+        truth: Matches whose point in image 0 is ignored there are not judged.
+        threshold: Precision and recall are of the matches with a higher score.
+    """
+    proposed = (matches.matches0 >= 0) & (truth.matches0 >= UNMATCHED)
+    scores = matches.matching_scores0[proposed].double().numpy()
+    right = (matches.matches0 == truth.matches0)[proposed].numpy()
+    kept = scores > threshold
+    true = int((truth.matches0 >= 0).sum())
+    precision = float(right[kept].mean()) if kept.any() else math.nan
+    if not true:
+        return precision, math.nan, math.nan
+    # Relative to the right ones among these matches; rescaled to all true ones.
+    area = average_precision(scores, right) * right.sum() / true if len(scores) else 0.0
+    return precision, float(right[kept].sum() / true), float(area)
+
+
+def _matched(
+    model: LightGlue, images: list[tuple[Features, Features]], depth_confidence: float | None
+) -> list[Matches]:
+    """Matches of any score, with all points."""
+    with _ready_to_match(model, depth_confidence):
+        return [matches.cpu() for matches in model.match_many(images)]
+
+
+@contextmanager
+def _ready_to_match(model: LightGlue, depth_confidence: float | None) -> Iterator[None]:
+    """The model as users have it, with the weights that it has now; afterwards as it was."""
+    config, precision, training = model.config, model.precision, model.training
+    model.eval().prepare("auto")
+    model.config = replace(config, depth_confidence=depth_confidence, width_confidence=None, filter_threshold=0.0)
+    try:
+        yield
+    finally:
+        model.config, model.precision = config, precision
+        model.train(training)
+
+
+def _agreement(full: Matches, adaptive: Matches) -> float:
+    """Matches above the threshold that both have, of those that one has; NaN if there are none."""
+    one, other = (
+        matches.matches0.masked_fill(matches.matching_scores0 <= FILTER_THRESHOLD, -1) for matches in (full, adaptive)
+    )
+    both = int(((one == other) & (one >= 0)).sum())
+    either = int((one >= 0).sum() + (other >= 0).sum()) - both
+    return both / either if either else math.nan
+
+
+def _pose_error(matches: Matches, example: PoseExample, threshold: float) -> float:
+    kept = matches.scores > threshold
+    found = verify(
+        matches.points0[kept],
+        matches.points1[kept],
+        "essential",
+        camera0=example.camera0,
+        camera1=example.camera1,
+    )
+    return pose_error_deg(found.rotation, found.translation, example.cam1_from_cam0.cpu())
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that are numbers; NaN if there are none."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return float(np.mean(numbers)) if numbers else math.nan
