@@ -13,9 +13,11 @@ from rich.console import Console
 
 from photoglue.cli.bench import Bench
 from photoglue.cli.demo import Demo
+from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
 from photoglue.cli.machine import version_line
 from photoglue.cli.match import Match
+from photoglue.cli.train import Train
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
 
@@ -25,6 +27,8 @@ Command: TypeAlias = (
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
 )
 
 DESCRIPTION = """Which points in two photos show the same thing.

@@ -1,0 +1,1 @@
+"""How good a method is: benchmarks, protocols, and the run that measures."""

@@ -1,0 +1,145 @@
+"""The images of a data set: found, measured, and checked against the cameras that come with them."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
+from photoglue.geometry.camera import PinholeCamera
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".bmp")
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The images below a folder, each opened once for its size."""
+
+    folder: Path
+    """What names are relative to."""
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """(width, height) of those asked for, pixels, upright as their EXIF tag says."""
+
+    def name_of(self, path: Path) -> str:
+        """The path below the folder, with slashes."""
+        return path.relative_to(self.folder).as_posix()
+
+    def size(self, name: str, named_by: Path | str) -> tuple[int, int]:
+        """(width, height) of an image in pixels, without reading all of it.
+
+        Args:
+            name: Its path below the folder.
+            named_by: The file that says that there is this image, for messages.
+
+        Raises:
+            ImageError: If it is not there or is no image.
+        """
+        if name not in self.sizes:
+            path = self.folder / name
+            if not path.is_file():
+                raise ImageError(
+                    f"There is no image {str(path)!r}, which {str(named_by)!r} names. "
+                    "Was the data set unpacked whole, and is this its folder?"
+                )
+            try:
+                with PIL.Image.open(path) as picture:
+                    width, height = picture.size
+                    sideways = picture.getexif().get(0x0112) in SIDEWAYS
+            except (OSError, ValueError, SyntaxError) as error:
+                raise ImageError(f"{str(path)!r} is not an image that can be read: {error}.") from None
+            self.sizes[name] = (height, width) if sideways else (width, height)
+        return self.sizes[name]
+
+
+def image_named(folder: Path, stem: str) -> Path | None:
+    """The image of that name in a folder, whatever its ending; None if there is none."""
+    found = [folder / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES] + [
+        folder / f"{stem}{suffix.upper()}" for suffix in IMAGE_SUFFIXES
+    ]
+    return next((path for path in found if path.is_file()), None)
+
+
+def camera_of(
+    matrix: Any, image_size: tuple[int, int], what: str, *, stated_size: tuple[int, int] | None = None
+) -> PinholeCamera:
+    """The camera of an image, if it can be one.
+
+    Args:
+        matrix: Nine numbers row by row, or three rows of three; pixels, the centre of the top-left pixel is (0, 0).
+        image_size: (width, height) of the image file, pixels.
+        what: Whose camera this is, for messages.
+        stated_size: The size of the image that the data set says it belongs to.
+
+    Raises:
+        ConfigError: If it is no camera matrix, or does not fit the size of the image.
+    """
+    width, height = image_size
+    if stated_size is not None and stated_size != image_size:
+        raise ConfigError(
+            f"The camera of {what} belongs to an image of {stated_size[0]} × {stated_size[1]} pixels, and the file has "
+            f"{width} × {height}. Was it resized? Scale the camera with it."
+        )
+    try:
+        numbers = np.asarray(matrix, dtype=np.float64).reshape(9)
+        camera = PinholeCamera.parse(" ".join(repr(float(number)) for number in numbers), image_size)
+    except (ConfigError, ValueError, TypeError) as error:
+        raise ConfigError(f"The camera of {what} is not valid: {error}") from None
+    if not (0 <= camera.cx < width and 0 <= camera.cy < height):
+        raise ConfigError(
+            f"The camera of {what} has its principal point at ({camera.cx:.0f}, {camera.cy:.0f}), outside its image of "
+            f"{width} × {height} pixels. It must be that of an image of another size."
+        )
+    if not (0.25 * width <= camera.cx <= 0.75 * width and 0.25 * height <= camera.cy <= 0.75 * height):
+        warnings.warn(
+            f"The camera of {what} has its principal point at ({camera.cx:.0f}, {camera.cy:.0f}), far from the middle "
+            f"of its image of {width} × {height} pixels. Is it that of an image of another size?",
+            PhotoGlueWarning,
+            stacklevel=2,
+        )
+    return camera
+
+
+def numbers_in(path: Path, count: int) -> np.ndarray:
+    """So many numbers from a text file.
+
+    Raises:
+        ConfigError: If it holds anything else.
+    """
+    try:
+        numbers = np.array(path.read_text().split(), dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{str(path)!r} cannot be read as numbers: {error}.") from None
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ConfigError(f"{str(path)!r} has {len(numbers)} numbers; {count} finite ones were wanted.")
+    return numbers
+
+
+def lines_of(path: Path) -> list[tuple[int, list[str]]]:
+    """(number from 1, words) of the lines of a text file that are not empty and no comment.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{str(path)!r} cannot be read: {error}.") from None
+    rows = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]
+    return [(number, words) for number, words in rows if words and not words[0].startswith("#")]
+
+
+def scene_of(names: Sequence[str], default: str) -> list[str]:
+    """The scene of each image: the first folder on its path in which they differ; ``default`` if none do."""
+    folders = [name.split("/")[:-1] for name in names]
+    for level in range(min(map(len, folders), default=0)):
+        found = [parts[level] for parts in folders]
+        if len(set(found)) > 1:
+            return found
+    return [default] * len(names)

@@ -1,0 +1,146 @@
+"""Methods by name: EXTRACTOR+MATCHER, such as ``aliked+lightglue``, ``sift+ratio0.8``, ``disk+lightglue@bfloat16``."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast, get_args
+
+import torch
+
+from photoglue.errors import ConfigError
+from photoglue.evaluation.protocols import Protocol
+from photoglue.extractors import EXTRACTORS, create_extractor
+from photoglue.extractors.base import Extractor
+from photoglue.matchers.base import Matcher
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.precision import Precision, choose_precision
+
+RATIO = 0.8
+"""Of ``ratio`` without a number: Lowe's."""
+
+MATCHERS: Mapping[str, str] = MappingProxyType(
+    {
+        "lightglue": "LightGlue, all layers and points",
+        "lightglue-adaptive": "LightGlue with early exit and pruning at their defaults",
+        "nn": "mutual nearest neighbours",
+        "ratio": f"mutual nearest neighbours with Lowe's ratio test, {RATIO} or the number behind it: ratio0.9",
+        "PATH": "LightGlue with the weights and thresholds of a file, all layers and points",
+        "adaptive:PATH": "the same with early exit and pruning",
+    }
+)
+"""What can stand behind the plus sign."""
+CONFIGS: Mapping[str, Callable[[], LightGlueConfig]] = MappingProxyType(
+    {"lightglue": LightGlueConfig.accurate, "lightglue-adaptive": LightGlueConfig}
+)
+ALWAYS_FLOAT32 = ("sift", "doghardnet")
+"""Extractors for which a precision changes nothing."""
+SUPERPOINT = "superpoint"
+"""The extractor that a protocol's suppression and detection threshold are for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """An extractor and a matcher."""
+
+    name: str
+    """As it was asked for."""
+    extractor: str
+    """A key of ``EXTRACTORS``."""
+    matcher: str
+    """``lightglue``, ``lightglue-adaptive`` or ``nn``."""
+    ratio: float | None = None
+    """Of the ratio test; None: none. Only with ``nn``."""
+    weights: Path | None = None
+    """A LightGlue checkpoint; None: the released one."""
+    precision: Precision = "auto"
+    """What both compute in."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Method":
+        """The method of that name.
+
+        Raises:
+            ConfigError: If there is none; the message says what there is.
+        """
+        extractor, plus, rest = text.partition("+")
+        if not plus or extractor not in EXTRACTORS:
+            raise ConfigError(f"{text!r} is no method. {_grammar()}")
+        matcher, at, ending = rest.rpartition("@")
+        precision: Precision = "auto"
+        if at and ending in get_args(Precision):
+            precision = cast(Precision, ending)
+        else:
+            matcher = rest
+        found = re.fullmatch(r"ratio(\d*\.?\d+)?", matcher)
+        if found:
+            ratio = float(found[1]) if found[1] else RATIO
+            NearestNeighbor(ratio)  # refuses numbers that make no sense
+            return cls(name=text, extractor=extractor, matcher="nn", ratio=ratio, precision=precision)
+        if matcher in ("nn", *CONFIGS):
+            return cls(name=text, extractor=extractor, matcher=matcher, precision=precision)
+        path = Path(matcher.removeprefix("adaptive:"))
+        if not path.is_file():
+            raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
+        kind = "lightglue-adaptive" if matcher.startswith("adaptive:") else "lightglue"
+        return cls(name=text, extractor=extractor, matcher=kind, weights=path, precision=precision)
+
+    def resolved_name(self, device: torch.device) -> str:
+        """The name with the precision that "auto" means on this device, unless it is float32 or nothing uses it."""
+        chosen = str(choose_precision(self.precision, device)).removeprefix("torch.")
+        name = self.name.removesuffix(f"@{self.precision}")
+        unused = self.matcher == "nn" and self.extractor in ALWAYS_FLOAT32
+        return name if unused or chosen == "float32" else f"{name}@{chosen}"
+
+    def build_extractor(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Extractor:
+        """The extractor with the protocol's options. It resizes nothing: its images come resized.
+
+        Raises:
+            LicenceError: If its weights are non-commercial and that was not accepted.
+            WeightsError: If they cannot be had or are corrupt.
+        """
+        options: dict[str, Any] = {"max_keypoints": protocol.max_keypoints, "resize": None, "precision": self.precision}
+        if self.extractor == SUPERPOINT:
+            wanted = {"nms_radius": protocol.nms_radius, "detection_threshold": protocol.detection_threshold}
+            options |= {name: value for name, value in wanted.items() if value is not None}
+        return create_extractor(self.extractor, allow_noncommercial=allow_noncommercial, **options).to(device)
+
+    def build_matcher(self, kind: str, device: torch.device) -> Matcher:
+        """The matcher for a kind of features.
+
+        Raises:
+            ConfigError: If there is no released model for them.
+            WeightsError: If weights cannot be had or are corrupt.
+        """
+        if self.matcher == "nn":
+            return NearestNeighbor(self.ratio)
+        if self.weights is None:
+            return LightGlue.pretrained(kind, CONFIGS[self.matcher](), precision=self.precision).to(device)
+        model = LightGlue.from_checkpoint(self.weights, precision=self.precision)
+        if self.matcher == "lightglue":  # the thresholds stored with the weights, but for those two
+            config = replace(model.config, depth_confidence=None, width_confidence=None)
+            model = LightGlue.from_checkpoint(self.weights, config, precision=self.precision)
+        return model.to(device)
+
+    def fingerprint(self, device: torch.device) -> dict[str, str | float | None]:
+        """What the matches depend on besides the features: for files that must not be mixed up."""
+        sha256 = None if self.weights is None else hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        return {
+            "extractor": self.extractor,
+            "matcher": self.matcher,
+            "ratio": self.ratio,
+            "weights_sha256": sha256,
+            "precision": str(choose_precision(self.precision, device)),
+            "device": device.type,
+        }
+
+
+def _grammar() -> str:
+    matchers = "; ".join(f"{name} ({meaning})" for name, meaning in MATCHERS.items())
+    return (
+        f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16 or @float16. Extractors: "
+        f"{', '.join(EXTRACTORS)}. Matchers: {matchers}."
+    )

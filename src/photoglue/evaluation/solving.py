@@ -1,0 +1,112 @@
+"""Measuring pairs in worker processes, while the next ones are matched."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from photoglue.evaluation.base import MatchedPair
+from photoglue.evaluation.benchmarks import BENCHMARKS
+from photoglue.evaluation.cached import resize_to
+from photoglue.evaluation.journal import PairValues
+from photoglue.evaluation.results import ProtocolCard
+from photoglue.evaluation.truths import Truth, resized_truth
+from photoglue.structs import Matches
+
+MOST_WORKERS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A pair to be measured; it can be sent to another process."""
+
+    benchmark: str
+    """A key of ``BENCHMARKS``."""
+    truth: Truth
+    """In pixels of the images as read and turned."""
+    matches: Mapping[str, Any]
+    """``Matches.numpy()``: tensors would travel through shared memory, whose handles run out."""
+    size0: tuple[int, int]
+    """(width, height) of image 0 as read and turned, pixels."""
+    size1: tuple[int, int]
+    """The same for image 1."""
+    card: ProtocolCard
+    """The estimator, its threshold and seeds, and in which frame pixels count."""
+
+
+def solve(task: Task) -> PairValues:
+    """The values of a pair for each seed of the estimator; the same in every process."""
+    benchmark = BENCHMARKS[task.benchmark]
+    pair = _framed(task)
+    measured = benchmark.measure(pair)
+    seeds = range(task.card.seed, task.card.seed + task.card.seeds)
+    return [
+        measured | benchmark.estimate(pair, task.card.estimator, float(task.card.threshold_px), seed) for seed in seeds
+    ]
+
+
+class SolverPool:
+    """Worker processes that measure pairs.
+
+    Args:
+        workers: How many; 0: none, tasks are done at once by this process. None: as many as there are other cores, 8
+            at most.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        count = min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if workers is None else workers
+        self._executor: ProcessPoolExecutor | None = None
+        if count > 0:
+            # Fresh processes: a forked copy of one that has used torch's threads may hang.
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(count, mp_context=context, initializer=_prepare_worker)
+
+    def submit(self, task: Task) -> "Future[PairValues]":
+        """Have a pair measured."""
+        if self._executor is not None:
+            return self._executor.submit(solve, task)
+        done: Future[PairValues] = Future()
+        done.set_result(solve(task))
+        return done
+
+    def __enter__(self) -> "SolverPool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
+
+
+def _framed(task: Task) -> MatchedPair:
+    """The pair in the pixels that the card says."""
+    fields: dict[str, Any] = {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in task.matches.items()
+    }
+    matches = Matches(**fields)
+    card = task.card
+    if not card.resized_frame:
+        return MatchedPair(truth=task.truth, matches=matches, size0=task.size0, size1=task.size1)
+    resize0, resize1 = (resize_to(size, card.resize_side, card.resize) for size in (task.size0, task.size1))
+    return MatchedPair(
+        truth=resized_truth(task.truth, resize0, resize1),
+        matches=replace(
+            matches, keypoints0=resize0.redo(matches.keypoints0), keypoints1=resize1.redo(matches.keypoints1)
+        ),
+        size0=resize0.resized_size,
+        size1=resize1.resized_size,
+    )

@@ -1,0 +1,93 @@
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def cli(capsys):
+    def run(*arguments):
+        from photoglue.cli import main
+
+        capsys.readouterr()
+        code = main(["evaluate", *(str(argument) for argument in arguments)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def sequence(astronaut, tmp_path):
+    """A photo and its shifted copy."""
+    folder = tmp_path / "shifted"
+    folder.mkdir()
+    photo = cv2.imread(str(astronaut))[:200, :256]
+    shift = np.array([[1.0, 0, 12], [0, 1, 7], [0, 0, 1]])
+    cv2.imwrite(str(folder / "1.png"), photo)
+    cv2.imwrite(str(folder / "2.png"), cv2.warpPerspective(photo, shift, (256, 200)))
+    np.savetxt(folder / "H_1_2", shift)
+    return folder
+
+
+def test_table_files_and_report(cli, sequence, tmp_path):
+    out = tmp_path / "out"
+    code, printed, err = cli(
+        sequence, "--methods", "sift+nn", "sift+ratio0.7", "--out", out, "--workers", 0, "--seeds", 2, "--device", "cpu"
+    )
+    assert (code, err) == (0, "")
+    assert "shifted · homography · 1 pairs" in printed
+    assert "photoglue, poselib 3 px, 2 seeds" in printed
+    for method in ("sift+nn", "sift+ratio0.7"):
+        assert re.search(rf"{re.escape(method)} +│ +\d", printed)
+        result = json.loads((out / f"shifted.{method}.json").read_text())
+        assert result["values"]["AUC@5"] > 0.8
+        assert result["card"]["seeds"] == 2
+    report = (out / "report.html").read_text()
+    assert "sift+ratio0.7" in report
+    assert str(out / "report.html") in printed
+
+
+def test_results_that_are_there_join_the_report_if_they_may(cli, sequence, tmp_path):
+    common = (sequence, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu")
+    assert cli(*common, "--methods", "sift+nn")[0] == 0
+    code, _, err = cli(*common, "--methods", "sift+ratio", "--threshold-px", 1)
+    assert code == 1
+    assert "has a result of sift+nn on shifted under another protocol (threshold_px 1.0 and 3.0)" in err
+    assert not (tmp_path / "out" / "shifted.sift+ratio.json").exists()
+    assert cli(*common, "--methods", "sift+ratio", "--threshold-px", 1, "--allow-mixed")[0] == 0
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "sift+nn" in report
+    assert "sift+ratio" in report
+
+
+def test_the_same_method_again_replaces_its_result(cli, sequence, tmp_path):
+    common = (sequence, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--methods", "sift+nn")
+    for threshold in (2, 3):
+        assert cli(*common, "--threshold-px", threshold)[0] == 0
+    result = json.loads((tmp_path / "out" / "shifted.sift+nn.json").read_text())
+    assert result["card"]["threshold_px"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--methods", "sift+lightgleu"), "'sift+lightgleu' is no method"),
+        (("--protocol", "imc"), "There is no protocol 'imc'"),
+        (("--benchmark", "relative_pose"), "no data set for relative_pose"),
+        (("--estimator", "usac"), "no estimator 'usac'"),
+    ],
+)
+def test_mistakes(cli, sequence, tmp_path, arguments, said):
+    code, out, err = cli(sequence, "--out", tmp_path / "out", *arguments)
+    assert (code, out) == (1, "")
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_no_data(cli, tmp_path):
+    code, _, err = cli(tmp_path / "absent")
+    assert code == 1
+    assert "There is no folder" in err

@@ -1,0 +1,52 @@
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from photoglue.evaluation.solving import SolverPool, Task, solve
+from photoglue.evaluation.truths import Planar
+
+
+@pytest.fixture
+def task(make):
+    points = np.random.default_rng(0).uniform(0, 190, (50, 2))
+    shift = np.array([[1.0, 0, 4], [0, 1, 0], [0, 0, 1]])
+    noise = np.random.default_rng(1).normal(size=(50, 2))
+    matches = make.matches(points, points + noise)
+    return Task(
+        benchmark="homography",
+        truth=Planar(image1_from_image0=shift),
+        matches=matches.numpy(),
+        size0=(200, 200),
+        size1=(200, 200),
+        card=make.card(seeds=3, threshold_px=3.0),
+    )
+
+
+def test_values_for_each_seed(task):
+    values = solve(task)
+    assert len(values) == 3
+    assert len({value["dlt_error_px"] for value in values}) == 1
+    assert values == solve(pickle.loads(pickle.dumps(task)))
+    first = solve(replace(task, card=replace(task.card, seeds=1, seed=1)))
+    assert first == values[1:2]
+
+
+def test_worker_processes_say_the_same(task):
+    with SolverPool(1) as pool:
+        futures = [pool.submit(task), pool.submit(task)]
+        assert futures[0].result(60) == futures[1].result(60) == solve(task)
+    with SolverPool(0) as pool:
+        assert pool.submit(task).result() == solve(task)
+
+
+def test_pixels_of_the_resized_frame(task, make):
+    """At half the size the errors are half as large, but for the half pixel by which the corners are elsewhere."""
+    full = solve(task)[0]
+    halved = solve(replace(task, card=replace(task.card, resize=100, resized_frame=True, threshold_px=1.5)))[0]
+    assert halved["dlt_error_px"] == pytest.approx(full["dlt_error_px"] / 2, rel=0.01)
+    assert halved["num_matches"] == full["num_matches"]
+    assert halved["precision_3px"] > full["precision_3px"]
+    unframed = solve(replace(task, card=replace(task.card, resize=100)))[0]
+    assert unframed["dlt_error_px"] == full["dlt_error_px"]
