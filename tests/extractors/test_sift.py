@@ -268,9 +268,9 @@ def test_pretrained_is_the_same_thing_without_weights():
         SIFT.pretrained(path="x.pth")
 
 
-def test_defaults_are_the_literatures():
+def test_defaults_are_the_literatures_and_its_trainings_suppression():
     config = SIFT().config
-    assert (config.max_keypoints, config.resize, config.nms_radius) == (2048, 1024, 0)
+    assert (config.max_keypoints, config.resize, config.nms_radius) == (2048, 1024, 3)
     assert (config.detection_threshold, config.edge_threshold, config.octave_layers) == (0.0066667, 10, 4)
     assert config.root
 

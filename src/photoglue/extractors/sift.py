@@ -67,6 +67,11 @@ class DogConfig(ExtractorConfig):
 class SIFTConfig(DogConfig):
     """Options of SIFT."""
 
+    nms_radius: int = 3
+    """No two points closer than this along both axes, in pixels of the resized image; 0: one point for each pixel. 3 is
+    what LightGlue is trained with, where several points at one place would contradict each other; its inference code
+    uses 0. Measured with the ratio test on 173 pairs with known pose: AUC@5° is 66.3 at 0 and 68.5 at 3 on reichstag,
+    89.0 and 90.4, 93.7 and 92.2, 85.9 and 88.3 on Strecha's three."""
     root: bool = True
     """RootSIFT, which the released matcher expects; False: plain SIFT, scaled to unit length."""
 
