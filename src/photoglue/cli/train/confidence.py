@@ -1,0 +1,44 @@
+"""`photoglue train confidence`: only the heads that decide when a pair is done."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from photoglue.cli.train.base import PresetName
+from photoglue.cli.train.homography import TrainHomography
+from photoglue.errors import ConfigError
+from photoglue.matchers.lightglue import LightGlueConfig
+from photoglue.structs import Features
+from photoglue.training.warm_start import shape_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfidence(TrainHomography):
+    """Train only the confidence heads of --init, for early exit and pruning; all else stays as it is."""
+
+    command: ClassVar[str] = "confidence"
+
+    preset: PresetName = "confidence"
+    """Recipe to begin with; the other options change single parts of it."""
+
+    def check(self) -> None:
+        """Refuse to train the heads of no network."""
+        if self.init is None:
+            raise ConfigError(
+                "The confidence heads of which network? Give its weights, or the folder of its run, as --init."
+            )
+        super().check()
+
+    def network(self, example: Features) -> LightGlueConfig:
+        """The network of --init, whatever its shape.
+
+        Raises:
+            ConfigError: If it is for descriptors of another width.
+        """
+        assert self.init is not None
+        config = shape_of(self.init)
+        width = example.descriptors.shape[1]
+        if config.input_dim != width:
+            raise ConfigError(
+                f"{self.init!r} is for descriptors of {config.input_dim} channels; {self.features} has {width}."
+            )
+        return replace(config, kinds=None if example.kind is None else (example.kind,))

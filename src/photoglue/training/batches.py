@@ -1,0 +1,194 @@
+"""From a source of pairs to batches on the device, read ahead.
+
+Pair number g of a run is a fixed pair of the source: whoever resumes at g, with any number of processes and workers,
+gets what would have come. A batch travels as a few flat tensors, not as hundreds of small ones: from a worker through
+one block of shared memory, to a GPU in one copy.
+"""
+
+import io
+import pickle
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from photoglue.data.pairs import PairSource, TrainingPair
+from photoglue.errors import ConfigError, PhotoGlueError
+from photoglue.training.config import TrainingConfig
+from photoglue.training.distributed import Processes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PackedPairs:
+    """Pairs whose tensors stand back to back in one flat tensor for each type."""
+
+    skeleton: bytes
+    """The pairs, pickled, with numbers in place of tensors."""
+    layout: tuple[tuple[torch.dtype, tuple[int, ...]], ...]
+    """Type and shape of each tensor, in order."""
+    flat: tuple[Shaped[Tensor, " _"], ...]
+    """One for each type, in order of first appearance."""
+
+    @classmethod
+    def pack(cls, pairs: Sequence[TrainingPair]) -> "PackedPairs":
+        """Pairs in main memory, packed."""
+        tensors: list[Tensor] = []
+        text = io.BytesIO()
+        _Numbering(text, tensors).dump(list(pairs))
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for tensor in tensors:
+            kinds.setdefault(tensor.dtype, []).append(tensor.detach().flatten())
+        return cls(
+            skeleton=text.getvalue(),
+            layout=tuple((tensor.dtype, tuple(tensor.shape)) for tensor in tensors),
+            flat=tuple(torch.cat(same) for same in kinds.values()),
+        )
+
+    def unpack(self) -> list[TrainingPair]:
+        """The pairs; their tensors are views."""
+        parts = {
+            flat.dtype: iter(torch.split(flat, [_size(shape) for dtype, shape in self.layout if dtype == flat.dtype]))
+            for flat in self.flat
+        }
+        tensors = [next(parts[dtype]).view(shape) for dtype, shape in self.layout]
+        return list(_Filling(io.BytesIO(self.skeleton), tensors).load())
+
+    def to(self, device: torch.device) -> "PackedPairs":
+        """On a device; from pinned memory the copy runs while the GPU works."""
+        return replace(self, flat=tuple(flat.to(device, non_blocking=True) for flat in self.flat))
+
+    def pin_memory(self) -> "PackedPairs":
+        """In memory that a GPU reads by itself; torch's loader calls this."""
+        return replace(self, flat=tuple(flat.pin_memory() for flat in self.flat))
+
+
+class Batches:
+    """The batches of one process, from a given one on; it measures how long the trainer waits for them."""
+
+    def __init__(self, source: PairSource, config: TrainingConfig, processes: Processes, *, start: int = 0) -> None:
+        """
+        Args:
+            source: Of pairs.
+            config: Of the run: batch size, parts, workers.
+            processes: Each gets an equal part of a batch.
+            start: Number of the first batch.
+
+        Raises:
+            ConfigError: If a batch cannot be divided equally, or the source is empty.
+        """  # noqa: D205, D212
+        share = config.batch_size // (processes.count * config.accumulate)
+        if share * processes.count * config.accumulate != config.batch_size:
+            raise ConfigError(
+                f"A batch of {config.batch_size} pairs cannot be divided equally among {processes.count} processes "
+                f"with {config.accumulate} parts each. Choose a multiple of {processes.count * config.accumulate}."
+            )
+        if not len(source):
+            raise ConfigError("There are no pairs to train on.")
+        self.waited_s = 0.0
+        """Seconds that the trainer has waited so far."""
+        self._device = processes.device
+        loader: DataLoader[PackedPairs | PhotoGlueError] = DataLoader(
+            _Numbered(source, config, processes),
+            batch_size=None,
+            sampler=_From(start),
+            num_workers=config.workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_begin_worker,
+            pin_memory=processes.device.type == "cuda",
+        )
+        self._batches: Iterator[PackedPairs | PhotoGlueError] = iter(loader)
+
+    def __iter__(self) -> Iterator[list[TrainingPair]]:
+        return self
+
+    def __next__(self) -> list[TrainingPair]:
+        """This process's part of the next batch, on its device."""
+        before = time.perf_counter()
+        packed = next(self._batches)
+        self.waited_s += time.perf_counter() - before
+        if isinstance(packed, PhotoGlueError):
+            raise packed
+        return packed.to(self._device).unpack()
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self._batches = iter(())
+
+
+class _Numbered(Dataset[PackedPairs | PhotoGlueError]):
+    """Batch number → this process's part of it."""
+
+    def __init__(self, source: PairSource, config: TrainingConfig, processes: Processes) -> None:
+        self.source, self.config = source, config
+        size = config.batch_size // processes.count
+        self.part = range(processes.rank * size, (processes.rank + 1) * size)
+
+    def __getitem__(self, batch: int) -> PackedPairs | PhotoGlueError:
+        first = batch * self.config.batch_size
+        try:
+            # Sources give their pairs in an order that is random already.
+            return PackedPairs.pack([self.source.pair(*divmod(first + i, len(self.source))) for i in self.part])
+        except PhotoGlueError as error:  # raised again in the trainer's process, without this one's traceback
+            if self.config.workers == 0:
+                raise
+            return error
+
+
+class _From:
+    """Numbers from ``start`` on, without an end."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        number = self.start
+        while True:
+            yield number
+            number += 1
+
+
+class _Numbering(pickle.Pickler):
+    """Pickles all but tensors, which it collects."""
+
+    def __init__(self, file: io.BytesIO, tensors: list[Tensor]) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.tensors = tensors
+
+    def persistent_id(self, item: Any) -> int | None:
+        if not isinstance(item, Tensor):
+            return None
+        self.tensors.append(item)
+        return len(self.tensors) - 1
+
+
+class _Filling(pickle.Unpickler):
+    """Puts the tensors back. Reads only what this program has just pickled itself."""
+
+    def __init__(self, file: io.BytesIO, tensors: list[Tensor]) -> None:
+        super().__init__(file)
+        self.tensors = tensors
+
+    def persistent_load(self, number: int) -> Tensor:
+        return self.tensors[number]
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _begin_worker(_: int) -> None:
+    # Ctrl-C goes to all processes of a terminal. The trainer finishes its step and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

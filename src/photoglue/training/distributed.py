@@ -1,0 +1,85 @@
+"""Several processes that train one model, started by ``torchrun``: who we are, and what we tell each other.
+
+Gradients are averaged by hand after the backward pass, in one message: the network is small (12 M parameters), and
+training calls ``all_layers`` rather than ``forward``, which is what torch's DistributedDataParallel would wrap.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from photoglue.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int = 0
+    """Its number; process 0 validates, writes and talks."""
+    count: int = 1
+    """How many there are."""
+    device: torch.device
+    """Where this one computes."""
+
+    @classmethod
+    def join(cls, device: str | None = None) -> "Processes":
+        """Join the others, if ``torchrun`` started this process; else it is alone.
+
+        Args:
+            device: None: a GPU of its own if there is one.
+
+        Raises:
+            ConfigError: If there are more processes than GPUs.
+        """
+        count, rank, local = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"))
+        kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if count <= 1:
+            return cls(device=torch.device(kind))
+        if kind == "cuda":
+            if local >= torch.cuda.device_count():
+                raise ConfigError(
+                    f"Process {local} of this machine has no GPU: there are {torch.cuda.device_count()}. "
+                    "Start as many processes as there are GPUs (torchrun --nproc-per-node), or use --device cpu."
+                )
+            torch.cuda.set_device(local)
+            kind = f"cuda:{local}"
+        chosen = torch.device(kind)
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        return cls(rank=rank, count=count, device=chosen)
+
+    def leave(self) -> None:
+        """Take leave of the others."""
+        if self.count > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+    def share(self, module: nn.Module) -> None:
+        """Give all processes the weights of process 0."""
+        if self.count > 1:
+            for tensor in module.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes; same shapes and order everywhere."""
+        if self.count == 1 or not tensors:
+            return
+        message = torch.cat([tensor.flatten() for tensor in tensors])
+        torch.distributed.all_reduce(message)
+        message /= self.count
+        parts = torch.split(message, [tensor.numel() for tensor in tensors])
+        torch._foreach_copy_(list(tensors), [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
+
+    def agree(self, elapsed_s: float, stop: bool) -> tuple[float, bool]:
+        """The clock of process 0, and whether anyone wants to stop: all have to do the same."""
+        if self.count == 1:
+            return elapsed_s, stop
+        told = torch.tensor([elapsed_s if self.rank == 0 else 0.0, float(stop)], dtype=torch.float64)
+        told = told.to(self.device)
+        torch.distributed.all_reduce(told)
+        elapsed, stopping = told.tolist()
+        return elapsed, stopping > 0

@@ -1,0 +1,85 @@
+"""What a run reports while it goes on: lines of ``metrics.jsonl`` always, TensorBoard if it is installed."""
+
+import importlib.util
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from photoglue.errors import OutputError, require
+
+METRICS = "metrics.jsonl"
+
+
+class RunLog:
+    """Appends to the metrics of a run; a resumed run drops what came after its checkpoint, so that nothing is twice.
+
+    Each line is an object with ``kind`` ("train", "validation" or "skipped"), ``pairs`` and numbers; null where
+    one is not finite.
+    """
+
+    def __init__(self, folder: Path, *, pairs: int, tensorboard: bool | None = None) -> None:
+        """
+        Args:
+            folder: Of the run.
+            pairs: Where it goes on; 0: at the beginning.
+            tensorboard: Whether to write scalars for TensorBoard into ``folder``/tensorboard; None: if it is installed.
+
+        Raises:
+            MissingExtra: If TensorBoard is wanted and not installed.
+            OutputError: If the folder cannot be written to.
+        """  # noqa: D205, D212
+        writer = None
+        if tensorboard or (tensorboard is None and importlib.util.find_spec("tensorboard") is not None):
+            require("tensorboard", extra="train")
+            writer = require("torch.utils.tensorboard", extra="train").SummaryWriter
+        path = folder / METRICS
+        kept = [line for line in read_metrics(folder) if line["pairs"] <= pairs] if pairs else []
+        try:
+            self._file = path.open("w")
+            for line in kept:
+                self._file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
+        purge = pairs + 1 if pairs else None
+        self._board: Any = writer and writer(str(folder / "tensorboard"), purge_step=purge)
+
+    def write(self, kind: str, pairs: int, numbers: Mapping[str, float]) -> None:
+        """One line, at once on its way to the disk.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        try:
+            plain = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+            self._file.write(json.dumps({"kind": kind, "pairs": pairs, **plain}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"{self._file.name!r} cannot be written: {error.strerror}. When that is mended, go on with: "
+                f"photoglue train resume {Path(self._file.name).parent}"
+            ) from error
+        if self._board is not None:
+            for name, number in numbers.items():
+                self._board.add_scalar(f"{kind}/{name}", number, pairs)
+
+    def close(self) -> None:
+        """Ends it; what could not be written has been said by ``write``."""
+        with suppress(OSError):
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics, in order; a last line that was cut off is left out."""
+    path = folder / METRICS
+    lines = []
+    for text in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines

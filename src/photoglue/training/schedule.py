@@ -1,0 +1,41 @@
+"""The learning rate as a pure function of where a run stands: nothing to store, nothing to restore."""
+
+import math
+
+from photoglue.training.config import TrainingConfig
+
+
+def progress(config: TrainingConfig, pairs: int, elapsed_s: float) -> float:
+    """How much of the run is over, in [0, 1]: by pairs, or by time if its length is given in hours.
+
+    Args:
+        config: Of the run.
+        pairs: That it has seen.
+        elapsed_s: Seconds that it has run, interruptions not counted.
+    """
+    if config.hours is not None:
+        return min(1.0, elapsed_s / (3600 * config.hours))
+    assert config.total_pairs is not None
+    return min(1.0, pairs / config.total_pairs)
+
+
+def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
+    """The learning rate of a step.
+
+    Args:
+        config: Of the run.
+        step: Its number, from 0.
+        done: ``progress`` before it.
+    """
+    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    return config.learning_rate * warmup * _decay(config, done)
+
+
+def _decay(config: TrainingConfig, done: float) -> float:
+    """1 until ``decay_from``, then down to ``final_share`` at the end."""
+    falling = max(0.0, done - config.decay_from) / (1 - config.decay_from)
+    if config.schedule == "constant":
+        return 1.0
+    if config.schedule == "exponential":
+        return float(config.final_share**falling)
+    return config.final_share + (1 - config.final_share) * (1 + math.cos(math.pi * falling)) / 2

@@ -1,0 +1,92 @@
+"""A network and pairs so small that a step takes milliseconds."""
+
+import pytest
+import torch
+
+
+class TinyPairs:
+    """Pairs of 20 points that a homography moves; each (epoch, index) gives its own."""
+
+    def __init__(self, length=12, width=16, points=20, broken=()):
+        self.length, self.width, self.points, self.broken = length, width, points, broken
+
+    def __len__(self):
+        return self.length
+
+    def pair(self, epoch, index):
+        from photoglue.data.pairs import HomographyPair
+        from photoglue.structs import Features
+
+        chance = torch.Generator().manual_seed(1000 * epoch + index)
+        homography = torch.eye(3, dtype=torch.float64)
+        homography[:2, 2] = torch.rand(2, generator=chance) * 40
+        descriptors = torch.nn.functional.normalize(torch.randn(self.points, self.width, generator=chance), dim=1)
+        points = torch.rand(self.points, 2, generator=chance) * 200
+        if (epoch, index) in self.broken:
+            descriptors = descriptors * float("nan")
+        images = [
+            Features(
+                keypoints=each,
+                descriptors=descriptors + 0.05 * torch.randn(descriptors.shape, generator=chance),
+                scores=torch.ones(self.points),
+                image_size=(320, 240),
+                kind="tiny",
+            )
+            for each in (points, points + homography[:2, 2].float())
+        ]
+        return HomographyPair(features0=images[0], features1=images[1], image1_from_image0=homography)
+
+
+@pytest.fixture
+def tiny_pairs():
+    """Makes sources of pairs; registered as PairSource, which the test's class cannot inherit before the hook."""
+    from photoglue.data.pairs import PairSource
+
+    PairSource.register(TinyPairs)
+    return TinyPairs
+
+
+@pytest.fixture
+def tiny_model():
+    """Makes networks of 2 layers and width 32; the same seed, the same weights."""
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    def make(seed=0, **changes):
+        torch.manual_seed(seed)
+        shape = {"input_dim": 16, "descriptor_dim": 32, "n_layers": 2, "num_heads": 2, "kinds": ("tiny",)}
+        return LightGlue(LightGlueConfig(**{**shape, **changes}))
+
+    return make
+
+
+@pytest.fixture
+def plain_objective():
+    """A loss in a few lines: points with the same number match. The real one has its own tests."""
+    return PlainObjective()
+
+
+class PlainObjective:
+    def __call__(self, model, pairs, *, checkpointed=False):
+        from photoglue.training.losses import LossTerms
+
+        found = model.all_layers([(pair.features0, pair.features1) for pair in pairs], checkpointed=checkpointed)
+        rows = found.segments.slices()
+        nll, confidence = [], torch.zeros(())
+        for layer in found.layers:
+            similarity = [
+                layer.descriptors[rows[2 * i]] @ layer.descriptors[rows[2 * i + 1]].T for i in range(len(pairs))
+            ]
+            nll.append(torch.stack([-s.log_softmax(dim=1).diagonal().mean() for s in similarity]).mean())
+            nll[-1] = nll[-1] - torch.nn.functional.logsigmoid(layer.matchability).mean()
+            if layer.confidence is not None:
+                confidence = confidence - torch.nn.functional.logsigmoid(layer.confidence).mean()
+        return LossTerms(
+            total=torch.stack(nll).mean() + confidence,
+            nll=torch.stack(nll).detach(),
+            positive=nll[-1].detach(),
+            negative=torch.zeros(()),
+            confidence=confidence.detach(),
+            matchable=float(rows[0].stop),
+            unmatchable=0.0,
+            pairs=len(pairs),
+        )

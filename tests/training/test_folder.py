@@ -1,0 +1,49 @@
+"""The folder of a run: not used twice, and resumed only where there is something to resume."""
+
+import re
+
+import pytest
+
+
+def test_written_and_read(tmp_path):
+    from photoglue.training.folder import Command, prepare_folder, read_command, write_command
+
+    prepare_folder(tmp_path / "a" / "run")
+    command = Command(name="homography", options={"images": "/photos", "patch_size": [640, 480]}, started_from="noise")
+    write_command(tmp_path / "a" / "run", command)
+    (tmp_path / "a" / "run" / "last.pt").touch()
+    assert read_command(tmp_path / "a" / "run") == command
+
+
+def test_a_folder_with_a_run_is_refused(tmp_path):
+    from photoglue.errors import ConfigError
+    from photoglue.training.folder import prepare_folder
+
+    prepare_folder(tmp_path)
+    (tmp_path / "last.pt").touch()
+    with pytest.raises(ConfigError, match=f"holds a run already.*photoglue train resume {re.escape(str(tmp_path))}"):
+        prepare_folder(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    from photoglue.errors import OutputError
+    from photoglue.training.folder import prepare_folder
+
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        prepare_folder(tmp_path / "file" / "run")
+
+
+def test_nothing_to_resume(tmp_path):
+    from photoglue.errors import ConfigError
+    from photoglue.training.folder import Command, read_command, write_command
+
+    with pytest.raises(ConfigError, match="There is no run in"):
+        read_command(tmp_path)
+    write_command(tmp_path, Command(name="homography", options={}, started_from=""))
+    with pytest.raises(ConfigError, match="has not come to its first checkpoint"):
+        read_command(tmp_path)
+    (tmp_path / "last.pt").touch()
+    (tmp_path / "command.json").write_text('{"name": "homo')
+    with pytest.raises(ConfigError, match="is damaged"):
+        read_command(tmp_path)
