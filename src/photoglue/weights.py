@@ -34,6 +34,7 @@ class WeightsRecord:
     file: str
     """File name, the same in every place that is searched."""
     url: str
+    """Empty: the file comes with PhotoGlue and nowhere else."""
     sha256: str | None
     """None if no official hash could be had: then the first download is pinned, with a notice."""
     size: int | None
@@ -185,8 +186,8 @@ def _verify(record: WeightsRecord, located: Located) -> None:
     elif found != expected:
         raise WeightsError(
             f"{str(located.path)!r} is not {record.name!r}: its SHA-256 is {found[:16]}…, wanted {expected[:16]}…. "
-            "It is cut off, corrupt, or another file; it was not loaded. Remove it, and the right one is fetched from "
-            f"{record.url}."
+            "It is cut off, corrupt, or another file; it was not loaded. "
+            + (f"Remove it, and the right one comes from {record.url}." if record.url else "Install PhotoGlue again.")
         )
 
 
@@ -201,6 +202,11 @@ def _quarantine(record: WeightsRecord, path: Path) -> None:
 
 
 def _download(record: WeightsRecord) -> Path:
+    if not record.url:
+        raise WeightsError(
+            f"The weights {record.name!r} come with PhotoGlue, but {record.file!r} is not where it was installed. "
+            "Install PhotoGlue again, or pass its path."
+        )
     folder = cache_folder()
     try:
         # pooch downloads into a temporary name, compares the hash, then renames.

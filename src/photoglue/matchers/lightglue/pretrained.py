@@ -54,12 +54,23 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
         # No published hash was found for these two: pinned when first seen.
         "sift": _record("sift", None, None),
         "doghardnet": _record("doghardnet", None, None),
+        "sift-photoglue": WeightsRecord(
+            name="sift-photoglue-lightglue",
+            file="sift-photoglue.safetensors",
+            url="",
+            sha256="ff2abd053d06f41b5ce5c2098681c3fd6b72eb8fe2cdb9354c98af28fd02b4cd",
+            size=23_795_994,
+            licence="Apache-2.0",
+            commercial=True,
+            source="PhotoGlue; see pretrained/sift-photoglue.md",
+            package="photoglue/pretrained",
+        ),
     }
 )
-"""The official models."""
+"""The official models, and our own."""
 
 INPUT_DIMS: Mapping[str, int] = MappingProxyType(
-    {"aliked": 128, "disk": 128, "superpoint": 256, "sift": 128, "doghardnet": 128}
+    {"aliked": 128, "disk": 128, "superpoint": 256, "sift": 128, "doghardnet": 128, "sift-photoglue": 128}
 )
 
 
@@ -76,7 +87,7 @@ class Fixed:
 
 
 def released(features: str, path: str | os.PathLike[str] | None = None) -> tuple[dict[str, Tensor], Fixed]:
-    """The tensors of an official model under the network's names, and what they fix.
+    """The tensors of a released model under the network's names, and what they fix.
 
     Raises:
         ConfigError: If there is no such model.
