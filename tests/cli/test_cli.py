@@ -94,6 +94,7 @@ class TestMatch:
             "keypoints",
             "matches",
             r"exit +layer \d of 9",
+            "overlap +more than 99.9% likely",
             r"inliers +\d+ \(\d+%\)",
             "extract .*ms|extract .*s",
         ):
@@ -105,6 +106,7 @@ class TestMatch:
         assert np.mean(found["inliers"]) > 0.8
         assert found["features"] == "aliked-n16"
         assert found["images"][0]["width"] == size_of(small[0])[0]
+        assert found["overlap_probability"] > 0.999
         assert found["options"]["resize"] is None
         assert found["versions"].keys() == {"photoglue", "torch"}
         assert np.array(found["verification"]["matrix"]).shape == (3, 3)
@@ -156,6 +158,23 @@ class TestMatch:
         assert code == 0
         assert "aliked-t16" in printed
         assert "exit" not in printed
+        assert "overlap" not in printed
+
+    def test_photos_of_different_things(self, cli, small, astronaut, tmp_path):
+        code, printed, _ = cli("match", small[0], astronaut, "--resize", 512, "--out", tmp_path / "m.json")
+        assert code == 0
+        assert json.loads((tmp_path / "m.json").read_text())["overlap_probability"] < 0.5
+        assert re.search(r"overlap +(less than )?\d+\.\d% likely", printed)
+
+    def test_nothing_is_known_of_the_scores_of_other_weights(self, cli, small, tmp_path):
+        from photoglue import LightGlue
+
+        LightGlue.pretrained("aliked").save(tmp_path / "own.safetensors")
+        out = tmp_path / "m.json"
+        code, printed, _ = cli("match", *small, "--weights", tmp_path / "own.safetensors", "--out", out)
+        assert code == 0
+        assert "overlap" not in printed
+        assert json.loads(out.read_text())["overlap_probability"] is None
 
     def test_no_model_for_the_features(self, cli, small):
         code, _, err = cli("match", *small, "--features", "aliked-t16")
@@ -214,6 +233,7 @@ class TestBadInput:
         found = json.loads((tmp_path / "m.json").read_text())
         assert found["images"][1]["keypoints"] == 0
         assert found["points0"] == found["scores"] == []
+        assert found["overlap_probability"] is None if matcher else found["overlap_probability"] < 0.25
         assert re.search(r"matches +0", printed)
 
     def test_unwritable(self, cli, small, tmp_path):

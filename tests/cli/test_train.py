@@ -145,7 +145,7 @@ class TestFromPhotosToWeights:
         assert "tiny.png: 100 × 90 pixels" in told
         assert "text.jpg: unreadable" in told
         assert "broken.png: unreadable" in told
-        assert "4 photos, 1 to validate with; 3 views each: corners features of 12 views, at most 18 kB" in told
+        assert "4 photos, 1 to validate with; 3 views each: corners features of 12 views, about 18 kB" in told
         assert "begins with random weights" in told
         assert "baseline: precision" in told
         assert "after 16 pairs:" in told
@@ -178,6 +178,7 @@ class TestFromPhotosToWeights:
         code, told, err = cli("train", "resume", "moved")
         assert (code, err) == (0, "")
         assert seen == [0, 8, 16]
+        assert "goes on after 12 pairs" in told
         whole, resumed = (load_checkpoint(folder / "last.pt") for folder in (trained[0], tmp_path / "moved"))
         assert whole.position.pairs == resumed.position.pairs == 16
         assert all(torch.equal(tensor, resumed.model[name]) for name, tensor in whole.model.items())
@@ -238,6 +239,31 @@ class TestFromPhotosToWeights:
         assert "monstree" in card
         assert "30% of all pairs from homographies" in card
 
+    @pytest.mark.slow
+    @pytest.mark.data
+    def test_a_scene_whose_poses_point_backwards_is_named(self, cli, tmp_path, shared_data):
+        scenes = tmp_path / "scenes"
+        for name in ("cyprus", "kitchen"):
+            (scenes / name).mkdir(parents=True)
+            for path in (shared_data / "depth_scenes" / name).iterdir():
+                (scenes / name / path.name).symlink_to(path)
+        cameras = json.loads((scenes / "kitchen" / "cameras.json").read_text())
+        for frame in cameras["frames"].values():
+            frame["T_w2c"] = np.linalg.inv(frame["T_w2c"]).tolist()
+        (scenes / "kitchen" / "cameras.json").unlink()
+        (scenes / "kitchen" / "cameras.json").write_text(json.dumps(cameras))
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            code, told, err = cli(
+                "train", "posed", "--scenes", scenes, "--val-scenes", "kitchen", "--features", "sift", "--keypoints",
+                512, "--model", "edge", "--pairs", 2, "--batch-size", 2, "--warmup-steps", 0, "--workers", 0,
+                "--build-workers", 0, "--pairs-per-scene", 6, "--out", tmp_path / "run", "--device", "cpu",
+            )  # fmt: skip
+        assert code == 0, err
+        assert "Scene 'kitchen': its poses or depths contradict its photos" in err
+        assert "contradict" not in told
+        assert "Scene 'cyprus': " in told
+
 
 class TestBadInput:
     def fails(self, cli, *arguments):
@@ -250,6 +276,28 @@ class TestBadInput:
         (tmp_path / "empty").mkdir()
         err = self.fails(cli, "train", "homography", "--images", tmp_path / "empty", "--out", tmp_path / "run")
         assert "There are no photos below" in err
+
+    def test_one_photo(self, cli, small, place, tmp_path):
+        (tmp_path / "one").mkdir()
+        shutil.copy(place / "photos" / "0.png", tmp_path / "one")
+        err = self.fails(cli, *small, "--images", tmp_path / "one", "--out", tmp_path / "run")
+        assert "has one photo that can be used" in err
+
+    def test_no_usable_photo_to_train_on(self, cli, small, place, tmp_path):
+        (tmp_path / "some").mkdir()
+        shutil.copy(place / "photos" / "0.png", tmp_path / "some")  # the first one is kept out
+        shutil.copy(place / "photos" / "broken.png", tmp_path / "some" / "a[b].png")
+        code, told, err = cli(*small, "--images", tmp_path / "some", "--out", tmp_path / "run")
+        assert code == 1
+        assert "skipped: a[b].png: unreadable" in told
+        assert "No photo to train on gives enough points for two views" in err
+
+    def test_no_usable_photo_to_validate_with(self, cli, small, place, tmp_path):
+        (tmp_path / "list.txt").write_text("broken.png\n")
+        others = ["--val-images", place / "photos", "--val-only", tmp_path / "list.txt"]
+        err = self.fails(cli, *small, *others, "--out", tmp_path / "run")
+        assert "No photo to validate with gives enough points for two views" in err
+        assert "--val-images" in err
 
     def test_no_folder(self, cli, tmp_path):
         err = self.fails(cli, "train", "homography", "--images", tmp_path / "absent", "--out", tmp_path / "run")

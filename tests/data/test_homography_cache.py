@@ -68,7 +68,9 @@ def test_the_summary_counts_and_lists(built, photos):
     assert (built.photos, built.views) == (4, 12)
     assert [photo.name for photo in built.skipped] == ["cut.png", "plain.png"]
     assert built.skipped[0].reason.startswith("unreadable: ")
-    assert built.skipped[1].reason == "too few points: 0 in the best of its views"
+    assert built.skipped[1].reason == (
+        "too few points: 0 of its 3 views have 20 or more, and 2 are needed; the best has 0"
+    )
     assert built.bytes == built.path.stat().st_size
     cache = FeatureCache.open(built.path)
     assert built.points == cache.per_image("count").sum()
@@ -202,7 +204,7 @@ def test_other_options_and_photos_are_refused(built, photos, tmp_path):
     for others, extractor, config, message in (
         (photos, sift(), replace(CONFIG, views=4), r"\(views: 3 there, 4 now\)"),
         (photos, sift(), replace(CONFIG, homographies=HomographyConfig(patch_size=None)), r"homographies\.patch_size"),
-        (photos, SIFT(SIFTConfig(resize=None)).eval(), CONFIG, r"features\.nms_radius: 3 there, 0 now"),
+        (photos, SIFT(SIFTConfig(resize=None, nms_radius=0)).eval(), CONFIG, r"features\.nms_radius: 3 there, 0 now"),
         (replace(photos, names=photos.names[:-1]), sift(), CONFIG, r"photos\.count: 6 there, 5 now"),
     ):
         with pytest.raises(ConfigError, match=rf"made with other options .*{message}"):

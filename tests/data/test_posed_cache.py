@@ -115,7 +115,7 @@ def test_other_options_photos_or_poses_are_refused(tmp_path, scene, sift):
     with pytest.raises(ConfigError, match="variants: 1 there, 2 now"):
         build_posed_cache([scene], sift, tmp_path / "c.h5", replace(CONFIG, variants=2))
     with pytest.raises(ConfigError, match=r"features\.nms_radius: 3 there, 0 now"):
-        build_posed_cache([scene], SIFT(SIFTConfig(resize=None)), tmp_path / "c.h5", CONFIG)
+        build_posed_cache([scene], SIFT(SIFTConfig(resize=None, nms_radius=0)), tmp_path / "c.h5", CONFIG)
     moved = replace(scene.frames[0], cam_from_world=scene.frames[1].cam_from_world)
     with pytest.raises(ConfigError, match=r"scenes\.wall: "):
         build_posed_cache([replace(scene, frames=(moved, *scene.frames[1:]))], sift, tmp_path / "c.h5", CONFIG)

@@ -1,5 +1,6 @@
 """The check finds poses, cameras and depths that contradict the photos, and leaves right ones alone."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from rendered_scene import poses, write_scene
 
-from photoglue.data.scene_check import check_pairs, check_scene, spread_over_overlaps
+from photoglue.data.scene_check import SceneCheck, check_pairs, check_scene, spread_over_overlaps
 from photoglue.data.scenes import read_scene, read_scenes
 from photoglue.extractors.sift import SIFT, SIFTConfig
 
@@ -22,6 +23,11 @@ def scene(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sift():
     return SIFT(SIFTConfig(resize=None, max_keypoints=400))
+
+
+def test_a_scene_without_any_right_match_is_told_of_without_a_median():
+    told = SceneCheck(name="wall", pairs=8, matches=41, median_px=math.nan, share=0.0).describe()
+    assert "of 41 matches in 8 pairs, 0% are within 3 px of where they should be. Check" in told
 
 
 def test_a_right_scene_agrees(scene, sift):

@@ -72,7 +72,7 @@ def test_fingerprint_changes_with_the_weights(weights):
 def test_the_protocol_makes_the_extractor():
     protocol = protocol_named("glue-factory", "homography")
     config = Method.parse("sift+nn").build_extractor(protocol, CPU, allow_noncommercial=False).config
-    assert (config.max_keypoints, config.resize, config.nms_radius) == (1024, None, 0)
+    assert (config.max_keypoints, config.resize, config.nms_radius) == (1024, None, 3)
 
 
 def test_suppression_is_for_superpoint_alone(monkeypatch):

@@ -89,3 +89,12 @@ def test_summary_by_hand():
     assert summary["AUC@5"] == pytest.approx(0.4)
     assert summary["AUC@10"] == pytest.approx((0.5 + 8 / 2) / 10)
     assert summary["matches"] == 5.0
+
+
+def test_the_angle_between_the_cameras_is_recorded(make):
+    points0, points1, _ = seen(make)
+    pose = make.pose((1, 2, -1), 64.0)
+    measured = RelativePose().measure(
+        pair_of(make, points0, points1, Posed(camera0=CAMERA, camera1=CAMERA, cam1_from_cam0=pose))
+    )
+    assert measured["rotation_angle_deg"] == pytest.approx(64.0, abs=1e-9)

@@ -48,6 +48,8 @@ def test_easy_medium_and_hard():
     assert [(row.name, row.pairs) for row in rows] == [("easy", 2), ("medium", 2), ("hard", 2), ("all", 6)]
     # Times are summed, not ratios averaged: medium has 1.8 s over 0.9 s, all 5.4 s over 3.3 s.
     assert [row.speed_up for row in rows] == pytest.approx([3.0, 2.0, 1.0, 5.4 / 3.3])
+    # Ratios of single pairs: 3, 3; 1.5, 3; 1, 1.
+    assert [row.median_speed_up for row in rows] == pytest.approx([3.0, 2.25, 1.0, 2.25])
     assert [row.exit_layer for row in rows] == pytest.approx([4.0, 6.0, 9.0, 38 / 6])
     assert [row.pruned_share for row in rows] == pytest.approx([0.2, 0.2, 0.0, 0.8 / 6])
     # Two pairs with error 1: a line to (1, ½), then 1 up to 5. One of two: ½ from there on. And so for 5 of 6.
@@ -132,7 +134,7 @@ def test_the_front_leaves_out_what_is_slower_and_no_better():
 def test_the_table_in_markdown():
     table = markdown_table(adaptivity_table(FAST, FULL)).splitlines()
     assert len({line.count("|") for line in table}) == 1
-    assert table[2] == "| easy | 2 | 4.0 | 20.0 | 300.0 | 3.00× | 85.0 | 85.0 |"
+    assert table[2] == "| easy | 2 | 4.0 | 20.0 | 300.0 | 3.00× | 3.00× | 85.0 | 85.0 |"
 
 
 def test_the_plot_shows_every_setting_where_it_is():

@@ -14,6 +14,7 @@ from rich.table import Table
 from photoglue.errors import ConfigError
 from photoglue.evaluation import run
 from photoglue.evaluation.datasets import load_dataset
+from photoglue.evaluation.jobs import Settings, jobs_of
 from photoglue.evaluation.rematch import Rematcher
 from photoglue.evaluation.report import write_report
 from photoglue.evaluation.report_terms import term_of
@@ -31,8 +32,9 @@ SHOWN = (
 class Evaluate:
     """Measure methods on data sets with a known truth, and write a report.
 
-    A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`; matchers lightglue, lightglue-adaptive, nn,
-    ratio (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision.
+    A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`; matchers lightglue, lightglue-adaptive (or
+    lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio (or ratio0.9), or a file of LightGlue
+    weights. @float32 or @bfloat16 behind it fixes the precision.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
@@ -61,6 +63,8 @@ class Evaluate:
     """Where to compute, such as cpu or cuda:0; None: on a GPU if there is one."""
     workers: int | None = None
     """Processes that solve geometry; 0: none, None: one for each core but one."""
+    time_singly: bool = False
+    """Match pairs one by one, each by all methods in turn: slower, but times of methods can be compared."""
     allow_mixed: bool = False
     """Put results of different protocols into one report, which says so."""
     allow_noncommercial: bool = False
@@ -68,20 +72,21 @@ class Evaluate:
 
     def run(self, console: Console) -> int:
         """Do it, from top to bottom."""
-        settings = run.Settings(
+        settings = Settings(
             protocol=self.protocol,
             estimator=self.estimator,
             threshold_px=None if self.threshold_px is None else float(self.threshold_px),
             seeds=self.seeds,
             device=self.device,
             workers=self.workers,
+            time_singly=self.time_singly,
             allow_noncommercial=self.allow_noncommercial,
         )
         datasets = [
             load_dataset(folder, self.benchmark, all_pairs=self.all_pairs, max_pairs=self.max_pairs)
             for folder in self.data
         ]
-        jobs = run.jobs_of(datasets, self.methods, settings)
+        jobs = jobs_of(datasets, self.methods, settings)
         new = {(job.dataset.name, job.method.resolved_name(settings.torch_device)) for job in jobs}
         earlier = earlier_results(self.out, new)
         if not self.allow_mixed:

@@ -19,6 +19,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import load_image
 from photoglue.matchers.base import Matcher
+from photoglue.matchers.calibration import overlap_probability
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.precision import Precision
@@ -151,6 +152,10 @@ class Match:
             threshold_px=self._threshold(features0, features1),
         )
 
+    def _overlap(self, matches: Matches, features0: Features) -> float | None:
+        """How likely the photos show the same thing; None if nothing is known of the scores of this matcher."""
+        return None if self.weights is not None else overlap_probability(matches, features0.kind)
+
     def _threshold(self, features0: Features, features1: Features) -> float:
         """The option; or the model's default at the size that the extractor saw, in pixels of the larger photo."""
         assert self.verify is not None
@@ -178,6 +183,7 @@ class Match:
             "precision": matches.precision,
             "exit_layer": matches.stop,
             "n_layers": matches.n_layers,
+            "overlap_probability": self._overlap(matches, features0),
             "verification": None if verification is None else _verification_facts(verification),
         }
 
@@ -194,6 +200,9 @@ class Match:
         console.print(f"matches     [bold]{len(matches)}[/bold]{score}")
         if matches.stop is not None:
             console.print(f"exit        layer {matches.stop} of {matches.n_layers}, {matches.precision}")
+        overlap = self._overlap(matches, features[0])
+        if overlap is not None:
+            console.print(f"overlap     {_percent(overlap)} likely")
         if verification is not None:
             found = int(verification.inliers.sum())
             share = f" ({found / len(matches):.0%})" if len(matches) else ""
@@ -227,6 +236,13 @@ def _verification_facts(verification: Verification) -> dict[str, object]:
         for name, value in vars(verification).items()
         if name != "inliers"
     }
+
+
+def _percent(probability: float) -> str:
+    """Never 0 or 100 per cent: no verdict is that sure."""
+    if probability > 0.999:
+        return "more than 99.9%"
+    return "less than 0.1%" if probability < 0.001 else f"{probability:.1%}"
 
 
 def _plain(value: object) -> object:

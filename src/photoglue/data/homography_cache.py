@@ -252,7 +252,10 @@ def _described(found: _PhotoViews, extractor: Extractor, config: HomographyCache
     kept = [(view, features) for view, features in kept if len(features) >= config.min_keypoints]
     if len(kept) < 2:
         most = max(len(features) for features in every)
-        return _PhotoViews(problem=f"too few points: {most} in the best of its views")
+        return _PhotoViews(
+            problem=f"too few points: {len(kept)} of its {len(every)} views have {config.min_keypoints} or more, and 2 "
+            f"are needed; the best has {most}"
+        )
     no_pixels = np.zeros((0, 0, 3), np.uint8)
     views = [View(number=view.number, image=no_pixels, view_from_photo=view.view_from_photo) for view, _ in kept]
     return _PhotoViews(views=views, features=[features for _, features in kept])

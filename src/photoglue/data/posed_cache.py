@@ -231,7 +231,7 @@ def _described(photo: _Photo, extractor: Extractor, config: PosedCacheConfig) ->
     every = [_best(each, config) for each in extractor.extract_many(photo.variants, batch_size=len(photo.variants))]
     kept = [variant for variant, features in enumerate(every) if len(features) >= config.min_keypoints]
     if not kept:
-        return f"too few points: {max(len(features) for features in every)}"
+        return f"too few points: {max(len(features) for features in every)}, and {config.min_keypoints} are needed"
     features = [every[variant] for variant in kept]
     depths = [sample_depth(photo.depth, each.keypoints) for each in features]
     if not any(bool(has_depth(each).any()) for each in depths):

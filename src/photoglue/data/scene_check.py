@@ -1,5 +1,6 @@
 """Whether a scene's poses and depths agree with its photos."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -45,9 +46,10 @@ class SceneCheck:
         """A sentence for people."""
         found = f"{self.matches} matches in {self.pairs} pairs"
         if self.contradicts:
+            median = "" if math.isnan(self.median_px) else f" (median {self.median_px:.1f} px)"
             return (
-                f"Scene {self.name!r}: its poses or depths contradict its photos: of {found}, only {self.share:.0%} "
-                f"are within {GOOD_PX:g} px of where they should be (median {self.median_px:.1f} px). Check the pose's "
+                f"Scene {self.name!r}: its poses or depths contradict its photos: of {found}, {self.share:.0%} are "
+                f"within {GOOD_PX:g} px of where they should be{median}. Check the pose's "
                 "direction (world to camera), the unit of the depth and the size that K is for, or leave the scene out."
             )
         return f"Scene {self.name!r}: {found}, {self.share:.0%} within {GOOD_PX:g} px, median {self.median_px:.2f} px."

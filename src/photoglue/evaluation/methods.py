@@ -25,7 +25,8 @@ RATIO = 0.8
 MATCHERS: Mapping[str, str] = MappingProxyType(
     {
         "lightglue": "LightGlue, all layers and points",
-        "lightglue-adaptive": "LightGlue with early exit and pruning at their defaults",
+        "lightglue-adaptive": "LightGlue with early exit and pruning, at their defaults or at the confidences of depth "
+        "and width behind it: lightglue-adaptive:0.9:off",
         "nn": "mutual nearest neighbours",
         "ratio": f"mutual nearest neighbours with Lowe's ratio test, {RATIO} or the number behind it: ratio0.9",
         "PATH": "LightGlue with the weights and thresholds of a file, all layers and points",
@@ -36,6 +37,7 @@ MATCHERS: Mapping[str, str] = MappingProxyType(
 CONFIGS: Mapping[str, Callable[[], LightGlueConfig]] = MappingProxyType(
     {"lightglue": LightGlueConfig.accurate, "lightglue-adaptive": LightGlueConfig}
 )
+CONFIDENCE = r"off|\d*\.?\d+"
 ALWAYS_FLOAT32 = ("sift", "doghardnet")
 """Extractors for which a precision changes nothing."""
 SUPERPOINT = "superpoint"
@@ -54,6 +56,8 @@ class Method:
     """``lightglue``, ``lightglue-adaptive`` or ``nn``."""
     ratio: float | None = None
     """Of the ratio test; None: none. Only with ``nn``."""
+    confidences: tuple[float | None, float | None] | None = None
+    """Of depth and width, None: off; instead of the defaults. Only with ``lightglue-adaptive``."""
     weights: Path | None = None
     """A LightGlue checkpoint; None: the released one."""
     precision: Precision = "auto"
@@ -82,6 +86,16 @@ class Method:
             return cls(name=text, extractor=extractor, matcher="nn", ratio=ratio, precision=precision)
         if matcher in ("nn", *CONFIGS):
             return cls(name=text, extractor=extractor, matcher=matcher, precision=precision)
+        if found := re.fullmatch(rf"lightglue-adaptive:({CONFIDENCE}):({CONFIDENCE})", matcher):
+            confidences = (_confidence(found[1]), _confidence(found[2]))
+            _adaptive(confidences)  # refuses numbers that make no sense
+            return cls(
+                name=text,
+                extractor=extractor,
+                matcher="lightglue-adaptive",
+                confidences=confidences,
+                precision=precision,
+            )
         path = Path(matcher.removeprefix("adaptive:"))
         if not path.is_file():
             raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
@@ -118,24 +132,34 @@ class Method:
         if self.matcher == "nn":
             return NearestNeighbor(self.ratio)
         if self.weights is None:
-            return LightGlue.pretrained(kind, CONFIGS[self.matcher](), precision=self.precision).to(device)
+            config = CONFIGS[self.matcher]() if self.confidences is None else _adaptive(self.confidences)
+            return LightGlue.pretrained(kind, config, precision=self.precision).to(device)
         model = LightGlue.from_checkpoint(self.weights, precision=self.precision)
         if self.matcher == "lightglue":  # the thresholds stored with the weights, but for those two
             config = replace(model.config, depth_confidence=None, width_confidence=None)
             model = LightGlue.from_checkpoint(self.weights, config, precision=self.precision)
         return model.to(device)
 
-    def fingerprint(self, device: torch.device) -> dict[str, str | float | None]:
+    def fingerprint(self, device: torch.device) -> dict[str, Any]:
         """What the matches depend on besides the features: for files that must not be mixed up."""
         sha256 = None if self.weights is None else hashlib.sha256(self.weights.read_bytes()).hexdigest()
         return {
             "extractor": self.extractor,
             "matcher": self.matcher,
             "ratio": self.ratio,
+            "confidences": None if self.confidences is None else list(self.confidences),
             "weights_sha256": sha256,
             "precision": str(choose_precision(self.precision, device)),
             "device": device.type,
         }
+
+
+def _confidence(text: str) -> float | None:
+    return None if text == "off" else float(text)
+
+
+def _adaptive(confidences: tuple[float | None, float | None]) -> LightGlueConfig:
+    return LightGlueConfig(depth_confidence=confidences[0], width_confidence=confidences[1])
 
 
 def _grammar() -> str:

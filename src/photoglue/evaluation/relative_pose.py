@@ -35,14 +35,15 @@ class RelativePose(Benchmark):
     headline: ClassVar[str] = "AUC@5"
 
     def measure(self, pair: MatchedPair) -> dict[str, float]:
-        """Counts, and the precision of the matches against the true epipolar geometry."""
+        """Counts, the angle between the two cameras, and the precision of the matches against the true geometry."""
         truth = _posed(pair)
         essential = essential_matrix(torch.from_numpy(truth.cam1_from_cam0))
         points0 = normalized_points(pair.matches.points0, truth.camera0)
         points1 = normalized_points(pair.matches.points1, truth.camera1)
         distances = symmetric_epipolar_distance(points0, points1, essential).numpy()
         squares = squared_epipolar_distance(points0, points1, essential).numpy()
-        values = adaptivity(pair.matches)
+        turned = rotation_error_deg(torch.from_numpy(truth.cam1_from_cam0[:3, :3]), torch.eye(3))
+        values = adaptivity(pair.matches) | {"rotation_angle_deg": turned}
         for threshold, share in zip(EPIPOLAR, precision_at(distances, [float(t) for t in EPIPOLAR]), strict=True):
             values[f"epipolar_precision_{threshold}"] = share
         for threshold, share in zip(SQUARED, precision_at(squares, [float(t) for t in SQUARED]), strict=True):

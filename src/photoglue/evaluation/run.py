@@ -7,28 +7,30 @@ the same numbers, also if it was killed and started again.
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from photoglue.errors import ConfigError, OutputError
+from photoglue.errors import OutputError
 from photoglue.evaluation.base import DataSet, EvaluationPair
 from photoglue.evaluation.benchmarks import BENCHMARKS
 from photoglue.evaluation.cached import feature_file
+from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.journal import Journal, PairValues, digest_of, digest_of_pairs
 from photoglue.evaluation.methods import Method
-from photoglue.evaluation.protocols import Protocol, protocol_named
-from photoglue.evaluation.results import PairRecord, ProtocolCard, Result
+from photoglue.evaluation.results import PairRecord, Result
 from photoglue.evaluation.solving import SolverPool, Task
 from photoglue.matchers.base import Matcher
 from photoglue.store import FeatureStore
-from photoglue.structs import Matches
+from photoglue.structs import Features, Matches
 
 PAIRS_AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 4, "cuda": 32})
 """Matched in one call of ``match_many``, by device. A block is always matched whole, so that a resumed run has the same
@@ -38,48 +40,9 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what is being done, how much of it is done, how much there is)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to evaluate."""
-
-    protocol: str = "photoglue"
-    """Name of the protocol."""
-    estimator: str | None = None
-    """Another estimator than the protocol's."""
-    threshold_px: float | None = None
-    """Another threshold than the protocol's, pixels."""
-    seeds: int = 1
-    """Over so many seeds of the estimator values are averaged; matching is done once."""
-    device: str | None = None
-    """Where to extract and match; None: on a GPU if there is one."""
-    workers: int | None = None
-    """Processes that solve geometry; 0: none, None: one for each core but one."""
-    allow_noncommercial: bool = False
-    """Accept weights that may not be used commercially."""
-
-    @property
-    def torch_device(self) -> torch.device:
-        """The chosen device."""
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One method on one data set."""
-
-    dataset: DataSet
-    """Without the scenes that the protocol drops."""
-    method: Method
-    """What is measured."""
-    protocol: Protocol
-    """Of the data set's kind of benchmark."""
-    card: ProtocolCard
-    """The protocol with what was overridden."""
-
-
 def evaluate(
     datasets: Sequence[DataSet],
-    methods: Sequence[str],
+    methods: Sequence[str | Method],
     out: Path,
     settings: Settings | None = None,
     progress: Progress = lambda what, done, total: None,  # noqa: ARG005
@@ -91,7 +54,7 @@ def evaluate(
 
     Args:
         datasets: From ``load_dataset``; no two of one name.
-        methods: Names as ``Method.parse`` takes them.
+        methods: Names as ``Method.parse`` takes them, or methods of your own.
         out: A folder; made if it is not there.
         settings: None: the defaults.
         progress: Told how far the work is.
@@ -116,32 +79,15 @@ def evaluate(
         raise OutputError(f"The folder {str(out)!r} cannot be made: {error.strerror}.") from error
     results, journals = [], []
     with SolverPool(settings.workers) as pool:
-        for job in jobs:
-            values, journal = _measure(job, out, settings, pool, progress)
-            result = _result(job, values, settings)
-            result.to_json(out / f"{_file_name(result)}.json")
-            results.append(result)
-            journals.append(journal)
+        for group in _groups(jobs, settings):
+            for job, (values, journal) in zip(group, _measure(group, out, settings, pool, progress), strict=True):
+                result = _result(job, values, settings)
+                result.to_json(out / f"{_file_name(result)}.json")
+                results.append(result)
+                journals.append(journal)
     for journal in journals:
         journal.unlink(missing_ok=True)
     return results
-
-
-def jobs_of(datasets: Sequence[DataSet], methods: Sequence[str], settings: Settings) -> list[Job]:
-    """What there is to do; refuses what cannot be done before anything is."""
-    names = [dataset.name for dataset in datasets]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"Two data sets are named {name!r}; their results would be mixed up. Rename a folder.")
-    jobs = []
-    for dataset in datasets:
-        protocol = protocol_named(settings.protocol, dataset.benchmark)
-        kept = _without_dropped(dataset, protocol)
-        card = protocol.card(
-            kept.image_set, estimator=settings.estimator, threshold_px=settings.threshold_px, seeds=settings.seeds
-        )
-        jobs += [Job(dataset=kept, method=Method.parse(text), protocol=protocol, card=card) for text in methods]
-    return jobs
 
 
 def features_of(job: Job, out: Path, settings: Settings, progress: Progress) -> Path:
@@ -166,55 +112,107 @@ def match_block(
     store: FeatureStore, matcher: Matcher, pairs: Sequence[EvaluationPair], device: torch.device
 ) -> list[Matches]:
     """Matches of some pairs, in main memory."""
+    return [matches.cpu() for matches in matcher.match_many(_read(store, pairs, device))]
+
+
+def _read(
+    store: FeatureStore, pairs: Sequence[EvaluationPair], device: torch.device
+) -> list[tuple[Features, Features]]:
     names = sorted({name for pair in pairs for name in (pair.name0, pair.name1)})
     features = {name: store[name].to(device) for name in names}
-    found = matcher.match_many([(features[pair.name0], features[pair.name1]) for pair in pairs])
-    return [matches.cpu() for matches in found]
+    return [(features[pair.name0], features[pair.name1]) for pair in pairs]
+
+
+def _groups(jobs: Sequence[Job], settings: Settings) -> list[list[Job]]:
+    """Jobs that are measured together: those of a data set if their times are to be compared, else each alone."""
+    if not settings.time_singly:
+        return [[job] for job in jobs]
+    return [list(group) for _, group in groupby(jobs, key=lambda job: job.dataset.name)]
 
 
 def _measure(
-    job: Job, out: Path, settings: Settings, pool: SolverPool, progress: Progress
-) -> tuple[dict[int, PairValues], Path]:
-    """The values of all pairs by number, and the file that kept them meanwhile."""
-    features = features_of(job, out, settings, progress)
-    device, pairs = settings.torch_device, job.dataset.pairs
-    run = {
-        "method": job.method.fingerprint(device),
-        "features": features.name,
-        "pairs": digest_of_pairs(pairs),
-        "card": asdict(job.card),
-    }
-    label = f"{job.dataset.name}: {job.method.name}"
-    journal_path = out / "unfinished" / f"{job.dataset.name}.{_safe(job.method.name)}.{digest_of(run)}.jsonl"
-    with Journal(journal_path, run) as journal, FeatureStore.open(features) as store:
-        progress(label, len(journal.done), len(pairs))
-        pending: deque[tuple[int, float, Future[PairValues]]] = deque()
-        matcher: Matcher | None = None
-        size = PAIRS_AT_ONCE.get(device.type, 4)
-        for block in _blocks(len(pairs), size, journal.done):
-            if matcher is None:
-                kind = store[pairs[0].name0].kind or job.method.extractor
-                matcher = job.method.build_matcher(kind, device)
-            start = time.perf_counter()
-            matched = match_block(store, matcher, [pairs[i] for i in block], device)
-            seconds = (time.perf_counter() - start) / len(block)
-            for i, matches in zip(block, matched, strict=True):
-                if i not in journal.done:
-                    pending.append((i, seconds, pool.submit(_task(job, pairs[i], matches))))
-            _write_down(pending, journal, leave=2 * size)
-            progress(label, len(journal.done), len(pairs))
-        while pending:
-            _write_down(pending, journal, leave=len(pending) - 1)
-            progress(label, len(journal.done), len(pairs))
-        return dict(journal.done), journal_path
+    jobs: Sequence[Job], out: Path, settings: Settings, pool: SolverPool, progress: Progress
+) -> list[tuple[dict[int, PairValues], Path]]:
+    """For each job the values of all pairs by number, and the file that kept them meanwhile; one data set's jobs."""
+    pairs = jobs[0].dataset.pairs
+    size = 1 if settings.time_singly else PAIRS_AT_ONCE.get(settings.torch_device.type, 4)
+    with ExitStack() as stack:
+        runs = [stack.enter_context(_Run(job, out, settings, pool, progress)) for job in jobs]
+        for number, start in enumerate(range(0, len(pairs), size)):
+            block = range(start, min(len(pairs), start + size))
+            for one in runs if number % 2 == 0 else reversed(runs):
+                one.match(block)
+        return [(one.values(), one.journal.path) for one in runs]
 
 
-def _blocks(count: int, size: int, done: Mapping[int, PairValues]) -> Iterator[range]:
-    """The blocks that are not done."""
-    for start in range(0, count, size):
-        block = range(start, min(count, start + size))
-        if any(i not in done for i in block):
-            yield block
+class _Run:
+    """One job while it is measured: its features and journal are open, and some pairs wait for the solver."""
+
+    def __init__(self, job: Job, out: Path, settings: Settings, pool: SolverPool, progress: Progress) -> None:
+        self.job, self.settings, self.pool, self.progress = job, settings, pool, progress
+        self.device = settings.torch_device
+        self.features = features_of(job, out, settings, progress)
+        run = {
+            "method": job.method.fingerprint(self.device),
+            "features": self.features.name,
+            "pairs": digest_of_pairs(job.dataset.pairs),
+            "card": asdict(job.card),
+            "timing": [settings.time_singly, settings.clock],
+        }
+        name = f"{job.dataset.name}.{_safe(job.method.name)}.{digest_of(run)}.jsonl"
+        self.journal = Journal(out / "unfinished" / name, run)
+        self.pending: deque[tuple[int, float, Future[PairValues]]] = deque()
+        self.matcher: Matcher | None = None
+
+    def __enter__(self) -> "_Run":
+        self.journal.__enter__()
+        self.store = FeatureStore.open(self.features)
+        self._show()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.store.close()
+        self.journal.__exit__(kind, error, trace)
+
+    def match(self, block: Sequence[int]) -> None:
+        """Match some pairs and send them to the solver, unless all are done."""
+        if all(i in self.journal.done for i in block):
+            return
+        pairs = [self.job.dataset.pairs[i] for i in block]
+        if self.matcher is None:
+            kind = self.store[pairs[0].name0].kind or self.job.method.extractor
+            self.matcher = self.job.method.build_matcher(kind, self.device)
+            if self.settings.time_singly:  # what is prepared on first use is not a pair's
+                match_block(self.store, self.matcher, pairs, self.device)
+        now = time.process_time if self.settings.clock == "cpu" else time.perf_counter
+        features = _read(self.store, pairs, self.device)
+        start = now()
+        matched = [matches.cpu() for matches in self.matcher.match_many(features)]
+        seconds = (now() - start) / len(block)
+        for i, matches in zip(block, matched, strict=True):
+            if i not in self.journal.done:
+                task = _task(self.job, self.job.dataset.pairs[i], matches)
+                self.pending.append((i, seconds, self.pool.submit(task)))
+        self._write_down(leave=2 * len(block))
+
+    def values(self) -> dict[int, PairValues]:
+        """Those of all pairs, once they are solved."""
+        while self.pending:
+            self._write_down(leave=len(self.pending) - 1)
+        return dict(self.journal.done)
+
+    def _write_down(self, leave: int) -> None:
+        """Keeps what is solved, and waits for the oldest if there are more than ``leave`` left."""
+        while self.pending and (len(self.pending) > leave or self.pending[0][2].done()):
+            i, seconds, future = self.pending.popleft()
+            self.journal.append(i, [{**values, "match_s": seconds} for values in future.result()])
+        self._show()
+
+    def _show(self) -> None:
+        label = f"{self.job.dataset.name}: {self.job.method.name}"
+        self.progress(label, len(self.journal.done), len(self.job.dataset.pairs))
 
 
 def _task(job: Job, pair: EvaluationPair, matches: Matches) -> Task:
@@ -226,14 +224,6 @@ def _task(job: Job, pair: EvaluationPair, matches: Matches) -> Task:
         size1=job.dataset.sizes[pair.name1],
         card=job.card,
     )
-
-
-def _write_down(pending: deque[tuple[int, float, "Future[PairValues]"]], journal: Journal, leave: int) -> None:
-    """Keeps what is solved, and waits for the oldest if there are more than ``leave`` left."""
-    while pending and (len(pending) > leave or pending[0][2].done()):
-        i, seconds, future = pending.popleft()
-        # Reading the features counts; a block's time is shared equally by its pairs.
-        journal.append(i, [{**values, "match_s": seconds} for values in future.result()])
 
 
 def _result(job: Job, values: Mapping[int, PairValues], settings: Settings) -> Result:
@@ -275,16 +265,6 @@ def _deviation(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Of the sample: divided by one less than there are; exactly 0 for what has nothing to do with the seed."""
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return {name: 0.0 if len(set(each)) == 1 else float(np.std(each, ddof=1)) for name, each in columns.items()}
-
-
-def _without_dropped(dataset: DataSet, protocol: Protocol) -> DataSet:
-    kept = tuple(pair for pair in dataset.pairs if pair.scene.split("/")[-1] not in protocol.dropped_scenes)
-    if len(kept) == len(dataset.pairs):
-        return dataset
-    if not kept:
-        raise ConfigError(f"The protocol {protocol.name!r} leaves out all scenes of {dataset.name!r}.")
-    scenes = {pair.scene for pair in dataset.pairs} - {pair.scene for pair in kept}
-    return replace(dataset, pairs=kept, image_set=f"{dataset.image_set}, without {len(scenes)} scenes")
 
 
 def _file_name(result: Result) -> str:

@@ -71,7 +71,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "warm-start-posed": Preset(
             command="photoglue train posed --scenes DIR --init RUN --hours 3",
             cost="an afternoon on two CPU cores, from a few scenes with depth",
-            result="a matcher that has seen parallax and occlusion; measure it with `photoglue eval`",
+            result="a matcher that has seen parallax and occlusion; measure it with `photoglue evaluate`",
             keypoints=1024,
             config=TrainingConfig(
                 batch_size=4, learning_rate=1e-4, warmup_steps=100, hours=3.0, validate_every=2000, save_every=1000

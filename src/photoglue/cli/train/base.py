@@ -136,7 +136,7 @@ class RunOptions(ABC):
         torch.manual_seed(config.seed)
         model = LightGlue(self.network(data.example))
         command = read_command(self.out) if resume else self._started(model)
-        console.print(f"begins with {command.started_from}", soft_wrap=True)
+        console.print(f"{'began' if resume else 'begins'} with {command.started_from}", soft_wrap=True)
         processes = Processes.join(self.device)
         line = TrainingLine(console)
         hooks = Hooks(
@@ -148,6 +148,7 @@ class RunOptions(ABC):
         trainer = Trainer(model, data.source, objective, config, self.out, processes=processes, hooks=hooks)
         if resume:
             trainer.resume()
+            console.print(f"goes on after {trainer.position.pairs:,} pairs")
         elif processes.rank == 0:
             write_command(self.out, command)
         try:

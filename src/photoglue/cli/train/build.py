@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from photoglue.data.photos import SkippedPhoto
@@ -44,7 +45,8 @@ def build_workers(asked: int | None, photos: int) -> int:
 def list_skipped(console: Console, skipped: tuple[SkippedPhoto, ...]) -> None:
     """Say which photos are not used, and why: the first ones, and how many more."""
     for photo in skipped[:SHOWN]:
-        console.print(f"[yellow]skipped:[/yellow] {photo.name}: {photo.reason}".replace("[[", "\\["), soft_wrap=True)
+        # Names and reasons may have brackets, which would be taken for colours.
+        console.print(f"[yellow]skipped:[/yellow] {escape(f'{photo.name}: {photo.reason}')}", soft_wrap=True)
     if len(skipped) > SHOWN:
         console.print(f"[yellow]skipped:[/yellow] and {len(skipped) - SHOWN} more photos")
 

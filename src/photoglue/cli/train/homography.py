@@ -15,6 +15,7 @@ from photoglue.data.homographies import HomographyConfig
 from photoglue.data.homography_cache import CacheSummary, HomographyCacheConfig, build_homography_cache, summarise
 from photoglue.data.homography_pairs import HomographyPairs
 from photoglue.data.photos import PhotoFolder, find_photos
+from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 
 HELD_OUT_EVERY = 20
@@ -70,13 +71,15 @@ class TrainHomography(RunOptions):
         console.print(_plan(photos, held_out, extractor, config, cache), soft_wrap=True)
         summary = self._built(console, photos, extractor, cache, config)
         few = replace(self._cache_config(min(per_view, self.keypoints_of_image)), views=2)
-        self._built(console, held_out, extractor, self.out / "validation.h5", few)
+        kept_out = self._built(console, held_out, extractor, self.out / "validation.h5", few).photos
+        _check_any(summary.photos, "to train on", "--images")
+        _check_any(kept_out, "to validate with", "--val-images")
         seed = self.training_config().seed
         source = HomographyPairs(
             FeatureCache.open(cache), seed=seed, max_keypoints=self.keypoints_of_image, selection=self.select
         )
         checks = HomographyPairs(FeatureCache.open(self.out / "validation.h5"))
-        validation = tuple(checks.pair(0, i) for i in range(min(VALIDATION_PHOTOS, len(held_out))))
+        validation = tuple(checks.pair(0, i) for i in range(kept_out))
         return RunData(
             source=source,
             validation=validation,
@@ -86,7 +89,7 @@ class TrainHomography(RunOptions):
                 f"{self.patch_size[0]} × {self.patch_size[1]} pixels by random homographies",
                 f"{summary.views} views with {summary.points / max(1, summary.views):.0f} points on average, of which "
                 f"at most {self.keypoints_of_image} are used",
-                f"validated on {len(validation)} pairs of {len(held_out)} photos that were kept out",
+                f"validated on {len(validation)} pairs of {kept_out} photos that were kept out",
             ),
         )
 
@@ -96,7 +99,13 @@ class TrainHomography(RunOptions):
         list_skipped(console, photos.skipped)
         if self.val_images is not None:
             held_out = find_photos(self.val_images, only=self.val_only)
+            list_skipped(console, held_out.skipped)
             return photos, replace(held_out, names=held_out.names[:VALIDATION_PHOTOS])
+        if len(photos) == 1:
+            raise ConfigError(
+                f"{str(self.images)!r} has one photo that can be used. One is kept out to validate with, so at least "
+                "two are needed; a few hundred are better."
+            )
         kept = tuple(name for i, name in enumerate(photos.names) if i % HELD_OUT_EVERY)
         held_out = replace(photos, names=photos.names[::HELD_OUT_EVERY][:VALIDATION_PHOTOS])
         return replace(photos, names=kept), held_out
@@ -126,6 +135,14 @@ class TrainHomography(RunOptions):
         return summary
 
 
+def _check_any(usable: int, what_for: str, option: str) -> None:
+    if usable == 0:
+        raise ConfigError(
+            f"No photo {what_for} gives enough points for two views; the reasons are listed above. Give others with "
+            f"{option}."
+        )
+
+
 def _plan(
     photos: PhotoFolder, held_out: PhotoFolder, extractor: Extractor, config: HomographyCacheConfig, cache: Path
 ) -> str:
@@ -137,5 +154,5 @@ def _plan(
     size = views * config.max_keypoints * (20 + 2 * extractor.descriptor_dim)
     return (
         f"{len(photos)} photos, {len(held_out)} to validate with; {config.views} views each: "
-        f"{extractor.kind} features of {views:,} views, at most {readable_size(size)} → {cache}"
+        f"{extractor.kind} features of {views:,} views, about {readable_size(size)} → {cache}"
     )

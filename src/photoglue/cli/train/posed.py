@@ -74,10 +74,8 @@ class TrainPosed(RunOptions):
         cache = self.cache or self.out / "cache.h5"
         self._build(console, [*scenes, *held_out], extractor, cache, per_photo)
         source = self._pairs(scenes, cache)
-        for check in check_posed_cache(source):
-            if not check.contradicts:  # those that do are warned of there
-                console.print(check.describe(), soft_wrap=True)
         checks = self._pairs(held_out or scenes, cache)
+        _check_scenes(console, [source, checks] if held_out else [source])
         validation = tuple(checks.pair(0, i) for i in range(min(VALIDATION_PAIRS, len(checks))))
         told = ", ".join(scene.name for scene in held_out) or "the same scenes: too few to keep one out"
         return RunData(
@@ -113,7 +111,7 @@ class TrainPosed(RunOptions):
     def _build(self, console: Console, scenes: list[Scene], extractor: Extractor, path: Path, per_photo: int) -> None:
         photos = sum(len(scene) for scene in scenes) * self.variants
         size = photos * per_photo * (24 + 2 * extractor.descriptor_dim)
-        done = "from" if path.exists() else f"of {photos:,} photos, at most {readable_size(size)} →"
+        done = "from" if path.exists() else f"of {photos:,} photos, about {readable_size(size)} →"
         console.print(f"{len(scenes)} scenes; {extractor.kind} features {done} {path}", soft_wrap=True)
         fewest = min(PosedCacheConfig.min_keypoints, per_photo)
         config = PosedCacheConfig(variants=self.variants, max_keypoints=per_photo, min_keypoints=fewest)
@@ -150,6 +148,20 @@ class TrainPosed(RunOptions):
         seed = self.training_config().seed
         others = HomographyPairs(cache, seed=seed, max_keypoints=self.keypoints_of_image, selection=self.select)
         return Mixture([(source, 1 - self.homography_share), (others, self.homography_share)], seed=seed)
+
+
+def _check_scenes(console: Console, sources: list[PosedPairs]) -> None:
+    """Say of each scene whether its photos agree with its poses and depths."""
+    found = [check for source in sources for check in check_posed_cache(source)]
+    for check in found:
+        if not check.contradicts:  # those that do are warned of there
+            console.print(check.describe(), soft_wrap=True)
+    if found and all(check.contradicts for check in found):
+        console.print(
+            "All scenes seem to contradict their photos. If the nearest neighbours of these features are mostly wrong, "
+            "that alone does it: the same scenes with --features sift tell.",
+            soft_wrap=True,
+        )
 
 
 def _read(folder: Path) -> list[Scene]:
