@@ -233,7 +233,10 @@ class TestBadInput:
         found = json.loads((tmp_path / "m.json").read_text())
         assert found["images"][1]["keypoints"] == 0
         assert found["points0"] == found["scores"] == []
-        assert found["overlap_probability"] is None if matcher else found["overlap_probability"] < 0.25
+        if matcher or features == "disk":  # no row for DISK yet
+            assert found["overlap_probability"] is None
+        else:
+            assert found["overlap_probability"] < 0.25
         assert re.search(r"matches +0", printed)
 
     def test_unwritable(self, cli, small, tmp_path):

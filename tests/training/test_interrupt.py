@@ -23,6 +23,8 @@ def test_a_signal_makes_the_request_and_nothing_else(number):
 def test_a_second_ctrl_c_interrupts():
     from photoglue.training.interrupt import StopRequest
 
+    # Whoever starts tests in the background may have switched Ctrl-C off.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request = StopRequest()
     with pytest.raises(KeyboardInterrupt), request.listening():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -30,6 +32,7 @@ def test_a_second_ctrl_c_interrupts():
         assert request.made
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
 
 
 def test_in_another_thread_nothing_is_changed():

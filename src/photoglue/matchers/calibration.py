@@ -120,10 +120,6 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
         "aliked": PairVerdict(
             calibration=ScoreCalibration(slope=0.756, offset=0.639), offset=-14.65, evidence=4.87, failures=0.21
         ),
-        # python benchmarks/calibrate.py --data ../shared/data --features disk
-        "disk": PairVerdict(
-            calibration=ScoreCalibration(slope=0.756, offset=0.639), offset=-14.65, evidence=4.87, failures=0.21
-        ),
     }
 )
 """Of the released LightGlue models, under their names. A new row is what the command above it prints."""
