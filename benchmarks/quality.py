@@ -5,15 +5,19 @@
     python benchmarks/quality.py --data ../shared/data/eval --sets Herz-Jesus-P8 imb_reichstag --peers
 
 Protocol `photoglue` (long side 1024, 2048 points, PoseLib), geometry solved with 5 seeds, for unrelated photos with
-one. What is done stays in --out and is not done again, as long as data, protocol and versions are the same; after a
-change of the code, remove the folder. Nothing is downloaded: a method whose weights are not on this machine is left
-out, and the reason printed.
+one. Several processes of one thread each, by default one for each core, share the work: two cores computing two things
+are faster than two computing one. What is done stays in --out and is not done again, as long as data, protocol and
+versions are the same; after a change of the code, remove the folder. Nothing is downloaded: a method whose weights are
+not on this machine is left out, and the reason printed.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
 from pages import replace_between
 from peer_methods import PEERS, UnavailableError
 from quality_table import markdown, shown_in
@@ -36,7 +41,10 @@ from photoglue.evaluation.methods import Method
 from photoglue.evaluation.results import Result, write_whole
 from photoglue.evaluation.run import evaluate
 
-METHODS = ("aliked+lightglue", "aliked+lightglue-adaptive", "aliked+nn", "sift+ratio", "sift+lightglue")
+METHODS = ("aliked+lightglue", "aliked+lightglue-adaptive", "aliked+nn", "sift+ratio", "sift+lightglue-adaptive")
+"""The default ones."""
+FULL_DEPTH = "aliked+lightglue"
+"""Published numbers to compare with are of it, and here of poses: by default, it is left out on other sets."""
 FLOAT32 = "aliked+lightglue@float32"
 """What the official code is compared with: the same arithmetic."""
 SEEDS = 5
@@ -87,33 +95,97 @@ SETS = (
 )
 
 
+@dataclass(frozen=True)
+class Group:
+    """Methods on one data set that share features, and so a process."""
+
+    dataset: DataSet
+    names: tuple[str, ...]
+    """Methods and peers."""
+    out: Path
+    ledger: Path
+    """A file of its own, since processes run side by side."""
+
+
 def main() -> None:
     """Measure what is not measured yet, print the table, write it."""
     args = arguments()
     print(version_line())
-    settings = Settings(seeds=SEEDS, workers=args.workers, device="cpu")
+    start = time.perf_counter()
     skipped: dict[str, str] = {}
-    methods = chosen_methods(args, skipped)
-    results: list[Result] = []
-    args.out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(args.out / "cpu_s" / "cpu_s.json")
+    found: dict[tuple[str, str], Result] = {}
+    names = chosen_names(args)
+    groups = groups_of(args, names)
+    for results, reasons in each_measured(groups, args.processes):
+        skipped |= reasons
+        for name, result in results.items():
+            found[result.dataset, name] = result
+            print(f"{result.dataset:14} {result.method:36} {shown_in(result)}", flush=True)
+    for name, reason in skipped.items():
+        print(f"left out: {name}: {reason}")
+    results = [found[each, name] for each in args.sets for name in names if (each, name) in found]
+    report = summary(results, skipped, Ledger.all_seconds(args.out / "cpu_s"))
+    print(
+        f"\n{markdown(report)}\n{sum(row['cpu_s'] for row in report['rows']):.0f} CPU seconds; this time "
+        f"{time.perf_counter() - start:.0f} seconds"
+    )
+    if args.docs:
+        write_docs(args.docs, report)
+
+
+def groups_of(args: argparse.Namespace, names: Sequence[str]) -> list[Group]:
+    """The work in parts that have no file in common, the longest first."""
+    groups = []
+    (args.out / "cpu_s").mkdir(parents=True, exist_ok=True)
     for each in (each for each in SETS if each.name in args.sets):
         dataset = each.load(args.data)
         if args.max_pairs is not None and len(dataset.pairs) > args.max_pairs:
             dataset = replace(dataset, pairs=dataset.pairs[: args.max_pairs], image_set=f"{args.max_pairs} pairs")
-        # Looking for a geometry where there is none takes the estimator longest.
-        chosen = replace(settings, seeds=1) if dataset.benchmark == "overlap" else settings
-        for job in jobs_of([dataset], methods, chosen):
-            result = measured(job, args.out, chosen, ledger, skipped)
-            if result is not None:
-                results.append(result)
-                print(f"{result.dataset:14} {result.method:36} {shown_in(result)}", flush=True)
-    for name, reason in skipped.items():
-        print(f"left out: {name}: {reason}")
-    report = summary(results, skipped, ledger.seconds)
-    print(f"\n{markdown(report)}\n{sum(row['cpu_s'] for row in report['rows']):.0f} CPU seconds")
-    if args.docs:
-        write_docs(args.docs, report)
+        members = [name for name in names if args.methods or name != FULL_DEPTH or dataset.benchmark == "relative_pose"]
+        # The official code and ours in float32, its rival, use the same features.
+        extractors = ["aliked" if name in PEERS else name.partition("+")[0] for name in members]
+        for extractor in dict.fromkeys(extractors):
+            together = tuple(name for name, other in zip(members, extractors, strict=True) if other == extractor)
+            ledger = args.out / "cpu_s" / f"{each.name}.{extractor}.json"
+            groups.append(Group(dataset=dataset, names=together, out=args.out, ledger=ledger))
+    return sorted(groups, key=lambda group: -len(group.dataset.pairs) * len(group.names))
+
+
+def each_measured(groups: Sequence[Group], processes: int) -> Iterator[tuple[dict[str, Result], dict[str, str]]]:
+    """What ``measure`` gives of each group, as they are done."""
+    if processes == 1:
+        yield from map(measure, groups)
+        return
+    # Fresh processes: a forked copy of one that has used torch's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for done in as_completed([pool.submit(measure, group) for group in groups]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def measure(group: Group) -> tuple[dict[str, Result], dict[str, str]]:
+    """The results of a group by name of the method; and why methods were left out, by theirs."""
+    ledger = Ledger(group.ledger)
+    results: dict[str, Result] = {}
+    skipped: dict[str, str] = {}
+    # Looking for a geometry where there is none takes the estimator longest.
+    seeds = 1 if group.dataset.benchmark == "overlap" else SEEDS
+    settings = Settings(seeds=seeds, workers=0, device="cpu")
+    for name in group.names:
+        try:
+            method = PEERS[name]() if name in PEERS else Method.parse(name)
+        except UnavailableError as reason:
+            skipped[name] = str(reason)
+            continue
+        (job,) = jobs_of([group.dataset], [method], settings)
+        result = measured(job, group.out, settings, ledger, skipped)
+        if result is not None:
+            results[name] = result
+    return results, skipped
 
 
 def arguments() -> argparse.Namespace:
@@ -123,27 +195,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the folder of the development split")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"), help="features, results; kept between runs")
     parser.add_argument("--sets", nargs="+", choices=names, default=names)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", help=f"instead of {' '.join(METHODS)}")
     parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), help="other implementations; without names: all")
     parser.add_argument("--max-pairs", type=int, help="the first so many of each set: a look")
-    parser.add_argument("--workers", type=int, help="processes that solve geometry")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="1: all in this process")
     parser.add_argument("--docs", type=Path, help="a folder: quality.json, and the table in quality.md")
     return parser.parse_args()
 
 
-def chosen_methods(args: argparse.Namespace, skipped: dict[str, str]) -> list[Method]:
-    """Ours, and the peers that can run; the others' reasons go to ``skipped``."""
-    methods = [Method.parse(name) for name in args.methods]
+def chosen_names(args: argparse.Namespace) -> list[str]:
+    """Methods and peers; with the official code, ours in its precision."""
+    names = list(args.methods or METHODS)
     if args.peers is None:
-        return methods
-    for name in args.peers or PEERS:
-        try:
-            methods.append(PEERS[name]())
-        except UnavailableError as reason:
-            skipped[name] = str(reason)
-    if "official" in (args.peers or PEERS) and FLOAT32 not in args.methods:
-        methods.append(Method.parse(FLOAT32))
-    return methods
+        return names
+    device = torch.device("cpu")
+    ours = {Method.parse(name).resolved_name(device) for name in names}
+    names += args.peers or PEERS
+    if "official" in names and Method.parse(FLOAT32).resolved_name(device) not in ours:
+        names.append(FLOAT32)
+    return names
 
 
 class Ledger:
@@ -151,29 +221,22 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(exist_ok=True)
 
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Of what is in the file now: another process may measure other methods into the same folder."""
-        found: dict[str, float] = json.loads(self.path.read_text()) if self.path.is_file() else {}
-        return found
+    @staticmethod
+    def all_seconds(folder: Path) -> dict[str, float]:
+        """Of all files in a folder."""
+        return {name: s for path in sorted(folder.glob("*.json")) for name, s in json.loads(path.read_text()).items()}
 
     @contextmanager
     def entry(self, name: str) -> Iterator[None]:
-        """Adds what is computed inside, by worker processes too, once they have ended."""
-        start = cpu_seconds()
+        """Adds what is computed inside."""
+        start = time.process_time()
         try:
             yield
         finally:
-            seconds = self.seconds
-            seconds[name] = seconds.get(name, 0.0) + cpu_seconds() - start
+            seconds = json.loads(self.path.read_text()) if self.path.is_file() else {}
+            seconds[name] = seconds.get(name, 0.0) + time.process_time() - start
             write_whole(self.path, (json.dumps(seconds, indent=1) + "\n").encode())
-
-
-def cpu_seconds() -> float:
-    """Of this process and those of its children that have ended."""
-    return sum(os.times()[:4])
 
 
 def measured(job: Job, out: Path, settings: Settings, ledger: Ledger, skipped: dict[str, str]) -> Result | None:

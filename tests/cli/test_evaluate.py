@@ -63,6 +63,19 @@ def test_results_that_are_there_join_the_report_if_they_may(cli, sequence, tmp_p
     assert "sift+ratio" in report
 
 
+@pytest.mark.filterwarnings("always::photoglue.errors.PhotoGlueWarning")  # to be printed, as for a user
+def test_a_damaged_result_is_left_out_and_replaced(cli, sequence, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("shifted.sift+nn.json", "other.sift+nn.json"):
+        (out / name).write_text('{"format": "photoglue.res')
+    code, _, err = cli(sequence, "--out", out, "--workers", 0, "--device", "cpu", "--methods", "sift+nn")
+    assert code == 0
+    assert re.search(r"other\.sift\+nn\.json' is not a result .* left out", err)
+    assert json.loads((out / "shifted.sift+nn.json").read_text())["method"] == "sift+nn"
+    assert (out / "report.html").is_file()
+
+
 def test_the_same_method_again_replaces_its_result(cli, sequence, tmp_path):
     common = (sequence, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--methods", "sift+nn")
     for threshold in (2, 3):

@@ -61,6 +61,13 @@ class TestOverlap:
             assert pair.truth == Apart()
         assert len(dataset.pairs) == 9  # three images in each of three pairs of scenes
 
+    def test_depth_maps_are_no_photos(self, make, tmp_path):
+        """Nor a scene of their own, which would be matched with its photos."""
+        for name in ("a/images/0.png", "a/depths/0.png", "b/color/0.png", "b/depth/0.png"):
+            make.image(tmp_path / name)
+        (pair,) = load_dataset(tmp_path, "overlap").pairs
+        assert (pair.name0, pair.name1) == ("a/images/0.png", "b/color/0.png")
+
     def test_one_scene_is_too_few(self, plain):
         with pytest.raises(ConfigError, match="has 1 folders with images"):
             load_dataset(plain, "overlap")

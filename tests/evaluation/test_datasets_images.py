@@ -45,9 +45,12 @@ class TestCamera:
         with pytest.raises(ConfigError, match=r"'a' has its principal point at \(45, 20\), outside .* 40 × 30"):
             camera_of([50.0, 0, 45, 0, 50, 20, 0, 0, 1], (40, 30), "'a'")
 
-    def test_principal_point_far_from_the_middle(self):
-        with pytest.warns(PhotoGlueWarning, match="far from the middle of its image of 40 × 30"):
-            camera_of([50.0, 0, 8, 0, 50, 6, 0, 0, 1], (40, 30), "'a'")
+    @pytest.mark.parametrize("scale", [0.5, 2 / 3, 1.5])
+    def test_principal_point_far_from_the_middle(self, scale):
+        """The camera of the photo at another size; its principal point is 2 % off the middle."""
+        x, y = scale * 408, scale * 306
+        with pytest.warns(PhotoGlueWarning, match="far from the middle of its image of 800 × 600"):
+            camera_of([500.0, 0, x, 0, 500, y, 0, 0, 1], (800, 600), "'a'")
 
     @pytest.mark.parametrize("matrix", [[1, 2], "text", np.eye(3) * np.nan, np.diag([-5.0, 5, 1]), np.ones((3, 3))])
     def test_no_camera(self, matrix):

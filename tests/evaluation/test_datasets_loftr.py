@@ -45,6 +45,16 @@ def test_megadepth(megadepth, make):
     assert (pair.truth.camera0.cx, pair.truth.camera0.cy) == (19.5, 14.5)
 
 
+def test_a_pose_that_is_none(megadepth, make):
+    path = megadepth / "megadepth_test_1500_scene_info" / "0015_0.1_0.3.npz"
+    with np.load(path, allow_pickle=True) as content:
+        arrays = dict(content)
+    arrays["poses"] = objects(make.pose(degrees=0), None, 2 * make.pose(degrees=20))
+    np.savez(path, **arrays)
+    with pytest.raises(ConfigError, match=r"images/2\.jpg' in .*0015_0\.1_0\.3\.npz' .*may not be scaled"):
+        load_dataset(megadepth)
+
+
 def test_the_list_chooses_the_scenes(megadepth):
     index = megadepth / "megadepth_test_1500_scene_info"
     (index / "0022_0.1_0.3.npz").write_bytes(b"not listed, so not read")
@@ -75,6 +85,9 @@ def test_scannet(tmp_path, make):
     assert (pair.scene, pair.name1) == ("scene0707_00", "scene0707_00/color/585.jpg")
     assert (pair.truth.camera0.fx, pair.truth.camera0.cx, pair.truth.camera0.cy) == (50, 32, 24)
     np.testing.assert_allclose(pair.truth.cam1_from_cam0, np.linalg.inv(poses[585]) @ poses[15])
+    np.savetxt(scene / "pose" / "585.txt", np.full((4, 4), -np.inf))  # tracking was lost
+    with pytest.raises(ConfigError, match=r"color/585\.jpg' in .*585\.txt' is not a 4 × 4 matrix of finite numbers"):
+        load_dataset(tmp_path)
 
 
 def test_other_npz_files(tmp_path):

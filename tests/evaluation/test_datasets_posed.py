@@ -65,6 +65,12 @@ class TestCamerasJson:
             ({"width": 80}, "belongs to an image of 80 × 30"),
             ({"K": [[50, 0, 60], [0, 50, 14], [0, 0, 1]]}, "principal point at .* outside its image"),
             ({"T_w2c": [[1, 0], [0, 1]]}, "not a 4 × 4 matrix"),
+            ({"T_w2c": [[1, 0], [0]]}, "not a 4 × 4 matrix"),
+            ({"T_w2c": (2 * np.eye(4)).tolist()}, "may not be scaled or mirrored"),
+            ({"T_w2c": np.diag([-1.0, 1, 1, 1]).tolist()}, "may not be scaled or mirrored"),
+            ({"T_w2c": np.zeros((4, 4)).tolist()}, "may not be scaled or mirrored"),
+            ({"T_w2c": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [5, 0, 0, 1]]}, "last row .* Is it transposed"),
+            ({"width": "wide"}, "not complete .*'wide'.*width and height"),
             ({"K": None}, "is not valid"),
         ],
     )
@@ -83,6 +89,12 @@ class TestCamerasJson:
             load_dataset(plain)
         (plain / "cameras.json").write_text("{")
         with pytest.raises(ConfigError, match=r"cameras\.json' cannot be read"):
+            load_dataset(plain)
+
+    @pytest.mark.parametrize("text", ['{"frames": [{"K": 1}, {"K": 2}]}', "[]", "null"])
+    def test_not_a_camera_for_each_image(self, plain, text):
+        (plain / "cameras.json").write_text(text)
+        with pytest.raises(ConfigError, match=r"cameras\.json' has a \w+ where a camera for each image was wanted"):
             load_dataset(plain)
 
 
@@ -104,8 +116,10 @@ class TestPairsJson:
         [
             ({"image1": "7.png"}, ImageError, r"no image '.*7\.png', which '.*pairs\.json' names"),
             ({"K1": [[50, 0, 99], [0, 50, 14], [0, 0, 1]]}, ConfigError, "outside its image of 40 × 30"),
-            ({"T_0to1": np.diag([2.0, 1, 1, 1]).tolist()}, ConfigError, "not a 4 × 4 matrix with a rotation"),
-            ({"T_0to1": None}, ConfigError, "not a 4 × 4 matrix|not complete"),
+            ({"image1": "/1.png"}, ConfigError, r"pairs\.json' names '/1\.png'; names must be relative"),
+            ({"T_0to1": np.diag([2.0, 1, 1, 1]).tolist()}, ConfigError, "may not be scaled or mirrored"),
+            ({"T_0to1": None}, ConfigError, "not a 4 × 4 matrix"),
+            ({"T_0to1": [[1], [2, 3]]}, ConfigError, "'images/0.png' and 'images/1.png' in .* not a 4 × 4 matrix"),
         ],
     )
     def test_bad(self, plain, changes, error, said):
@@ -116,6 +130,9 @@ class TestPairsJson:
     def test_incomplete(self, plain):
         (plain / "pairs.json").write_text('[{"image0": "0.png"}]')
         with pytest.raises(ConfigError, match=r"Pair 1 of .* not complete"):
+            load_dataset(plain)
+        (plain / "pairs.json").write_text("3")
+        with pytest.raises(ConfigError, match=r"pairs\.json' has a int where a list of pairs was wanted"):
             load_dataset(plain)
 
 

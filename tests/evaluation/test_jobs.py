@@ -76,6 +76,12 @@ def test_killed_and_resumed(planes, out, monkeypatch):
         assert timeless(one) == timeless(other)
 
 
+def test_one_method_under_two_names(planes):
+    """They would write one file."""
+    with pytest.raises(ConfigError, match=r"'sift\+nn' is asked for twice: on this machine it is 'sift\+nn'"):
+        jobs_of([load_dataset(planes)], ["sift+nn", "sift+ratio", "sift+nn@float32"], Settings(device="cpu"))
+
+
 def test_methods_as_objects(planes):
     method = Method.parse("sift+ratio")
     assert [job.method for job in jobs_of([load_dataset(planes)], [method, "sift+nn"], SETTINGS)] == [

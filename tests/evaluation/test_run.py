@@ -1,5 +1,6 @@
 """The main line on small real sequences: SIFT needs no weights."""
 
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from photoglue import LightGlue, LightGlueConfig
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.evaluation import run
 from photoglue.evaluation.datasets import load_dataset
 from photoglue.evaluation.methods import Method
@@ -163,6 +164,15 @@ def test_mistakes_are_told_before_any_work(textured, tmp_path, methods, settings
     with pytest.raises(ConfigError, match=said):
         run.evaluate([load_dataset(textured)], methods, tmp_path / "out", replace(SETTINGS, **settings))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_lost_solver_process_is_explained(planes, out, monkeypatch):
+    def lost(self, task):
+        raise BrokenProcessPool("terminated abruptly")
+
+    monkeypatch.setattr(run.SolverPool, "submit", lost)
+    with pytest.raises(PhotoGlueError, match=r"was ended from outside.* is kept: run the same again, with fewer"):
+        run.evaluate([load_dataset(planes)], ["sift+nn"], out, replace(SETTINGS, seeds=2))
 
 
 def test_two_data_sets_of_one_name(textured, tmp_path):

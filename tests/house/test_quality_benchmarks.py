@@ -1,7 +1,9 @@
 """The benchmarks of quality: tiny runs of each, and that their tables and peers say what they should."""
 
+import argparse
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +83,9 @@ def test_quality_is_written_and_not_measured_twice(planar, tmp_path, monkeypatch
 
     page = tmp_path / "quality.md"
     page.write_text(PAGE)
-    options = f"--data {planar} --out {tmp_path / 'out'} --sets evd --methods sift+ratio --workers 0 --docs {tmp_path}"
+    options = (
+        f"--data {planar} --out {tmp_path / 'out'} --sets evd --methods sift+ratio --processes 1 --docs {tmp_path}"
+    )
     started(quality, options)
     report = json.loads((tmp_path / "quality.json").read_text())
     (row,) = report["rows"]
@@ -100,6 +104,53 @@ def test_quality_is_written_and_not_measured_twice(planar, tmp_path, monkeypatch
     capsys.readouterr()
 
 
+@pytest.mark.slow
+def test_quality_in_processes(planar, tmp_path, capsys, started):
+    """Two sets in two processes give what they give one after the other."""
+    import quality
+
+    shutil.copytree(planar / "evd", planar / "oxford_affine")
+    rows = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        (folder / "quality.md").write_text(PAGE)
+        options = f"--data {planar} --sets evd oxford_affine --methods sift+ratio sift+nn --out {folder / 'out'}"
+        started(quality, f"{options} --processes {processes} --docs {folder}")
+        report = json.loads((folder / "quality.json").read_text())
+        assert all(row.pop("cpu_s") > 0 for row in report["rows"])
+        rows.append(report["rows"])
+    assert rows[0] == rows[1]
+    assert [(row["set"], row["method"]) for row in rows[1]] == [
+        (name, method) for name in ("evd", "oxford_affine") for method in ("sift+ratio", "sift+nn")
+    ]
+    capsys.readouterr()
+
+
+def test_quality_splits_the_work_into_parts_without_a_common_file(planar, tmp_path):
+    import quality
+
+    names = ["sift+nn", "aliked+nn", "official", "opencv", "aliked+nn@float32"]
+    args = argparse.Namespace(data=planar, sets=["evd"], methods=names, max_pairs=1, out=tmp_path / "out")
+    groups = quality.groups_of(args, names)
+    # The official code gets the features that ours in float32 has.
+    assert [group.names for group in groups] == [("aliked+nn", "official", "opencv", "aliked+nn@float32"), ("sift+nn",)]
+    assert len({group.ledger for group in groups}) == 2
+    assert [len(group.dataset.pairs) for group in groups] == [1, 1]
+
+
+def test_quality_has_full_depth_by_default_only_for_poses(planar, posed, tmp_path):
+    import quality
+
+    names = ["aliked+lightglue", "aliked+nn"]
+    for data, name, expected in ((planar, "evd", names[1:]), (posed, "imb_reichstag", names)):
+        args = argparse.Namespace(data=data, sets=[name], methods=None, max_pairs=None, out=tmp_path / "out")
+        (group,) = quality.groups_of(args, names)
+        assert list(group.names) == expected
+        args.methods = names
+        assert list(quality.groups_of(args, names)[0].names) == names
+
+
 def test_quality_leaves_out_what_it_would_have_to_download(planar, tmp_path, monkeypatch, capsys, started):
     import quality
 
@@ -108,7 +159,7 @@ def test_quality_leaves_out_what_it_would_have_to_download(planar, tmp_path, mon
     monkeypatch.setattr(weights, "locate", lambda record: None)
     started(
         quality,
-        f"--data {planar} --out {tmp_path / 'out'} --sets evd --methods sift+lightglue sift+nn --workers 0 "
+        f"--data {planar} --out {tmp_path / 'out'} --sets evd --methods sift+lightglue sift+nn --processes 1 "
         "--peers transformers-lightglue kornia-loftr",
     )
     printed = capsys.readouterr().out

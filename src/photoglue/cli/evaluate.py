@@ -1,5 +1,6 @@
 """`photoglue evaluate DATA… --methods …`: how good methods are on data with a known truth."""
 
+import warnings
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.evaluation import run
 from photoglue.evaluation.datasets import load_dataset
 from photoglue.evaluation.jobs import Settings, jobs_of
@@ -108,8 +109,13 @@ class Evaluate:
 
 
 def earlier_results(folder: Path, new: Set[tuple[str, str]]) -> list[Result]:
-    """The results in a folder, without those of the data sets and methods in ``new``."""
-    found = [Result.from_json(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+    """The results in a folder, without those of the data sets and methods in ``new``; damaged ones are left out."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(Result.from_json(path))
+        except ConfigError as error:
+            warnings.warn(f"{error} It is left out: remove it, or measure it again.", PhotoGlueWarning, stacklevel=2)
     return [result for result in found if (result.dataset, result.method) not in new]
 
 

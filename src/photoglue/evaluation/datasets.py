@@ -15,6 +15,8 @@ from photoglue.evaluation.truths import Apart
 
 DEPTH = 2
 """Scenes are looked for so many folders down: ``GROUP/NAME`` of WxBS."""
+NO_PHOTOS = frozenset({"depth", "depths"})
+"""Folders whose images are no photos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,8 @@ def _apart(folder: Path, images: Images) -> DataSet:
     scenes: dict[str, list[str]] = {}
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
         name = images.name_of(path)
+        if not NO_PHOTOS.isdisjoint(name.split("/")[:-1]):
+            continue
         place = path.parent.parent if path.parent.name == "images" else path.parent
         images.size(name, folder)
         scenes.setdefault(images.name_of(place) if place != folder else ".", []).append(name)

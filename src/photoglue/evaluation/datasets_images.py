@@ -16,6 +16,9 @@ from photoglue.geometry.camera import PinholeCamera
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".bmp")
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
+MIDDLE = (0.35, 0.65)
+"""Where principal points lie, as shares of the width and height. The camera of an image of half the size, or of another
+two thirds, is outside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +99,8 @@ def camera_of(
             f"The camera of {what} has its principal point at ({camera.cx:.0f}, {camera.cy:.0f}), outside its image of "
             f"{width} × {height} pixels. It must be that of an image of another size."
         )
-    if not (0.25 * width <= camera.cx <= 0.75 * width and 0.25 * height <= camera.cy <= 0.75 * height):
+    low, high = MIDDLE
+    if not (low * width <= camera.cx <= high * width and low * height <= camera.cy <= high * height):
         warnings.warn(
             f"The camera of {what} has its principal point at ({camera.cx:.0f}, {camera.cy:.0f}), far from the middle "
             f"of its image of {width} × {height} pixels. Is it that of an image of another size?",

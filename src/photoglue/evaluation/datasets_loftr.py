@@ -11,7 +11,7 @@ import numpy as np
 from photoglue.errors import ConfigError, ImageError
 from photoglue.evaluation.base import EvaluationPair
 from photoglue.evaluation.datasets_images import Images, camera_of, lines_of
-from photoglue.evaluation.datasets_posed import without_half_pixel
+from photoglue.evaluation.datasets_posed import checked_pose, without_half_pixel
 from photoglue.evaluation.truths import Posed
 
 MEGADEPTH_ARRAYS = frozenset({"image_paths", "intrinsics", "poses", "pair_infos"})
@@ -75,7 +75,7 @@ def _megadepth(path: Path, names: set[str], images: Images) -> list[EvaluationPa
         i: camera_of(without_half_pixel(arrays["intrinsics"][i]), images.size(name, path), f"{name!r} in {str(path)!r}")
         for i, name in used.items()
     }
-    poses = {i: np.array(arrays["poses"][i], dtype=np.float64).reshape(4, 4) for i in used}
+    poses = {i: checked_pose(arrays["poses"][i], f"{name!r} in {str(path)!r}") for i, name in used.items()}
     return [
         EvaluationPair(
             scene=path.stem,
@@ -102,9 +102,13 @@ def _scannet(path: Path, images: Images) -> list[EvaluationPair]:
             width, height = images.size(name, path)
             scale = np.diag([width / SCANNET_SIZE[0], height / SCANNET_SIZE[1], 1.0])
             cameras.append(camera_of(scale @ matrices[scene].reshape(3, 3), (width, height), f"{name!r}"))
-        world_from_cam = [
-            np.loadtxt((images.folder / name).parent.parent / "pose" / f"{frame}.txt").reshape(4, 4)
+        files = [
+            (images.folder / name).parent.parent / "pose" / f"{frame}.txt"
             for name, frame in zip(names, frames, strict=True)
+        ]
+        world_from_cam = [
+            checked_pose(np.loadtxt(file), f"{name!r} in {str(file)!r}")
+            for name, file in zip(names, files, strict=True)
         ]
         truth = Posed(
             camera0=cameras[0],

@@ -30,7 +30,9 @@ def cameras_json(folder: Path, images: Images, scene: str, *, all_pairs: bool) -
     """
     path = folder / "cameras.json"
     content = _json_in(path)
-    frames: dict[str, Any] = content.get("frames", content) if isinstance(content, dict) else {}
+    frames: Any = content.get("frames", content) if isinstance(content, dict) else content
+    if not isinstance(frames, dict):
+        raise ConfigError(f"{str(path)!r} has a {type(frames).__name__} where a camera for each image was wanted.")
     listed = folder / "pairs.txt"
     if all_pairs or not listed.is_file():
         pairs = list(combinations(sorted(frames), 2))
@@ -62,14 +64,17 @@ def pairs_json(folder: Path, images: Images, scene: str) -> list[EvaluationPair]
     """
     path = folder / "pairs.json"
     pairs = []
-    for number, row in enumerate(_json_in(path), start=1):
+    rows = _json_in(path)
+    if not isinstance(rows, list):
+        raise ConfigError(f"{str(path)!r} has a {type(rows).__name__} where a list of pairs was wanted.")
+    for number, row in enumerate(rows, start=1):
         try:
             names = [_below(folder, images, str(row[key]), path) for key in ("image0", "image1")]
             cameras = [
                 camera_of(row[key], images.size(name, path), f"{name!r} in {str(path)!r}")
                 for key, name in zip(("K0", "K1"), names, strict=True)
             ]
-            pose = np.array(row["T_0to1"], dtype=np.float64)
+            pose = row["T_0to1"]
         except (KeyError, TypeError) as error:
             raise ConfigError(
                 f"Pair {number} of {str(path)!r} is not complete ({type(error).__name__}: {error}); each has image0, "
@@ -142,16 +147,39 @@ def without_half_pixel(matrix: Any) -> np.ndarray:
     return moved
 
 
+def checked_pose(matrix: Any, what: str) -> np.ndarray:
+    """A pose as 4 × 4 float64, if it is one.
+
+    Args:
+        matrix: Rotation and translation over a row 0 0 0 1. ScanNet writes -inf where its tracking was lost.
+        what: Whose pose this is, for messages.
+
+    Raises:
+        ConfigError: If it is none; also if it is scaled, mirrored or transposed, which would be a wrong truth.
+    """
+    try:
+        pose = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        pose = np.zeros(0)
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        raise ConfigError(f"The pose of {what} is not a 4 × 4 matrix of finite numbers.")
+    rotation = pose[:3, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 0.01 or np.linalg.det(rotation) < 0:
+        raise ConfigError(
+            f"The pose of {what} has no rotation in its first three rows and columns, which may not be scaled or "
+            "mirrored."
+        )
+    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+        raise ConfigError(f"The pose of {what} has the last row {pose[3].tolist()}, not 0 0 0 1. Is it transposed?")
+    return pose
+
+
 def _posed(
-    scene: str, names: tuple[str, str], cameras: tuple[PinholeCamera, PinholeCamera], pose: np.ndarray, path: Path
+    scene: str, names: tuple[str, str], cameras: tuple[PinholeCamera, PinholeCamera], pose: Any, path: Path
 ) -> EvaluationPair:
     """A pair, if its pose is one."""
-    rotation = pose[:3, :3] if pose.shape == (4, 4) else np.zeros((3, 3))
-    if not (np.isfinite(pose).all() and np.abs(rotation @ rotation.T - np.eye(3)).max() < 0.01):
-        raise ConfigError(
-            f"The pose of {names[0]!r} and {names[1]!r} in {str(path)!r} is not a 4 × 4 matrix with a rotation in it."
-        )
-    truth = Posed(camera0=cameras[0], camera1=cameras[1], cam1_from_cam0=pose)
+    checked = checked_pose(pose, f"{names[0]!r} and {names[1]!r} in {str(path)!r}")
+    truth = Posed(camera0=cameras[0], camera1=cameras[1], cam1_from_cam0=checked)
     return EvaluationPair(scene=scene, name0=names[0], name1=names[1], truth=truth)
 
 
@@ -179,16 +207,22 @@ def _view(
     try:
         stated = (int(frame["width"]), int(frame["height"])) if "width" in frame else None
         camera = camera_of(frame["K"], images.size(below, path), what, stated_size=stated)
-        pose = np.array(frame["T_w2c"], dtype=np.float64)
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"The camera of {what} is not complete ({error}); it has K and T_w2c.") from None
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
-        raise ConfigError(f"The T_w2c of {what} is not a 4 × 4 matrix of finite numbers.")
-    return below, camera, pose
+        pose = frame["T_w2c"]
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"The camera of {what} is not complete ({error}); it has K, T_w2c and, if any, width and height in pixels."
+        ) from None
+    return below, camera, checked_pose(pose, what)
 
 
 def _below(folder: Path, images: Images, name: str, named_by: Path) -> str:
     """The name below the data set's folder of an image that a list names: in ``images/``, or beside the list."""
+    if Path(name).is_absolute():
+        raise ConfigError(
+            f"{str(named_by)!r} names {name!r}; names must be relative to its folder, or to images/ there."
+        )
     candidates = [folder / "images" / name, folder / name]
     found = next((path for path in candidates if path.is_file()), None) or image_named(folder / "images", name)
     chosen = found or candidates[0]

@@ -62,13 +62,18 @@ def jobs_of(datasets: Sequence[DataSet], methods: Sequence[str | Method], settin
     """What there is to do, data set by data set; refuses what cannot be done before anything is.
 
     Raises:
-        ConfigError: If a method, protocol or estimator does not exist, or two data sets have one name.
+        ConfigError: If a method, protocol or estimator does not exist, two data sets have one name, or two methods are
+            the same on this device.
     """
     chosen = [Method.parse(method) if isinstance(method, str) else method for method in methods]
     names = [dataset.name for dataset in datasets]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"Two data sets are named {name!r}; their results would be mixed up. Rename a folder.")
+    resolved = [method.resolved_name(settings.torch_device) for method in chosen]
+    for method, name in zip(chosen, resolved, strict=True):
+        if resolved.count(name) > 1:
+            raise ConfigError(f"{method.name!r} is asked for twice: on this machine it is {name!r}. Name it once.")
     jobs = []
     for dataset in datasets:
         protocol = protocol_named(settings.protocol, dataset.benchmark)

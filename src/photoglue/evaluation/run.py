@@ -7,9 +7,10 @@ the same numbers, also if it was killed and started again.
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from photoglue.errors import OutputError
+from photoglue.errors import OutputError, PhotoGlueError
 from photoglue.evaluation.base import DataSet, EvaluationPair
 from photoglue.evaluation.benchmarks import BENCHMARKS
 from photoglue.evaluation.cached import feature_file
@@ -69,6 +70,7 @@ def evaluate(
         LicenceError: If weights are non-commercial and that was not accepted.
         WeightsError: If weights cannot be had or are corrupt.
         MissingExtra: If the estimator's package or h5py is not installed.
+        PhotoGlueError: If a process that solves geometry was ended from outside.
     """
     settings = settings or Settings()
     jobs = jobs_of(datasets, methods, settings)
@@ -78,7 +80,7 @@ def evaluate(
     except OSError as error:
         raise OutputError(f"The folder {str(out)!r} cannot be made: {error.strerror}.") from error
     results, journals = [], []
-    with SolverPool(settings.workers) as pool:
+    with _worker_loss_explained(), SolverPool(settings.workers) as pool:
         for group in _groups(jobs, settings):
             for job, (values, journal) in zip(group, _measure(group, out, settings, pool, progress), strict=True):
                 result = _result(job, values, settings)
@@ -106,6 +108,17 @@ def features_of(job: Job, out: Path, settings: Settings, progress: Progress) -> 
         out / "features",
         lambda done, total: progress(f"{job.dataset.name}: extract {job.method.extractor}", done, total),
     )
+
+
+@contextmanager
+def _worker_loss_explained() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise PhotoGlueError(
+            "A process that solves geometry was ended from outside, perhaps because memory ran out. What was measured "
+            "is kept: run the same again, with fewer workers (0: none) if it happens again."
+        ) from error
 
 
 def match_block(
