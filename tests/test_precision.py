@@ -37,3 +37,41 @@ def test_unknown(as_a_user):
 
     with pytest.raises(ConfigError, match="precision is 'half'; it must be one of auto, float32"):
         choose("half")
+
+
+def test_device(monkeypatch):
+    from photoglue.precision import choose_device
+
+    assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
+    for there, wanted in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert choose_device(None) == torch.device(wanted)
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "cpu:x"])
+def test_device_that_cannot_be_used(device):
+    from photoglue.errors import ConfigError
+    from photoglue.precision import choose_device
+
+    with pytest.raises(ConfigError, match=f"The device '{device}' cannot be used here: .*Use 'cpu'"):
+        choose_device(device)
+
+
+def test_autocast_is_switched_off_inside():
+    from photoglue.precision import without_autocast
+
+    a = torch.rand(3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (a @ a).dtype == torch.bfloat16
+        with without_autocast(a.device):
+            assert (a @ a).dtype == torch.float32
+
+
+def test_converted_weights():
+    from photoglue.errors import ConfigError
+    from photoglue.precision import require_float32
+
+    require_float32(torch.nn.Identity())
+    require_float32(torch.nn.Linear(2, 2))
+    with pytest.raises(ConfigError, match=r"The weights are torch\.float16; .*Use \.float\(\)"):
+        require_float32(torch.nn.Linear(2, 2).half())

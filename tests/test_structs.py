@@ -40,6 +40,9 @@ class TestFeatures:
             ({"image_size": (0, 5)}, "width, height"),
             ({"scales": torch.zeros(2)}, "scales has shape"),
             ({"keypoints": np.zeros((3, 2))}, r"keypoints is a ndarray; .*from_arrays"),
+            ({"image_size": (480, 640, 3)}, r"image_size is \(480, 640, 3\); it must be \(width, height\)"),
+            ({"image_size": None}, "image_size is None"),
+            ({"scales": torch.zeros(3, device="meta")}, "on different devices: cpu, meta"),
         ],
     )
     def test_bad_fields(self, as_a_user, changes, message):
@@ -56,6 +59,41 @@ class TestFeatures:
         assert made.scores.tolist() == [1, 1]
         assert made.scales.tolist() == [1, 2]
         assert len(Features.from_arrays([], np.ones((0, 8)), (64, 48))) == 0
+
+    def test_from_arrays_of_nothing_and_of_an_image_shape(self, as_a_user):
+        from photoglue.errors import ShapeError
+        from photoglue.structs import Features
+
+        with pytest.raises(ShapeError, match=r"descriptors is None; .* np\.zeros\(\(0, d\)\)"):
+            Features.from_arrays([], None, (64, 48))
+        with pytest.raises(ShapeError, match=r"of an array \(shape\[1\], shape\[0\]\)"):
+            Features.from_arrays(np.zeros((2, 2)), np.ones((2, 8)), (48, 64, 3))
+
+    def test_from_arrays_copies(self):
+        """A buffer that is used again for the next frame must not change the features of the last one."""
+        from photoglue.structs import Features
+
+        points = np.zeros((2, 2), np.float32)
+        made = Features.from_arrays(points, np.ones((2, 8), np.float32), (64, 48))
+        points[:] = 7
+        assert made.keypoints.tolist() == [[0, 0], [0, 0]]
+        points.setflags(write=False)
+        assert len(Features.from_arrays(points, np.ones((2, 8)), (64, 48))) == 2  # torch would warn of it
+
+    def test_one_point(self, as_a_user):
+        from photoglue.errors import ShapeError
+
+        with pytest.raises(ShapeError, match=r"features\[1\] would be a point"):
+            features()[1]
+        with pytest.raises(ShapeError, match=r"features\[0\] would be a point"):
+            list(features())
+
+    def test_a_look_at_it_is_short(self):
+        wanted = "<Features of kind 'x': 3 points with 4 channels, image of 30 × 20 pixels, on cpu>"
+        assert repr(features(kind="x")) == wanted
+
+    def test_bfloat16_to_numpy(self):
+        assert features(descriptors=torch.ones(3, 4).bfloat16()).numpy()["descriptors"].dtype == np.float32
 
     def test_choosing_points(self):
         made = features(5, orientations=torch.rand(5))
@@ -100,6 +138,12 @@ class TestMatches:
         assert found.scores.tolist() == [0.5, 0.75]
         assert found.points0.tolist() == [[0, 0], [2, 2]]
         assert found.points1.tolist() == [[12, 2], [10, 0]]
+
+    def test_a_look_at_it_is_short(self):
+        from dataclasses import replace
+
+        assert repr(matches()) == "<Matches: 2 of 3 and 4 points>"
+        assert repr(replace(matches(), stop=4, n_layers=9)) == "<Matches: 2 of 3 and 4 points, 4 of 9 layers>"
 
     def test_opencv(self):
         pytest.importorskip("cv2")

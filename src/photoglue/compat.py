@@ -93,9 +93,11 @@ class LightGlue(nn.Module):
                 "image_size" (b × 2, width and height), and "scales" and "oris" (b × n) for SIFT-like features.
 
         Raises:
-            ShapeError: If an entry is missing or has no batch axis.
+            ShapeError: If an entry is missing or has no batch axis, or the two batches differ in length.
         """
         images0, images1 = (_features_of(data, key) for key in ("image0", "image1"))
+        if len(images0) != len(images1):
+            raise ShapeError(f"image0 is a batch of {len(images0)}, image1 of {len(images1)}; they must be as many.")
         threshold = self.pruning_keypoint_thresholds["flash" if self.net.device.type == "cuda" else "cpu"]
         self.net.config = replace(self.net.config, pruning_min_keypoints=threshold)
         found = self.net.match_many(list(zip(images0, images1, strict=True)))
@@ -340,7 +342,8 @@ def _one_image(image: Mapping[str, Tensor], i: int) -> Features:
     keypoints = image["keypoints"][i].float()
     sizes: Tensor | Sequence[Sequence[float]] | None = image.get("image_size")
     if sizes is not None:
-        size = [float(value) for value in sizes[i]]
+        sizes = torch.as_tensor(sizes, dtype=torch.float32)
+        size = (sizes if sizes.ndim == 1 else sizes[i]).tolist()  # one for all, as officially
     elif len(keypoints):  # as the official code guesses it
         size = (1 + keypoints.amax(dim=0) - keypoints.amin(dim=0)).tolist()
         keypoints = keypoints - keypoints.amin(dim=0)  # the network sees differences only

@@ -16,7 +16,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from photoglue.errors import ConfigError, ImageError
+from photoglue.errors import ConfigError, ImageError, MissingExtra, require
+
+HEIC_SUFFIXES = (".heic", ".heif")
+"""What iPhones write; Pillow needs a plugin to read it."""
 
 ImageSource: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
 """A path, a PIL image, a numpy array (h × w or h × w × c) or a tensor (c × h × w or h × w)."""
@@ -26,39 +29,55 @@ def read_image(path: str | os.PathLike[str]) -> Float[Tensor, "c h w"]:
     """The image in a file, upright as its EXIF tag says, RGB or gray in [0, 1].
 
     Raises:
-        ImageError: If there is no such file, it is no image, or it is damaged.
+        ImageError: If there is no such file, it is no image, it is damaged, or it is HEIC and pillow-heif is missing.
     """
     path = Path(path)
     if not path.exists():
         raise ImageError(f"There is no file {str(path)!r}.")
     if path.is_dir():
         raise ImageError(f"{str(path)!r} is a folder; an image file was expected.")
+    if path.suffix.lower() in HEIC_SUFFIXES:
+        try:
+            require("pillow_heif", extra="heic").register_heif_opener()
+        except MissingExtra as error:
+            raise ImageError(f"{str(path)!r} is a HEIC photo. {error}, or make a JPEG of it.") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(path) as picture:
                 return _from_pil(picture)
+    except ImageError as error:
+        raise ImageError(f"{str(path)!r}: {error}") from None
     except PIL.UnidentifiedImageError:
         raise ImageError(f"{str(path)!r} is not an image that can be read (JPEG, PNG, TIFF, WebP, …).") from None
     except PIL.Image.DecompressionBombError as error:
-        raise ImageError(f"{str(path)!r} is too large to read safely: {error}. Make it smaller first.") from None
-    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(
+            f"{str(path)!r} is too large to read safely: {error}. Make it smaller first, or, if you trust it, set "
+            "PIL.Image.MAX_IMAGE_PIXELS = None."
+        ) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # each format's decoder has its own ways to fail
         raise ImageError(f"{str(path)!r} is damaged or cut off and cannot be read whole: {error}.") from error
 
 
 def load_image(source: ImageSource) -> Float[Tensor, "c h w"]:
     """An image tensor from anything that a user may hold.
 
-    Integer types are divided by their largest value. Floating arrays must already be in [0, 1]. An alpha channel is
-    dropped. Numpy arrays have the channels last, tensors first.
+    uint8 and uint16 are divided by their largest value; other integers, which do not say what is white, are refused.
+    Floating arrays must already be in [0, 1]. An alpha channel is dropped. Numpy arrays have the channels last, tensors
+    first.
 
     Raises:
-        ImageError: If it is not an image: wrong shape, no pixels, values out of range, or an unreadable file.
+        ImageError: If it is not an image: wrong shape or type, no pixels, values out of range, or an unreadable file.
     """
     if isinstance(source, str | os.PathLike):
         return read_image(source)
     if isinstance(source, PIL.Image.Image):
-        return _from_pil(source)
+        try:
+            return _from_pil(source)
+        except (OSError, ValueError, SyntaxError, RuntimeError) as error:  # read from its file only now
+            raise ImageError(f"The PIL image cannot be read: {error}") from error
     if isinstance(source, np.ndarray):
         return _from_numpy(source)
     if isinstance(source, Tensor):
@@ -79,8 +98,8 @@ def load_mask(source: ImageSource, image_size: tuple[int, int]) -> Bool[Tensor, 
     Raises:
         ImageError: If the mask has another size than the image.
     """
-    if isinstance(source, np.ndarray | Tensor) and str(source.dtype).endswith("bool"):
-        source = torch.as_tensor(source).to(torch.uint8) * 255
+    if isinstance(source, np.ndarray | Tensor) and "float" not in str(source.dtype):
+        source = source != 0  # labels of any integer type
     mask = load_image(source).amax(dim=0) > 0
     if (mask.shape[1], mask.shape[0]) != image_size:
         raise ImageError(
@@ -172,13 +191,15 @@ class Resize:
 
 def _from_pil(picture: PIL.Image.Image) -> Tensor:
     upright = PIL.ImageOps.exif_transpose(picture)
-    if upright.mode in ("1", "LA", "La"):
+    if upright.mode in ("1", "LA"):
         upright = upright.convert("L")
     elif upright.mode not in ("L", "RGB", "F") and not upright.mode.startswith("I"):
         upright = upright.convert("RGB")
     array = np.asarray(upright)
     if upright.mode == "I":  # PIL widens 16-bit files to 32 bits
-        array = array.clip(0, 65535).astype(np.uint16)
+        if array.min(initial=0) < 0 or array.max(initial=0) > 65535:
+            raise ImageError(f"The 32-bit pixels go from {array.min()} to {array.max()}; they must be in 0 to 65535.")
+        array = array.astype(np.uint16)
     return _from_numpy(array)
 
 
@@ -198,9 +219,10 @@ def _from_tensor(tensor: Tensor) -> Tensor:
     if tensor.ndim == 2:
         tensor = tensor[None]
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 2, 3, 4):
+        hint = "Are the channels last? Use permute(2, 0, 1)." if tensor.shape[-1:] in ((1,), (3,), (4,)) else ""
         raise ImageError(
             f"The tensor has shape {tuple(tensor.shape)}; an image is channels × height × width with 1 or 3 channels. "
-            "Pass several images as a list."
+            f"{hint or 'Pass several images as a list.'}"
         )
     if tensor.is_floating_point():
         return _checked(_without_alpha(tensor).detach().float())
@@ -210,8 +232,13 @@ def _from_tensor(tensor: Tensor) -> Tensor:
 def _to_unit_range(array: np.ndarray) -> Tensor:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
+    if array.dtype.kind != "f" and not (array.dtype.kind == "u" and array.dtype.itemsize <= 2):
+        raise ImageError(
+            f"The values are {array.dtype}, which does not say what is white; pass uint8 (if white is 255: "
+            "image.astype(np.uint8)), uint16, or floating values in [0, 1]."
+        )
     kept: Any = _without_alpha(array)
-    if np.issubdtype(kept.dtype, np.integer):
+    if kept.dtype.kind == "u":
         values = torch.from_numpy(np.ascontiguousarray(kept, dtype=np.float32))
         return _checked(values.div_(float(np.iinfo(kept.dtype).max)))
     return _checked(torch.from_numpy(np.array(kept, dtype=np.float32, order="C")))

@@ -6,12 +6,13 @@ from functools import lru_cache
 
 import torch
 
+from photoglue.errors import ConfigError
 from photoglue.extractors import create_extractor
 from photoglue.extractors.base import Extractor
 from photoglue.image import ImageSource
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
-from photoglue.precision import Precision
+from photoglue.precision import Precision, choose_device
 from photoglue.structs import Features, Matches
 
 
@@ -46,11 +47,11 @@ class Pipeline:
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint).
 
         Raises:
-            ConfigError: If there are no such features, or no matcher for them.
+            ConfigError: If there are no such features, no matcher for them, or no such device.
             LicenceError: If the weights are non-commercial and that was not accepted.
             WeightsError: If weights cannot be had or are corrupt.
         """
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        chosen = choose_device(device)
         extractor = create_extractor(
             features,
             max_keypoints=max_keypoints,
@@ -90,8 +91,12 @@ class Pipeline:
             pairs: Which of them to match, by number.
 
         Raises:
+            ConfigError: If a pair has a number that is no image's.
             ImageError: If an image cannot be read.
         """
+        for pair in pairs:
+            if not all(0 <= number < len(images) for number in pair):
+                raise ConfigError(f"The pair {tuple(pair)} is not among the {len(images)} images; they count from 0.")
         features: list[Features] = self.extractor.extract_many(images)
         return self.matcher.match_many([(features[i], features[j]) for i, j in pairs])
 
@@ -122,7 +127,7 @@ def match_images(
 
     Raises:
         ImageError: If an image cannot be read.
-        ConfigError: If there are no such features.
+        ConfigError: If there are no such features, or no such device.
         LicenceError: If the weights are non-commercial and that was not accepted.
         WeightsError: If weights cannot be had or are corrupt.
     """

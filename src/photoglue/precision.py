@@ -1,8 +1,9 @@
-"""Which floating type to compute in: as fast as the machine natively can, unless told otherwise."""
+"""Where to compute and in which floating type: as fast as the machine natively can, unless told otherwise."""
 
 from typing import Literal, TypeAlias, get_args
 
 import torch
+from torch import nn
 
 from photoglue.errors import ConfigError
 
@@ -26,9 +27,50 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and cpu_has_bfloat16() else torch.float32
 
 
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Where to compute: as asked for; None: on a GPU if there is one.
+
+    Raises:
+        ConfigError: If there is no such device, or torch cannot use it here.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (AssertionError, RuntimeError) as error:  # an assertion if torch was built without that kind of device
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"The device {str(device)!r} cannot be used here: {reason}. Use 'cpu', or leave the device out."
+        ) from error
+    return chosen
+
+
 def cpu_has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 natively."""
     return bool(
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     )
+
+
+def without_autocast(device: torch.device) -> torch.autocast:
+    """A context in which networks compute in what they were told, whatever ``torch.autocast`` is around it.
+
+    Positions and scores in half precision, as autocast would have them, are off by pixels.
+    """
+    return torch.autocast(device.type, enabled=False)
+
+
+def require_float32(module: nn.Module) -> None:
+    """Refuse a network whose weights ``half()``, ``double()`` or the like converted.
+
+    Raises:
+        ConfigError: If its weights are of another type than float32.
+    """
+    parameter = next(module.parameters(), None)
+    if parameter is not None and parameter.dtype != torch.float32:
+        raise ConfigError(
+            f"The weights are {parameter.dtype}; they must be torch.float32. Use .float(), and choose what is computed "
+            'in by precision="float16" or the like, which knows what has to stay exact.'
+        )

@@ -4,6 +4,7 @@ There is no batch axis: one image, one struct; many images, a list. Coordinates 
 read (EXIF orientation applied), the centre of the top-left pixel is (0, 0), and ``image_size`` is (width, height).
 """
 
+import numbers
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -30,10 +31,10 @@ class TensorStruct:
         return self.to("cpu")
 
     def numpy(self) -> dict[str, Any]:
-        """A dict of the fields, tensors as numpy arrays; absent fields are left out."""
+        """A dict of the fields that are there, tensors as numpy arrays; bfloat16, which numpy lacks, as float32."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {
-            name: value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+            name: _as_numpy(value) if isinstance(value, Tensor) else value
             for name, value in values.items()
             if value is not None
         }
@@ -49,7 +50,7 @@ class TensorStruct:
         return replace(self, **changed)  # type: ignore[type-var]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Features(TensorStruct):
     """Local features of one image; ``n`` may be zero.
 
@@ -84,17 +85,26 @@ class Features(TensorStruct):
                 f"keypoints are {self.keypoints.dtype}; they must be torch.float32, because half precision "
                 "moves a point at x = 3001.7 by a third of a pixel. Use keypoints.float()."
             )
-        width, height = self.image_size
-        if width < 1 or height < 1:
-            raise ShapeError(f"image_size is {self.image_size}; it must be (width, height) in pixels, both at least 1.")
-        if self.descriptors.device != self.keypoints.device or self.scores.device != self.keypoints.device:
-            raise ShapeError("keypoints, descriptors and scores are on different devices. Use features.to(device).")
+        _check_size(self.image_size)
+        tensors = [self.keypoints, self.descriptors, self.scores, self.scales, self.orientations]
+        devices = {str(tensor.device) for tensor in tensors if tensor is not None}
+        if len(devices) > 1:
+            raise ShapeError(f"The fields are on different devices: {', '.join(sorted(devices))}. Move them to one.")
 
     def __len__(self) -> int:
         return self.keypoints.shape[0]
 
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        kind = f" of kind {self.kind!r}" if self.kind is not None else ""
+        return (
+            f"<Features{kind}: {len(self)} points with {self.descriptors.shape[1]} channels, "
+            f"image of {width} × {height} pixels, on {self.keypoints.device}>"
+        )
+
     def __getitem__(self, rows: slice | Tensor) -> "Features":
         """The chosen points: a slice, a boolean mask or an index tensor."""
+        _refuse_number(rows)
         return self._map(lambda tensor: tensor[rows])
 
     @classmethod
@@ -109,7 +119,7 @@ class Features(TensorStruct):
         scales: Any = None,
         orientations: Any = None,
     ) -> "Features":
-        """Features from numpy arrays, lists or tensors of any floating type: bring your own points.
+        """Features from numpy arrays, lists or tensors of any floating type: bring your own points. Arrays are copied.
 
         Args:
             keypoints: n × 2, (x, y) in pixels.
@@ -123,6 +133,9 @@ class Features(TensorStruct):
         Raises:
             ShapeError: If the shapes do not fit together.
         """
+        if descriptors is None:  # what OpenCV gives for an image without points
+            raise ShapeError("descriptors is None; where there are no points, pass np.zeros((0, d)).")
+        _check_size(image_size)
         points = _as_float32(keypoints).reshape(-1, 2) if np.size(keypoints) == 0 else _as_float32(keypoints)
         n = points.shape[0]
         width, height = (int(value) for value in image_size)
@@ -172,7 +185,7 @@ class Features(TensorStruct):
         }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Matches(TensorStruct):
     """What a matcher says of one pair of images with ``m`` and ``n`` keypoints."""
 
@@ -212,6 +225,10 @@ class Matches(TensorStruct):
     def __len__(self) -> int:
         """The number of matches."""
         return int((self.matches0 >= 0).sum())
+
+    def __repr__(self) -> str:
+        ran = "" if self.stop is None else f", {self.stop} of {self.n_layers} layers"
+        return f"<Matches: {len(self)} of {len(self.matches0)} and {len(self.matches1)} points{ran}>"
 
     @property
     def indices(self) -> Int64[Tensor, "k 2"]:
@@ -267,6 +284,29 @@ def _check(tensor: Tensor, name: str, shape: tuple[int | None, ...], floating: b
     return tensor.shape[0]
 
 
+def _refuse_number(rows: Any) -> None:
+    if isinstance(rows, numbers.Integral):  # a loop over Features asks for these too
+        raise ShapeError(f"features[{rows}] would be a point, and not Features: take features[{rows}:{rows} + 1].")
+
+
+def _check_size(image_size: Any) -> None:
+    # The length is checked first, since the shape of an image array is what comes by mistake.
+    try:
+        width, height = image_size
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f"image_size is {image_size}; it must be (width, height) in pixels: of an array (shape[1], shape[0])."
+        ) from None
+    if width < 1 or height < 1:
+        raise ShapeError(f"image_size is {image_size}; it must be (width, height) in pixels, both at least 1.")
+
+
 def _as_float32(values: Any) -> Tensor:
-    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    """A tensor as it is, else a copy: a reused or read-only buffer of the caller's must not show through."""
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
     return tensor.to(torch.float32)
+
+
+def _as_numpy(tensor: Tensor) -> np.ndarray:
+    values = tensor.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()

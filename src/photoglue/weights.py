@@ -129,7 +129,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, object]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"{str(path)!r} cannot be read as weights ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            f"{str(path)!r} cannot be read as weights ({type(error).__name__}: {str(error).partition(chr(10))[0]}). "
             "It may be cut off, or hold more than tensors."
         ) from error
     if not isinstance(state, Mapping):
@@ -156,6 +156,7 @@ def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], origin: 
         listed = "; ".join(f"{len(names)} {what}: {_abridged(names)}" for what, names in parts if names)
         raise WeightsError(f"{origin} does not fit {type(module).__name__}: {listed}.")
     module.load_state_dict(dict(state), strict=True)
+    module.float()  # the user's default type may be another, and then that of the module built under it
 
 
 def sha256_of(path: Path) -> str:

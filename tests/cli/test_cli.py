@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -165,16 +166,26 @@ class TestMatch:
         assert code == 0
         assert json.loads((tmp_path / "m.json").read_text())["overlap_probability"] < 0.5
         assert re.search(r"overlap +(less than )?\d+\.\d% likely", printed)
+        assert "note        not sure; if one photo is turned" in printed
 
-    def test_nothing_is_known_of_the_scores_of_other_weights(self, cli, small, tmp_path):
+    def test_weights_of_ones_own_have_the_verdict_that_is_stored_with_them(self, cli, small, tmp_path):
         from photoglue import LightGlue
 
-        LightGlue.pretrained("aliked").save(tmp_path / "own.safetensors")
-        out = tmp_path / "m.json"
-        code, printed, _ = cli("match", *small, "--weights", tmp_path / "own.safetensors", "--out", out)
-        assert code == 0
-        assert "overlap" not in printed
-        assert json.loads(out.read_text())["overlap_probability"] is None
+        model, out = LightGlue.pretrained("aliked"), tmp_path / "m.json"
+        sceptical = replace(model.verdict, offset=-40.0)
+        quick = (*small, "--max-keypoints", 256, "--weights", tmp_path / "own.safetensors", "--out", out)
+        for verdict, told in ((model.verdict, "more than 99.9%"), (sceptical, r"\d+\.\d%"), (None, None)):
+            model.verdict = verdict
+            model.save(tmp_path / "own.safetensors")
+            code, printed, _ = cli("match", *quick)
+            assert code == 0
+            found = json.loads(out.read_text())["overlap_probability"]
+            if verdict is None:
+                assert "overlap" not in printed
+                assert found is None
+            else:
+                assert re.search(f"overlap +{told} likely", printed)
+                assert (found > 0.99) == (verdict is not sceptical)
 
     def test_no_model_for_the_features(self, cli, small):
         code, _, err = cli("match", *small, "--features", "aliked-t16")
@@ -212,6 +223,11 @@ class TestBadInput:
         assert code == 1
         assert "damaged or cut off" in err
 
+    def test_a_device_that_is_not_there(self, cli, small):
+        code, _, err = cli("match", *small, "--device", "cuda:99")
+        assert code == 1
+        assert "The device 'cuda:99' cannot be used here" in err
+
     @pytest.mark.parametrize("features", ["aliked", "disk", "sift"])
     @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 3000, 3), (64, 64, 3)])
     def test_blank_and_odd_sizes_are_empty_results(self, cli, small, tmp_path, shape, features):
@@ -233,10 +249,12 @@ class TestBadInput:
         found = json.loads((tmp_path / "m.json").read_text())
         assert found["images"][1]["keypoints"] == 0
         assert found["points0"] == found["scores"] == []
-        if matcher or features == "disk":  # no row for DISK yet
+        if matcher:
             assert found["overlap_probability"] is None
         else:
             assert found["overlap_probability"] < 0.25
+        assert re.search(r"note +no points in '.*blank\.png'", printed)
+        assert "None" not in printed
         assert re.search(r"matches +0", printed)
 
     def test_unwritable(self, cli, small, tmp_path):

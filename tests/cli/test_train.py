@@ -5,10 +5,12 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -139,6 +141,7 @@ def trained(small, tmp_path_factory):
 
 class TestFromPhotosToWeights:
     def test_features_of_ones_own(self, place, trained):
+        from photoglue.cli.app import parse
         from photoglue.matchers.lightglue import LightGlue
 
         out, told = trained
@@ -152,7 +155,13 @@ class TestFromPhotosToWeights:
         assert re.search(r"16 pairs · loss \d+\.\d+, last layer .* pairs/s, \d+% waiting · 0 s left", told)
         model = LightGlue.from_checkpoint(out / "model.safetensors")
         assert (model.config.kinds, model.config.input_dim, model.config.n_layers) == (("corners",), 9, 5)
-        assert "CC0" in (out / "model_card.md").read_text()
+        card = (out / "model_card.md").read_text()
+        assert "CC0" in card
+        command = re.search(r"^Trained with `photoglue (.*?)`", card, re.MULTILINE).group(1)
+        options = parse(shlex.split(command)).command
+        assert (options.images, options.features) == (Path("photos"), "corners.py:Corners")
+        assert (options.pairs, options.views, options.patch_size) == (16, 3, (160, 120))
+        assert "--seed" not in command  # as by default
         stored = json.loads((out / "command.json").read_text())
         assert stored["options"]["images"] == str(place / "photos")
 
@@ -182,6 +191,26 @@ class TestFromPhotosToWeights:
         whole, resumed = (load_checkpoint(folder / "last.pt") for folder in (trained[0], tmp_path / "moved"))
         assert whole.position.pairs == resumed.position.pairs == 16
         assert all(torch.equal(tensor, resumed.model[name]) for name, tensor in whole.model.items())
+
+    def test_resumed_from_elsewhere_after_what_it_began_with_is_gone(
+        self, cli, small, place, trained, tmp_path, monkeypatch
+    ):
+        from photoglue.cli.train.progress import TrainingLine
+
+        (tmp_path / "a").mkdir()
+        shutil.copy(place / "corners.py", tmp_path / "a")
+        shutil.copy(trained[0] / "model.safetensors", tmp_path / "a")
+        monkeypatch.chdir(tmp_path / "a")
+        named = ["corners.py:Corners" if "Corners" in str(word) else word for word in small[2:]]
+        with monkeypatch.context() as pressed:
+            pressed.setattr(TrainingLine, "validation", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            code, told, err = cli("train", "confidence", *named, "--init", "model.safetensors", "--out", "run")
+        assert (code, err) == (130, "")
+        (tmp_path / "a" / "model.safetensors").unlink()
+        monkeypatch.chdir(place)
+        code, told, err = cli("train", "resume", tmp_path / "a" / "run")
+        assert (code, err) == (0, "")
+        assert "began with" in told
 
     def test_confidence_heads_of_a_run(self, cli, small, trained, tmp_path):
         from photoglue.matchers.lightglue import LightGlue
@@ -379,6 +408,69 @@ class TestBadInput:
         assert "none is left to train on" in err
 
 
+class TestCalibrate:
+    @pytest.fixture(scope="class")
+    def words(self, shared_data):
+        pytest.importorskip("cv2")
+        return [
+            "train", "calibrate", "--weights", "sift-photoglue", "--scenes", shared_data / "depth_scenes",
+            "--features", "sift", "--keypoints", 256, "--pairs-per-scene", 3, "--device", "cpu",
+        ]  # fmt: skip
+
+    @pytest.mark.data
+    def test_weights_that_carry_what_was_measured(self, cli, words, tmp_path):
+        import safetensors.torch
+
+        from photoglue import LightGlue
+        from photoglue.matchers.lightglue.pretrained import WEIGHTS
+        from photoglue.weights import locate
+
+        out = tmp_path / "own.safetensors"
+        scenes = ["--only", "cyprus", "monstree", "chair"]
+        code, told, err = cli(*words, *scenes, "--out", out)
+        assert (code, err) == (0, "")
+        assert re.search(r"^\d overlapping pairs and as many unrelated ones, sift-opencv features$", told, re.MULTILINE)
+        for line in ("  chair: ", "  cyprus: ", "  monstree: ", "  together: "):
+            assert re.search(rf"^{line}[\d,]+ matches, \d+% correct, 0\.\d+ → 0\.\d+$", told, re.MULTILINE), line
+        assert re.search(r"likelier than not: \d+\.\d% of overlapping pairs, .* ROC AUC [01]\.\d+", told)
+        assert str(out) in told
+        verdict = LightGlue.from_checkpoint(out).verdict
+        assert f"slope {verdict.calibration.slope:.3f}" in told
+        # All else is as it was, the file's half precision too.
+        shipped, written = (safetensors.torch.load_file(path) for path in (locate(WEIGHTS["sift-photoglue"]).path, out))
+        assert shipped.keys() == written.keys()
+        assert all(torch.equal(tensor, written[name]) for name, tensor in shipped.items())
+        assert {tensor.dtype for tensor in written.values()} == {torch.float16}
+        # The weights as a file, two scenes, nothing to be written.
+        again = [str(out) if word == "sift-photoglue" else word for word in words]
+        code, told, err = cli(*again, "--only", "cyprus", "chair")
+        assert (code, err) == (0, "")
+        assert "not measured; that takes 3 scenes" in told
+        assert "Nothing was written" in told
+        assert LightGlue.from_checkpoint(out).verdict == verdict
+
+    @pytest.mark.data
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                ["--only", "cyprus"],
+                "There are overlapping pairs of 1 scenes (cyprus). A calibration needs two at least",
+            ),
+            (["--only", "cypres"], "There is no scene 'cypres'. There are: chair, colosseum,"),
+            pytest.param(
+                ["--weights", "aliked"], "'aliked' is for features of the kind aliked-n16", marks=pytest.mark.weights
+            ),
+            (["--weights", "absent.safetensors"], "'absent.safetensors' is no weight file, and no released model"),
+            (["--out", "own.pth"], "must end in .safetensors"),
+        ],
+    )
+    def test_what_cannot_be(self, cli, words, changes, message):
+        code, _, err = cli(*words, *changes)
+        assert code == 1
+        assert message in err
+
+
 class TestReadableTexts:
     @pytest.mark.parametrize(
         ("seconds", "text"),
@@ -403,7 +495,7 @@ class TestReadableTexts:
         options = parse([*words.split(), "--out", str(tmp_path / "run")]).command
         assert from_json(type(options), json.loads(json.dumps(as_json(options)))) == options
 
-    @pytest.mark.parametrize("command", ["homography", "posed", "confidence", "resume"])
+    @pytest.mark.parametrize("command", ["homography", "posed", "confidence", "calibrate", "resume"])
     def test_help(self, cli, command):
         code, out, _ = cli("train", command, "--help")
         assert code == 0

@@ -167,3 +167,14 @@ def test_impossible_options_are_refused():
     ):
         with pytest.raises(ConfigError, match=message):
             PosedCacheConfig(**options)
+
+
+def test_extractors_with_numbers_without_axes(tmp_path, scene):
+    """A batch norm counts its batches in one, and ALIKED has some; they are weights like all others."""
+    for count, path in ((1, "a.h5"), (2, "b.h5")):
+        sift = SIFT(SIFTConfig(resize=None, nms_radius=3))
+        sift.register_buffer("num_batches_tracked", torch.tensor(count))
+        if count == 1:
+            build_posed_cache([scene], sift, tmp_path / path, CONFIG)
+    with pytest.raises(ConfigError, match=r"features\.weights: "):
+        build_posed_cache([scene], sift, tmp_path / "a.h5", CONFIG)

@@ -177,3 +177,18 @@ def test_photos_without_points_are_not_in_any_pair(tmp_path):
     source = PosedPairs(scenes, FeatureCache.open(tmp_path / "c.h5"), overlap=EVERY)
     pairs = sorted(tuple(sorted(_frames(source.pair(0, index)))) for index in range(len(source)))
     assert pairs == [(0, 2), (0, 3), (2, 3)]
+
+
+def test_a_scene_whose_depth_is_nowhere_known_is_named(tmp_path):
+    import PIL.Image
+
+    folder = write_scene(tmp_path / "blind", count=2)
+    for path in (folder / "depths").iterdir():
+        with PIL.Image.open(path) as depth:
+            nothing = np.zeros_like(np.asarray(depth))
+        PIL.Image.fromarray(nothing).save(path)
+    scenes = read_scenes(tmp_path)
+    summary = build_posed_cache(scenes, SIFT(SIFTConfig(resize=None)), tmp_path / "cache.h5")
+    assert [photo.reason for photo in summary.skipped] == ["no depth at any of its points"] * 2
+    with pytest.raises(ConfigError, match=r"has no photo of blind: each of them was left out.*Photos need depth"):
+        PosedPairs(scenes, FeatureCache.open(tmp_path / "cache.h5"))

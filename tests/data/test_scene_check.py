@@ -65,6 +65,7 @@ def test_too_little_to_tell_is_no_contradiction():
     assert np.isnan(check.median_px)
     assert np.isnan(check.share)
     assert not check.contradicts
+    assert check.describe() == "Scene 'empty': no matches with depth in 0 pairs, so its poses could not be checked."
 
 
 def test_pairs_are_spread_over_medium_overlaps():

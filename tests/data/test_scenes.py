@@ -42,7 +42,7 @@ def test_pairs_may_be_in_any_order_and_twice(tmp_path):
     (folder / "pairs.txt").write_text("3 1 0.4  # comment\n\n0 2 0.3\n1 3 0.5\n")
     scene = read_scene(folder)
     assert scene.pairs.tolist() == [[1, 3], [0, 2]]
-    assert scene.overlaps.tolist() == [0.5, 0.3]
+    assert scene.overlaps.tolist() == [0.4, 0.3]
 
 
 def test_a_folder_of_scenes(tmp_path):
@@ -100,7 +100,10 @@ def test_impossible_cameras_are_named(tmp_path, changes, message):
 def test_unreadable_parts_are_named(tmp_path):
     folder = write_scene(tmp_path / "wall", count=2)
     (folder / "pairs.txt").write_text("0 1\n")
-    with pytest.raises(ConfigError, match=r"Line 1 of .*pairs\.txt' is '0 1'; two photos of the scene"):
+    with pytest.raises(ConfigError, match=r"Line 1 of .*pairs\.txt' is '0 1'; two different photos of the scene"):
+        read_scene(folder)
+    (folder / "pairs.txt").write_text("1 1 1.0\n")
+    with pytest.raises(ConfigError, match=r"'1 1 1\.0'; two different photos"):
         read_scene(folder)
     (folder / "pairs.txt").write_text("0 7 0.5\n")
     with pytest.raises(ConfigError, match="Line 1"):

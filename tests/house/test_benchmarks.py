@@ -116,6 +116,28 @@ def test_mixed_pairs_are_the_same_every_time(features):
 
 @pytest.mark.weights
 @pytest.mark.slow
+def test_latency(official, motorcycle, monkeypatch):
+    """On a CPU, where nothing is recorded, so that it cannot be broken when a GPU comes along."""
+    import speed
+    from latency import latency_rows
+    from pairs import point_features
+    from rich.console import Console
+
+    monkeypatch.setattr("pairs.SIDE", 640)  # for speed
+    monkeypatch.setattr("latency.FIRST_RUNS", 1)
+    rows = latency_rows(point_features(motorcycle, 128), [96, 128], 1, "cpu")
+    names = ["official", "ours, layer by layer", "ours, one graph", "ours, adaptive"]
+    assert [(row["points"], row["name"]) for row in rows] == [(count, name) for count in (96, 128) for name in names]
+    for row in rows:
+        assert row["matches"] > 20
+        assert row["same_as_official"] > (0.9 if row["name"] != "ours, adaptive" else 0.6)
+    with (console := Console(width=130)).capture() as text:
+        speed.print_latency(console, rows)
+    assert text.get().count("ours, one graph") == 2
+
+
+@pytest.mark.weights
+@pytest.mark.slow
 def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
     """On few points, all contestants: they find the same, so that they are timed at the same job."""
     pytest.importorskip("transformers")
@@ -143,3 +165,23 @@ def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
         assert row["layers"] == 9 or row["mode"] == "adaptive"
     assert "GFLOP/s" in capsys.readouterr().out
     assert picture.stat().st_size > 10_000
+
+
+def test_a_training_step_is_counted_as_torch_counts_it(features):
+    from dataclasses import replace
+
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from training import step_flops
+
+    n, layers = 64, 9
+    model = LightGlue(LightGlueConfig(input_dim=256))
+    images = [replace(features(n, seed), descriptors=torch.randn(n, 256)) for seed in (0, 1)]
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        outputs = model.all_layers([(images[0], images[1])]).layers
+        sum((each.descriptors[:n] @ each.descriptors[n:].T).sum() for each in outputs).backward()
+    # torch makes the cross similarity once for each direction, forwards and backwards.
+    counted = counter.get_total_flops() - 3 * layers * 2 * 256 * n * n
+    assert step_flops(n, n) == pytest.approx(counted, rel=0.01)

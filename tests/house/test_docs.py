@@ -22,7 +22,7 @@ KINDS = {
 def feature_table() -> str:
     """From the records: what each name uses, under which licences, and whether it needs a download."""
     from photoglue.cli.weights import RECORDS
-    from photoglue.matchers.lightglue.config import MODEL_OF_KIND
+    from photoglue.matchers.kinds import MODEL_OF_KIND
 
     def told(name):
         record = RECORDS.get(name)
@@ -105,11 +105,11 @@ def test_options_of_the_training_guide(capsys):
     from photoglue.training.presets import PRESETS
 
     known = ""
-    for command in ("homography", "posed", "confidence", "resume"):
+    for command in ("homography", "posed", "confidence", "calibrate", "resume"):
         with pytest.raises(SystemExit):
             main(["train", command, "--help"])
         known += capsys.readouterr().out
-    elsewhere = {"--methods", "--weights", "--no-python", "--nproc-per-node"}
+    elsewhere = {"--methods", "--weights", "--no-python", "--nproc-per-node", "--part", "--steps"}
     options = set(re.findall(r"--[a-z][a-z0-9-]+", TRAINING)) - elsewhere
     assert len(options) > 20
     assert {option for option in options if option not in known} == set()

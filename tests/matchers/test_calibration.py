@@ -141,13 +141,44 @@ class TestVerdict:
         assert 0 < steep(matches_with([])) < 0.01
         assert 1 - 1e-9 < steep(matches_with(np.ones(500))) < 1
 
+    def test_json(self):
+        from photoglue.matchers.calibration import PairVerdict, ScoreCalibration
+
+        odd = PairVerdict(
+            calibration=ScoreCalibration(slope=1 / 3, offset=-0.1), offset=-math.pi * 5, evidence=2 / 7, failures=1 / 9
+        )
+        assert PairVerdict.from_json(odd.to_json()) == odd
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "", "null", "[1]", '"x"', '{"slope": 1, "offset": 0}', '{"calibration": {"slope": 1, "offset": 0}}',
+            '{"calibration": {"slope": 1, "offset": 0}, "offset": "x", "evidence": 1, "failures": 0}',
+            '{"calibration": {"slope": 1, "offset": 0}, "offset": 0, "evidence": 1, "failures": 0, "more": 1}',
+        ],
+    )  # fmt: skip
+    def test_other_texts(self, text):
+        from photoglue.errors import ConfigError
+        from photoglue.matchers.calibration import PairVerdict
+
+        with pytest.raises(ConfigError, match="is no verdict on pairs"):
+            PairVerdict.from_json(text)
+
+    @pytest.mark.parametrize("wrong", [{"offset": math.nan}, {"evidence": 0.0}, {"failures": 1.0}, {"failures": -0.1}])
+    def test_numbers_out_of_range(self, calibration, wrong):
+        from photoglue.errors import ConfigError
+        from photoglue.matchers.calibration import PairVerdict
+
+        with pytest.raises(ConfigError, match="positive evidence"):
+            PairVerdict(**{"calibration": calibration, "offset": 0.0, "evidence": 1.0, "failures": 0.1, **wrong})
+
 
 class TestTable:
     def test_rows_are_of_released_models_and_sensible(self):
         from photoglue.matchers.calibration import VERDICTS
-        from photoglue.matchers.lightglue.config import MODEL_OF_KIND
+        from photoglue.matchers.kinds import MODEL_OF_KIND
 
-        assert {"aliked"} <= set(VERDICTS) <= set(MODEL_OF_KIND.values())
+        assert {"aliked", "disk"} <= set(VERDICTS) <= set(MODEL_OF_KIND.values())
         for verdict in VERDICTS.values():
             assert verdict(matches_with(np.full(300, 0.9))) > 0.999
             assert verdict(matches_with(np.full(10, 0.2))) < 0.25

@@ -46,3 +46,38 @@ def test_bad_input():
         NearestNeighbor().match(features(torch.ones(2, 8), "disk"), features(torch.ones(2, 4), "sift-opencv"))
     with pytest.raises(ConfigError, match=r"ratio is 1\.5"):
         NearestNeighbor(ratio=1.5)
+
+
+def test_an_unknown_kind_fits_any():
+    from photoglue.matchers.nearest import NearestNeighbor
+
+    assert len(NearestNeighbor().match(features(torch.eye(3), "mine"), features(torch.eye(3)))) == 3
+
+
+def test_of_equal_rivals_the_first_is_taken():
+    """Each point is matched once, however many have the same descriptor."""
+    from photoglue.matchers.nearest import NearestNeighbor
+
+    twice = features(torch.eye(3).repeat(2, 1))
+    found = NearestNeighbor().match(twice, twice)
+    assert found.matches0.tolist() == [0, 1, 2, -1, -1, -1]
+    assert found.matches1.tolist() == [0, 1, 2, -1, -1, -1]
+
+
+def test_autocast_changes_nothing():
+    from photoglue.matchers.nearest import NearestNeighbor
+
+    pair = [features(torch.randn(100, 64)) for _ in range(2)]
+    wanted = NearestNeighbor().match(*pair)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = NearestNeighbor().match(*pair)
+    assert torch.equal(found.matching_scores0, wanted.matching_scores0)
+
+
+def test_two_devices(as_a_user):
+    from photoglue.errors import ShapeError
+    from photoglue.matchers import nearest
+
+    there = features(torch.eye(3)).to("meta")
+    with pytest.raises(ShapeError, match=r"The images are on cpu and meta\. Use features\.to\(device\)"):
+        nearest.NearestNeighbor()._match(features(torch.eye(3)), there)

@@ -52,6 +52,25 @@ def test_same_dict(official, compat, photos, motorcycle, conf):
     torch.testing.assert_close(found["scores"][0], expected["scores"][0], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("form", [torch.tensor, tuple])
+def test_one_image_size_for_the_batch(official, compat, photos, motorcycle, form):
+    theirs, ours = both(official, compat, "aliked")
+    data = {f"image{i}": as_batch(photos("aliked", path, count=200)) for i, path in enumerate(motorcycle)}
+    for entry in data.values():
+        entry["image_size"] = form(entry["image_size"][0].tolist())
+    with torch.no_grad():
+        expected, found = theirs(data), ours(data)
+    torch.testing.assert_close(found["matching_scores0"], expected["matching_scores0"], atol=1e-4, rtol=0)
+
+
+def test_batches_of_different_lengths(compat, photos, motorcycle):
+    from photoglue.errors import ShapeError
+
+    features = photos("aliked", motorcycle[0], count=9)
+    with pytest.raises(ShapeError, match="image0 is a batch of 2, image1 of 1; they must be as many"):
+        compat.LightGlue("aliked")({"image0": as_batch(features, 2), "image1": as_batch(features)})
+
+
 def test_without_image_size(official, compat, photos, motorcycle):
     theirs, ours = both(official, compat, "aliked")
     data = {f"image{i}": as_batch(photos("aliked", path, count=200)) for i, path in enumerate(motorcycle)}

@@ -66,6 +66,9 @@ def plain_objective():
 
 
 class PlainObjective:
+    def prepare(self, pair):
+        return pair
+
     def __call__(self, model, pairs, *, checkpointed=False):
         from photoglue.training.losses import LossTerms
 

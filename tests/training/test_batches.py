@@ -4,14 +4,14 @@ import pytest
 import torch
 
 
-def make(source, *, start=0, rank=0, count=1, **changes):
+def make(source, *, start=0, rank=0, count=1, prepare=None, **changes):
     from photoglue.training.batches import Batches
     from photoglue.training.config import TrainingConfig
     from photoglue.training.distributed import Processes
 
     config = TrainingConfig(**{"total_pairs": 100, "batch_size": 4, "workers": 0, **changes})
     processes = Processes(rank=rank, count=count, device=torch.device("cpu"))
-    return Batches(source, config, processes, start=start)
+    return Batches(source, config, processes, start=start, prepare=prepare)
 
 
 def same(one, other):
@@ -26,6 +26,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 @pytest.mark.parametrize("workers", [0, 2])
 def test_pairs_come_in_order_epoch_after_epoch(tiny_pairs, workers):
     source = tiny_pairs(length=6)
@@ -129,3 +130,31 @@ def test_what_cannot_be_divided_is_refused(tiny_pairs):
         make(tiny_pairs(), count=3)
     with pytest.raises(ConfigError, match="no pairs to train on"):
         make(tiny_pairs(length=0))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pairs_are_prepared_where_they_are_read(tiny_pairs, workers):
+    import os
+
+    def prepare(pair):
+        return pair.features0, torch.tensor(os.getpid())
+
+    batches = make(tiny_pairs(), workers=workers, prepare=prepare)
+    found = next(batches)
+    batches.close()
+    assert [len(features) for features, _ in found] == [20] * 4
+    assert {int(process) == os.getpid() for _, process in found} == {workers == 0}
+
+
+def test_a_reader_that_is_killed_is_no_riddle(tiny_pairs, monkeypatch):
+    import os
+    import signal
+
+    from photoglue.errors import PhotoGlueError
+
+    source = tiny_pairs()
+    monkeypatch.setattr(source, "pair", lambda *_: os.kill(os.getpid(), signal.SIGKILL), raising=False)
+    batches = make(source, workers=1)
+    with pytest.raises(PhotoGlueError, match=r"killed for lack of memory.*last checkpoint, with fewer --workers"):
+        next(batches)
+    batches.close()

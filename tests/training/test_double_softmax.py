@@ -82,8 +82,8 @@ def test_all_pairs_at_once_is_the_same(all_at_once):
         assert torch.equal(alone, agreement[:, tokens])
 
 
-def test_ragged_pairs_are_never_one_group(all_at_once):
-    given = pack([7, 5, 5, 7])
+def test_pairs_of_other_sizes_are_other_groups(all_at_once):
+    given = pack([7, 5, 5, 7, 5, 7])
     assert len(list(all_at_once._groups(given[1], torch.device("cpu")))) == 2
     torch.testing.assert_close(all_at_once.log_likelihood(*given), plain(*given))
 
@@ -125,3 +125,16 @@ def test_agreement_with_plain_argmax():
         choices.append(torch.cat([first, second]))
     assert torch.equal(agreement, torch.stack([choices[0] == choices[2], choices[1] == choices[2]]))
     assert 0 < agreement.float().mean() < 1
+
+
+def test_on_gpus_neighbours_of_one_size_go_together():
+    from photoglue.matchers.lightglue.packing import Segments
+    from photoglue.training.double_softmax import _groups
+
+    segments = Segments((2, 3, 4, 4, 4, 4, 4, 4, 2, 3))
+    assert [(group.rows, group.m, group.n) for group in _groups(segments, torch.device("cuda"))] == [
+        (slice(0, 5), 2, 3),
+        (slice(5, 29), 4, 4),
+        (slice(29, 34), 2, 3),
+    ]
+    assert len(list(_groups(segments, torch.device("cpu")))) == 5

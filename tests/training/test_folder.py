@@ -47,3 +47,22 @@ def test_nothing_to_resume(tmp_path):
     (tmp_path / "command.json").write_text('{"name": "homo')
     with pytest.raises(ConfigError, match="is damaged"):
         read_command(tmp_path)
+
+
+def test_finished_weights_are_not_overwritten(tmp_path):
+    """Whoever made room by deleting last.pt, which a finished run does not need, keeps what it made."""
+    from photoglue.errors import ConfigError
+    from photoglue.training.folder import prepare_folder
+
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ConfigError, match=r"weights of a finished run \(model\.safetensors\).*another --out"):
+        prepare_folder(tmp_path)
+
+
+def test_the_best_of_a_run_that_was_given_up_does_not_pass_for_that_of_the_next(tmp_path):
+    from photoglue.training.folder import prepare_folder
+
+    (tmp_path / "best.pt").touch()
+    (tmp_path / "cache.h5").touch()
+    prepare_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache.h5"]

@@ -48,3 +48,15 @@ def test_in_another_thread_nothing_is_changed():
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_who_presses_ctrl_c_is_answered_once(capfd):
+    from photoglue.training.interrupt import StopRequest
+
+    with StopRequest(talks=True).listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert capfd.readouterr().err.count("Will save and stop after this step or validation.") == 1
+    with StopRequest().listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert capfd.readouterr().err == ""

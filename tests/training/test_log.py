@@ -57,6 +57,9 @@ def test_a_full_disk_says_how_to_go_on(tmp_path):
     log = RunLog(tmp_path, pairs=0, tensorboard=False)
     log._file.close()
     log._file = open("/dev/full", "w")  # noqa: PTH123, SIM115
+    with pytest.raises(OutputError, match=r"No space left on device.*give the same command again"):
+        log.write("train", 8, {"loss": 1.0})
+    (tmp_path / "last.pt").touch()
     with pytest.raises(OutputError, match=r"No space left on device.*photoglue train resume"):
         log.write("train", 8, {"loss": 1.0})
     log.close()  # says nothing a second time, so that the first error is what a user sees
@@ -86,3 +89,23 @@ def test_tensorboard_gets_the_same_numbers(tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(8, 1.5), (16, 1.0)]
+
+
+def test_a_disk_that_is_full_for_tensorboard_says_how_to_go_on(tmp_path):
+    import errno
+    import os
+
+    from photoglue.errors import OutputError
+    from photoglue.training.log import RunLog
+
+    class Full:
+        def fail(self, *_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        add_scalar = close = fail
+
+    log = RunLog(tmp_path, pairs=0, tensorboard=False)
+    log._board = Full()
+    with pytest.raises(OutputError, match=r"metrics\.jsonl.*No space left on device"):
+        log.write("train", 8, {"loss": 1.0})
+    log.close()

@@ -299,3 +299,11 @@ class TestValidation:
         hooks = Hooks(validate=lambda model: Score(score=math.nan, numbers={}), tensorboard=False)
         outcome = trainer(hooks=hooks).run()
         assert outcome.position.best_score is None
+
+    def test_of_equal_scores_the_later_counts(self, trainer):
+        """A network that matches nothing yet scores 0, trained or not: what has learned more is to be kept."""
+        from photoglue.training.report import Hooks, Score
+
+        hooks = Hooks(validate=lambda model: Score(score=0.0, numbers={}), tensorboard=False)
+        outcome = trainer(hooks=hooks, validate_every=16).run()
+        assert outcome.position.best_pairs == 48

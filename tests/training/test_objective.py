@@ -143,3 +143,23 @@ def test_it_fits_the_training_loop():
     from photoglue.training.objective import Objective
 
     assert isinstance(Objective(), loop.Objective)
+
+
+def test_what_readers_prepare_gives_the_same_loss_as_what_the_trainer_labels(sift_pairs, small):
+    """Bit for bit, after the journey from one process to the other; in another order, up to rounding."""
+    from dataclasses import replace
+
+    from photoglue.training.batches import PackedPairs
+    from photoglue.training.ground_truth import LabelRules
+    from photoglue.training.objective import Example, Objective
+
+    objective = Objective(rules=LabelRules(positive_px=2.0))
+    pairs = [sift_pairs[0], replace(sift_pairs[1], features0=sift_pairs[1].features0[:50]), *sift_pairs[2:]]
+    travelled = PackedPairs.pack([objective.prepare(pair) for pair in pairs]).unpack()
+    assert all(isinstance(example, Example) for example in travelled)
+    plain, prepared = objective(small, pairs), objective(small, travelled)
+    assert torch.equal(plain.total, prepared.total)
+    assert torch.equal(plain.nll, prepared.nll)
+    assert (plain.matchable, plain.unmatchable) == (prepared.matchable, prepared.unmatchable)
+    turned = objective(small, travelled[::-1])
+    assert torch.allclose(plain.total, turned.total, rtol=1e-5)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 from rich.console import Console
 from rich.progress import track
@@ -13,9 +12,12 @@ from rich.progress import track
 from photoglue.cli.match import FeaturesName
 from photoglue.errors import ConfigError, ImageError
 from photoglue.extractors import create_extractor
+from photoglue.precision import choose_device
 from photoglue.store import FeatureStore, atomic_store
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm", ".heic", ".heif"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Extract:
     def run(self, console: Console) -> int:
         """Do it; 1 if a photo could not be read (the others are stored)."""
         files = named_files(self.images)
-        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = choose_device(self.device)
         extractor = create_extractor(
             self.features,
             allow_noncommercial=self.allow_noncommercial,

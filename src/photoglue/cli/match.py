@@ -19,10 +19,9 @@ from photoglue.extractors.base import Extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import load_image
 from photoglue.matchers.base import Matcher
-from photoglue.matchers.calibration import overlap_probability
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
-from photoglue.precision import Precision
+from photoglue.precision import Precision, choose_device
 from photoglue.solvers.poselib import THRESHOLD_PX, Verification, verify
 from photoglue.structs import Features, Matches
 from photoglue.version import __version__
@@ -37,6 +36,9 @@ PRESETS = {
     "accurate": LightGlueConfig.accurate(),
     "realtime": LightGlueConfig.realtime(),
 }
+
+SURE = 0.99
+"""Probability of overlap from which on nothing has to be said about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,19 +96,20 @@ class Match:
             features0, features1 = extractor.extract_many([photo0, photo1], [self.mask0, self.mask1])
         with clock("match"):
             matches = matcher.match(features0, features1).cpu()
+        overlap = None if matcher.verdict is None else matcher.verdict(matches)
         verification = None
         if self.verify is not None:
             with clock("verify"):
                 verification = self._verified(matches, features0, features1)
         inliers = None if verification is None else verification.inliers
         if self.out is not None:
-            facts = self._facts(features0, features1, matches, verification)
+            facts = self._facts((features0, features1), matches, overlap, verification)
             write_matches(self.out, matches, facts, None if inliers is None else inliers.numpy())
         if self.plot is not None:
             save_figure(draw_matches(photo0, photo1, matches, inliers=inliers), self.plot)
         if self.plot_pruning is not None:
             save_figure(draw_pruning(photo0, photo1, matches), self.plot_pruning)
-        self._print(console, (features0, features1), matches, verification, clock)
+        self._print(console, (features0, features1), matches, overlap, verification, clock)
         return 0
 
     def _check(self) -> None:
@@ -121,7 +124,7 @@ class Match:
             raise ConfigError("--verify essential needs --intrinsics fx,fy,cx,cy, once for both photos or once each.")
 
     def _models(self) -> tuple[Extractor, Matcher]:
-        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = choose_device(self.device)
         extractor = create_extractor(
             self.features,
             allow_noncommercial=self.allow_noncommercial,
@@ -152,10 +155,6 @@ class Match:
             threshold_px=self._threshold(features0, features1),
         )
 
-    def _overlap(self, matches: Matches, features0: Features) -> float | None:
-        """How likely the photos show the same thing; None if nothing is known of the scores of this matcher."""
-        return None if self.weights is not None else overlap_probability(matches, features0.kind)
-
     def _threshold(self, features0: Features, features1: Features) -> float:
         """The option; or the model's default at the size that the extractor saw, in pixels of the larger photo."""
         assert self.verify is not None
@@ -165,25 +164,29 @@ class Match:
         return THRESHOLD_PX[self.verify] * max(1.0, long_side / (self.resize or long_side))
 
     def _facts(
-        self, features0: Features, features1: Features, matches: Matches, verification: Verification | None
+        self,
+        features: tuple[Features, Features],
+        matches: Matches,
+        overlap: float | None,
+        verification: Verification | None,
     ) -> dict[str, Any]:
         options = {name: _plain(value) for name, value in asdict(self).items()}
         images = [
             {"path": str(path), "width": f.image_size[0], "height": f.image_size[1], "keypoints": len(f)}
-            for path, f in ((self.image0, features0), (self.image1, features1))
+            for path, f in zip((self.image0, self.image1), features, strict=True)
         ]
         return {
             "format": "photoglue-matches",
             "format_version": 1,
             "versions": {"photoglue": __version__, "torch": torch.__version__},
             "convention": "(x, y) in pixels, EXIF orientation applied, centre of the top-left pixel at (0, 0)",
-            "features": features0.kind,
+            "features": features[0].kind,
             "options": options,
             "images": images,
             "precision": matches.precision,
             "exit_layer": matches.stop,
             "n_layers": matches.n_layers,
-            "overlap_probability": self._overlap(matches, features0),
+            "overlap_probability": overlap,
             "verification": None if verification is None else _verification_facts(verification),
         }
 
@@ -192,6 +195,7 @@ class Match:
         console: Console,
         features: tuple[Features, Features],
         matches: Matches,
+        overlap: float | None,
         verification: Verification | None,
         clock: "Clock",
     ) -> None:
@@ -199,18 +203,29 @@ class Match:
         score = f", mean score {float(matches.scores.mean()):.2f}" if len(matches) else ""
         console.print(f"matches     [bold]{len(matches)}[/bold]{score}")
         if matches.stop is not None:
-            console.print(f"exit        layer {matches.stop} of {matches.n_layers}, {matches.precision}")
-        overlap = self._overlap(matches, features[0])
+            computed = "" if matches.precision is None else f", {matches.precision}"
+            console.print(f"exit        layer {matches.stop} of {matches.n_layers}{computed}")
         if overlap is not None:
             console.print(f"overlap     {_percent(overlap)} likely")
         if verification is not None:
             found = int(verification.inliers.sum())
             share = f" ({found / len(matches):.0%})" if len(matches) else ""
-            console.print(f"inliers     {found}{share}, {verification.model}, {verification.threshold_px:g} px")
+            console.print(f"inliers     {found}{share}, {verification.model}, {verification.threshold_px:.3g} px")
+        for note in self._notes(features, overlap):
+            console.print(f"note        {note}", soft_wrap=True, markup=False)
         console.print(f"time        {clock}")
         for name, path in (("matches", self.out), ("picture", self.plot), ("pruning", self.plot_pruning)):
             if path is not None:
                 console.print(f"{name:<11} → {path}", soft_wrap=True)
+
+    def _notes(self, features: tuple[Features, Features], overlap: float | None) -> list[str]:
+        """What most likely went wrong, where there is little to see."""
+        empty = [path for path, f in zip((self.image0, self.image1), features, strict=True) if len(f) == 0]
+        if empty:
+            return [f"no points in {str(path)!r}: it is plain, dark or blurred, or masked" for path in empty]
+        if overlap is not None and overlap < SURE and self.features != "sift":
+            return ["not sure; if one photo is turned by 90° or more against the other, turn it or try --features sift"]
+        return []
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """From posed scenes to the features of each photo and the depth at each keypoint: done once, read in every epoch."""
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from photoglue.data.augment import augment
-from photoglue.data.cache import CacheWriter, FeatureCache
+from photoglue.data.cache import CacheWriter, FeatureCache, extractor_options
 from photoglue.data.depth import has_depth, read_depth, sample_depth
 from photoglue.data.photos import SkippedPhoto, read_photo
 from photoglue.data.posed_pairs import PosedPairs
@@ -145,12 +144,9 @@ def check_posed_cache(pairs: PosedPairs, *, pairs_per_scene: int = 8) -> list[Sc
 
 def _options(scenes: Sequence[Scene], extractor: Extractor, config: PosedCacheConfig) -> dict[str, Any]:
     """All that decides the content, as it is written into the file."""
-    weights = hashlib.sha256()
-    for name, tensor in sorted(extractor.state_dict().items()):
-        weights.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return {
         "content": "photos of posed scenes",
-        "features": {"kind": extractor.kind, **asdict(extractor.config), "weights": weights.hexdigest()[:16]},
+        "features": extractor_options(extractor),
         "scenes": {scene.name: scene.fingerprint for scene in scenes},
         **asdict(config),
     }

@@ -80,6 +80,12 @@ class PosedPairs(PairSource):
         self._bins = [_rows_in_bins(scene, np.linspace(low, high, bins + 1)) for scene in self._scenes]
         self._shares = [_shares([len(rows) for rows in each], pairs_per_scene) for each in self._bins]
         self._length = sum(sum(shares) for shares in self._shares)
+        if not any(each.images for each in self._scenes):
+            raise ConfigError(
+                f"{str(cache.path)!r} has no photo of {', '.join(scene.name for scene in scenes)}: each of them was "
+                "left out, as listed when the cache was built. Photos need depth and enough points; correct that, and "
+                "remove the file."
+            )
         if not self._length:
             raise ConfigError(
                 f"No pair of photos in {str(cache.path)!r} has an overlap above {low:g} and up to {high:g}; give "

@@ -52,6 +52,10 @@ class SceneCheck:
                 f"within {GOOD_PX:g} px of where they should be{median}. Check the pose's "
                 "direction (world to camera), the unit of the depth and the size that K is for, or leave the scene out."
             )
+        if self.matches == 0:
+            return (
+                f"Scene {self.name!r}: no matches with depth in {self.pairs} pairs, so its poses could not be checked."
+            )
         return f"Scene {self.name!r}: {found}, {self.share:.0%} within {GOOD_PX:g} px, median {self.median_px:.2f} px."
 
 

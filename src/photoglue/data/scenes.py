@@ -14,6 +14,7 @@ And MegaDepth as D2-Net prepared it: scene_info/0015.npz beside Undistorted_SfM/
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -259,10 +260,14 @@ def _read_pairs(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
         try:
             name0, name1, overlap = words
             first, second = sorted((index[name0], index[name1]))
-            found[first, second] = float(overlap)
+            if first == second:
+                raise ValueError
+            # Listed in both directions, the smaller counts.
+            found[first, second] = min(float(overlap), found.get((first, second), math.inf))
         except (ValueError, KeyError) as error:
             raise ConfigError(
-                f"Line {number} of {str(path)!r} is {line!r}; two photos of the scene and their overlap were wanted."
+                f"Line {number} of {str(path)!r} is {line!r}; two different photos of the scene and their overlap were "
+                "wanted."
             ) from error
     if not found:
         raise ConfigError(f"{str(path)!r} has no pairs; a line for each was wanted: NAME0 NAME1 overlap.")

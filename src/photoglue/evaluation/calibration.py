@@ -147,7 +147,8 @@ def fit_verdict(
             and with it the certainty, would grow without bound.
 
     Raises:
-        ConfigError: If no unrelated pair is given, or no overlapping one that was matched.
+        ConfigError: If no unrelated pair is given, or no overlapping one that was matched, or unrelated ones have as
+            good matches.
     """
     overlapping = np.array([count is not None for count in correct], dtype=bool)
     matched = np.array([count is not None and count >= ENOUGH for count in correct], dtype=bool)
@@ -160,6 +161,8 @@ def fit_verdict(
     evidence = np.array([[math.log1p(expected_matches(item, calibration))] for item in matches])
     weights = equal_weights([str(flag) for flag in matched[used]])
     offset, weight = fit_logistic(evidence[used], matched[used], weights=weights, ridge=ridge)
+    if weight <= 0:
+        raise ConfigError("Unrelated pairs have as good matches as overlapping ones here: nothing tells them apart.")
     failures = 1 - float(matched.sum() / overlapping.sum())
     return PairVerdict(calibration=calibration, offset=float(offset), evidence=float(weight), failures=failures)
 

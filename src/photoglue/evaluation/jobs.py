@@ -11,6 +11,7 @@ from photoglue.evaluation.base import DataSet
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.protocols import Protocol, protocol_named
 from photoglue.evaluation.results import ProtocolCard
+from photoglue.precision import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Settings:
     @property
     def torch_device(self) -> torch.device:
         """The chosen device."""
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return choose_device(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,19 @@
 """What every extractor shares: reading, resizing, batching, masks, and undoing the scale in one place."""
 
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import ClassVar, TypeAlias, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from photoglue.errors import ConfigError, PhotoGlueWarning, ShapeError
+from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning, ShapeError
 from photoglue.image import ImageSource, Resize, load_image, load_mask
-from photoglue.precision import Precision, choose_precision
+from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features
 
 
@@ -33,6 +34,10 @@ class ExtractorConfig:
     single precision, and so is all of SIFT and DoG-HardNet."""
 
     def __post_init__(self) -> None:
+        for name in ("max_keypoints", "resize", "nms_radius"):
+            value = getattr(self, name)
+            if not hasattr(value, "__index__") and not (value is None and name != "nms_radius"):
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number.")
         if self.max_keypoints is not None and self.max_keypoints < 1:
             raise ConfigError(f"max_keypoints is {self.max_keypoints}; it must be at least 1, or None for all.")
         if self.resize is not None and self.resize < 1:
@@ -40,6 +45,10 @@ class ExtractorConfig:
         if self.nms_radius < 0:
             raise ConfigError(f"nms_radius is {self.nms_radius}; it must be 0 or more pixels.")
         choose_precision(self.precision, torch.device("cpu"))  # refuses unknown ones
+
+
+Prepared: TypeAlias = tuple[Tensor, Tensor | None, Resize]
+"""An image at the size that the detector sees, its mask, and the way back."""
 
 
 class Extractor(nn.Module, ABC):
@@ -99,27 +108,43 @@ class Extractor(nn.Module, ABC):
     ) -> list[Features]:
         """Features of several images, in their order. Images of one size and kind of colour share a forward pass.
 
+        They are read as they are needed: at most twice ``batch_size`` are held at a time. ``torch.autocast`` has no
+        effect on what is inside.
+
         Args:
             images: Anything that ``extract`` takes.
             masks: One for each image, or None.
             batch_size: At most so many images in one pass.
 
         Raises:
+            ConfigError: If ``batch_size`` is not positive, or the weights were converted to another floating type.
             ImageError: If an image or mask cannot be read, or their sizes differ.
             ShapeError: If there are not as many masks as images.
         """
+        if isinstance(images, str | os.PathLike):
+            raise ImageError(f"extract_many takes a list of images; for {str(images)!r} alone use extract.")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
         if masks is not None and len(masks) != len(images):
             raise ShapeError(f"There are {len(images)} images and {len(masks)} masks; give one mask for each, or None.")
-        prepared = [self._prepare(image, masks[i] if masks else None) for i, image in enumerate(images)]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for i, (tensor, _, _) in enumerate(prepared):
-            groups.setdefault(tuple(tensor.shape), []).append(i)
         found: dict[int, Features] = {}
-        for members in groups.values():
-            for start in range(0, len(members), batch_size):
-                batch = members[start : start + batch_size]
-                for i, features in zip(batch, self._detect([prepared[i] for i in batch]), strict=True):
-                    found[i] = features
+        waiting: dict[tuple[int, ...], list[tuple[int, Prepared]]] = {}
+
+        def detect(shape: tuple[int, ...]) -> None:
+            numbers, batch = zip(*waiting.pop(shape), strict=True)
+            found.update(zip(numbers, self._detect(batch), strict=True))
+
+        with without_autocast(self.device):
+            for i, image in enumerate(images):
+                prepared = self._prepare(image, masks[i] if masks else None)
+                shape = tuple(prepared[0].shape)
+                waiting.setdefault(shape, []).append((i, prepared))
+                if len(waiting[shape]) == batch_size:
+                    detect(shape)
+                elif sum(map(len, waiting.values())) == 2 * batch_size:  # many sizes: photos are large
+                    detect(next(iter(waiting)))
+            for shape in list(waiting):
+                detect(shape)
         return [found[i] for i in range(len(images))]
 
     @final
@@ -133,10 +158,14 @@ class Extractor(nn.Module, ABC):
 
         Raises:
             ConfigError: If the method cannot do that (SIFT, DoG-HardNet: a point alone has no scale or orientation).
-            ShapeError: If ``points`` is not n × 2.
+            ShapeError: If ``points`` is not n × 2, or not finite.
         """
+        if not isinstance(points, Tensor):
+            raise ShapeError(f"points are a {type(points).__name__}; they must be a torch.Tensor: torch.as_tensor(…).")
         if points.ndim != 2 or points.shape[1] != 2:
             raise ShapeError(f"points have shape {tuple(points.shape)}; they must be n × 2, (x, y) in pixels.")
+        if not points.isfinite().all():
+            raise ShapeError("Some points are NaN or infinite; drop them: points[points.isfinite().all(dim=1)].")
         tensor, _, resize = self._prepare(image, None)
         points = points.to(self.device, torch.float32)
         width, height = resize.original_size
@@ -149,7 +178,8 @@ class Extractor(nn.Module, ABC):
             )
         limits = points.new_tensor([resize.resized_size[0] - 1, resize.resized_size[1] - 1])
         inside = torch.minimum(resize.redo(points).clamp(min=0), limits)
-        descriptors = self.describe_in(tensor, inside) if len(points) else points.new_zeros(0, self.descriptor_dim)
+        with without_autocast(self.device):
+            descriptors = self.describe_in(tensor, inside) if len(points) else points.new_zeros(0, self.descriptor_dim)
         return Features(
             keypoints=points,
             descriptors=descriptors,
@@ -165,16 +195,21 @@ class Extractor(nn.Module, ABC):
         return torch.device("cpu") if parameter is None else parameter.device
 
     def compute_dtype(self, device: torch.device) -> torch.dtype:
-        """What the network's larger products are computed in on a device."""
+        """What the network's larger products are computed in on a device.
+
+        Raises:
+            ConfigError: If the weights themselves were converted to another floating type.
+        """
+        require_float32(self)
         return choose_precision(self.config.precision, device)
 
-    def _prepare(self, source: ImageSource, mask: ImageSource | None) -> tuple[Tensor, Tensor | None, Resize]:
+    def _prepare(self, source: ImageSource, mask: ImageSource | None) -> Prepared:
         image = load_image(source).to(self.device)
         resize = Resize.long_side((image.shape[2], image.shape[1]), self.config.resize)
         wanted = None if mask is None else resize.apply_mask(load_mask(mask, resize.original_size).to(self.device))
         return resize.apply(image), wanted, resize
 
-    def _detect(self, prepared: list[tuple[Tensor, Tensor | None, Resize]]) -> list[Features]:
+    def _detect(self, prepared: Sequence[Prepared]) -> list[Features]:
         images = torch.stack([image for image, _, _ in prepared])
         masks = None
         if any(mask is not None for _, mask, _ in prepared):

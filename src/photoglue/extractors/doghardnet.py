@@ -24,6 +24,7 @@ from torch.nn import functional
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.sift import DogConfig, DogPoints, detect_dog, to_uint8
 from photoglue.image import to_gray
+from photoglue.precision import require_float32
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
 
@@ -78,6 +79,11 @@ class HardNet(nn.Module):
             ]
         layers += [nn.Dropout(0.3), nn.Conv2d(128, 128, PATCH_SIDE // 4, bias=False), nn.BatchNorm2d(128, affine=False)]
         self.features = nn.Sequential(*layers)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "HardNet":  # noqa: ARG002
+        """Nothing: dropout and moving statistics would spoil descriptors, and this package does not train them."""
+        return super().train(False)
 
     def forward(self, patches: Float[Tensor, "n 32 32"]) -> Float[Tensor, "n 128"]:
         """Descriptors of unit length; gain and offset of a patch's brightness do not matter."""
@@ -123,6 +129,7 @@ class DoGHardNet(Extractor):
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images; see Extractor.detect."""
+        require_float32(self)
         grays = to_gray(images)
         wanted = [None] * len(grays) if masks is None else list(masks.cpu().numpy())
         return [

@@ -276,7 +276,8 @@ def _highest_around(
     pixels: Int64[np.ndarray, "n 2"], scores: Float32[np.ndarray, " n"], radius: int
 ) -> Bool[np.ndarray, " n"]:
     """Which points have the highest score within ``radius`` pixels along both axes."""
-    x, y = (torch.from_numpy(axis) for axis in pixels.T)
-    score_map = torch.zeros(*(int(axis.max()) + 1 if len(axis) else 1 for axis in (y, x)))
-    score_map[y, x] = torch.from_numpy(scores)
-    return local_maxima(score_map[None], radius)[0, y, x].numpy()
+    x, y = pixels.T
+    score_map = np.zeros([int(axis.max(initial=0)) + 1 for axis in (y, x)], np.float32)
+    score_map[y, x] = scores
+    maxima = local_maxima(torch.from_numpy(score_map)[None], radius)[0].numpy()
+    return np.asarray(maxima[y, x])

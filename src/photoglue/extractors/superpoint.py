@@ -126,7 +126,8 @@ class SuperPoint(Extractor):
 
     def compute_dtype(self, device: torch.device) -> torch.dtype:
         """What the network's larger products are computed in on a device: not less than single, unless asked for."""
-        return torch.float32 if self.config.precision == "auto" else super().compute_dtype(device)
+        chosen = super().compute_dtype(device)
+        return torch.float32 if self.config.precision == "auto" else chosen
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.

@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from photoglue.errors import PhotoGlueWarning, ShapeError
+from photoglue.matchers.calibration import PairVerdict
 from photoglue.structs import Features, Matches
 
 
 class Matcher(ABC):
     """Says which features of two images show the same point."""
+
+    verdict: PairVerdict | None = None
+    """How likely two photos overlap, from the matches of this matcher; its ``calibration`` says how likely a match is
+    correct. None: nothing is known of what its scores mean."""
 
     @abstractmethod
     def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
@@ -25,16 +30,34 @@ class Matcher(ABC):
         return self.match_many([(features0, features1)])[0]
 
 
+def check_pairs(pairs: Sequence[tuple[Features, Features]]) -> None:
+    """Refuse what are no pairs of Features, such as dicts, or two images that were not put together.
+
+    Raises:
+        ShapeError: Otherwise.
+    """
+    for pair in pairs:
+        if isinstance(pair, Features) or len(pair) != 2 or not all(isinstance(image, Features) for image in pair):
+            came = type(pair).__name__
+            if not isinstance(pair, Features):
+                came += f" of {', '.join(type(image).__name__ for image in pair) or 'nothing'}"
+            raise ShapeError(
+                f"A pair to match is a {came}; it must be a tuple of two Features: match(features0, features1), or "
+                "match_many([(features0, features1), …]). Features.from_arrays() makes them; dicts are for "
+                "photoglue.compat."
+            )
+
+
 def check_points(images: Sequence[Features]) -> None:
     """Refuse values that are not finite; warn of points that cannot lie in their image.
 
     Raises:
-        ShapeError: If a keypoint or descriptor is NaN or infinite.
+        ShapeError: If a keypoint, descriptor, scale or orientation is NaN or infinite.
     """
     filled = [features for features in images if len(features)]
     if not filled:
         return
-    sizes = torch.tensor([features.image_size for features in filled], dtype=torch.float32)
+    sizes = torch.tensor([features.image_size for features in filled], dtype=torch.float32, device="cpu")
     margin = sizes.amax(dim=1, keepdim=True) * 0.02 + 1
     # One small tensor an image, and one read for all of them.
     facts = torch.stack([_extent_and_finite(features) for features in filled]).cpu()
@@ -42,34 +65,42 @@ def check_points(images: Sequence[Features]) -> None:
     for features, ok in zip(filled, finite.tolist(), strict=True):
         if not ok:
             raise ShapeError(
-                f"{_count_bad(features)} of {len(features)} points have a keypoint or descriptor that is NaN or "
-                "infinite. Was the extractor run in half precision? Drop those points, or extract again in float32."
+                f"{_count_bad(features)} of {len(features)} points have a keypoint, descriptor, scale or orientation "
+                "that is NaN or infinite. Was the extractor run in half precision? Drop those points, or extract again "
+                "in float32."
             )
     outside = ((low < -margin) | (high > sizes - 1 + margin)).any(dim=1)
-    for features, out, top in zip(filled, outside.tolist(), high.tolist(), strict=True):
+    for features, out, extent in zip(filled, outside.tolist(), facts[:, :4].tolist(), strict=True):
         if out:
-            _warn_of_outside(features, top)
+            _warn_of_outside(features, *extent)
 
 
 def _extent_and_finite(features: Features) -> Tensor:
     """(smallest x, y; largest x, y; 1 if all is finite)."""
-    finite = features.descriptors.isfinite().all() & features.keypoints.isfinite().all()
+    finite = torch.stack([values.isfinite().all() for values in _network_input(features)]).all()
     low, high = features.keypoints.aminmax(dim=0)
     return torch.cat([low, high, finite.float()[None]])
 
 
 def _count_bad(features: Features) -> int:
-    good = features.descriptors.isfinite().all(dim=1) & features.keypoints.isfinite().all(dim=1)
-    return int((~good).sum())
+    good = [values.isfinite().flatten(1).all(dim=1) for values in _network_input(features)]
+    return int((~torch.stack(good).all(dim=0)).sum())
 
 
-def _warn_of_outside(features: Features, top: list[float]) -> None:
+def _network_input(features: Features) -> list[Tensor]:
+    """What a matcher may look at, one row a point."""
+    lengths = [values[:, None] for values in (features.scales, features.orientations) if values is not None]
+    return [features.keypoints, features.descriptors, *lengths]
+
+
+def _warn_of_outside(features: Features, left: float, top: float, right: float, bottom: float) -> None:
     width, height = features.image_size
     hint = "Are the keypoints those of another image, or of another size?"
-    if top[0] <= height and top[1] <= width:
+    if min(left, top) > -1 and right <= height and bottom <= width:
         hint = f"All fit into {height} × {width}: were width and height swapped? image_size is (width, height)."
     warnings.warn(
-        f"Keypoints reach ({top[0]:.0f}, {top[1]:.0f}), far outside their image of {width} × {height} pixels. {hint}",
+        f"Keypoints reach from ({left:.0f}, {top:.0f}) to ({right:.0f}, {bottom:.0f}), far outside their image of "
+        f"{width} × {height} pixels. {hint}",
         PhotoGlueWarning,
         stacklevel=4,
     )

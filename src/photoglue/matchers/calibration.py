@@ -2,7 +2,8 @@
 
 A score orders the matches of a pair well, but it is not the share of such matches that is correct: it is too low (0.15
 where a third are). A calibration maps it to that share, and a verdict sums up a pair. Both were fitted to photos with
-known geometry, none of which is in the evaluation sets; ``benchmarks/calibrate.py`` made the table below.
+known geometry, none of which is in the evaluation sets; ``benchmarks/calibrate.py`` made the table below. Weights of
+one's own get theirs from ``photoglue train calibrate``, and keep it in their file.
 """
 
 import json
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.errors import ConfigError
-from photoglue.matchers.lightglue.config import MODEL_OF_KIND
+from photoglue.matchers.kinds import model_of
 from photoglue.structs import Matches
 
 SCORE_LIMIT = 1e-4
@@ -82,6 +83,9 @@ class PairVerdict:
     It supposes that, before any match was seen, overlap was as likely as not. Where one pair in a hundred overlaps, as
     between all photos of a big collection, ask for more than 0.99. Different things that look alike (doppelgangers) get
     the verdict of the same thing.
+
+    Raises:
+        ConfigError: If a number is out of its range.
     """
 
     calibration: ScoreCalibration
@@ -91,6 +95,13 @@ class PairVerdict:
     """Weight of log(1 + expected number of correct matches); positive."""
     failures: float
     """Share of the overlapping pairs on which the matcher finds next to nothing, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.offset) and 0 < self.evidence < math.inf and 0 <= self.failures < 1):
+            raise ConfigError(
+                f"offset is {self.offset}, evidence {self.evidence} and failures {self.failures}; a verdict has a "
+                "finite offset, positive evidence, and failures from 0 to less than 1."
+            )
 
     def __call__(self, matches: Matches) -> float | None:
         """The probability in (0, 1), the same for swapped images; None if no LightGlue made the matches.
@@ -102,6 +113,26 @@ class PairVerdict:
         logit = self.offset + self.evidence * math.log1p(expected_matches(matches, self.calibration))
         odds = (1 - self.failures) * math.exp(min(logit, LOGIT_LIMIT)) + self.failures
         return odds / (1 + odds)
+
+    def to_json(self) -> str:
+        """As text, exactly."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "PairVerdict":
+        """What ``to_json`` wrote.
+
+        Raises:
+            ConfigError: If it is anything else.
+        """
+        try:
+            stored = json.loads(text)
+            calibration = ScoreCalibration.from_json(json.dumps(stored.pop("calibration")))
+            return cls(calibration=calibration, **{name: float(value) for name, value in stored.items()})
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ConfigError(
+                f"{text[:60]!r} is no verdict on pairs; {{calibration, offset, evidence, failures}} was wanted."
+            ) from error
 
 
 def expected_matches(matches: Matches, calibration: ScoreCalibration) -> float:
@@ -118,7 +149,10 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
     {
         # python benchmarks/calibrate.py --data ../shared/data --features aliked
         "aliked": PairVerdict(
-            calibration=ScoreCalibration(slope=0.756, offset=0.639), offset=-14.65, evidence=4.87, failures=0.21
+            calibration=ScoreCalibration(slope=0.755, offset=0.765), offset=-22.92, evidence=6.93, failures=0.19
+        ),
+        "disk": PairVerdict(
+            calibration=ScoreCalibration(slope=0.772, offset=0.6), offset=-21.67, evidence=6.32, failures=0.21
         ),
     }
 )
@@ -127,12 +161,14 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
 
 def score_calibration(features: str) -> ScoreCalibration | None:
     """The calibration for a kind of features, such as "aliked-n16"; None if there is none."""
-    verdict = VERDICTS.get(MODEL_OF_KIND.get(features, features))
+    verdict = VERDICTS.get(model_of(features))
     return None if verdict is None else verdict.calibration
 
 
 def overlap_probability(matches: Matches, features: str | None = None) -> float | None:
     """How likely two photos show the same thing, in (0, 1); the same for swapped images. See ``PairVerdict``.
+
+    Of matches of a released model. Where the matcher itself is at hand, its ``verdict`` is surer: that of its weights.
 
     Args:
         matches: Of the two photos.
@@ -145,5 +181,5 @@ def overlap_probability(matches: Matches, features: str | None = None) -> float 
     if features is None:
         verdicts = [verdict(matches) for verdict in VERDICTS.values()]
         return min((value for value in verdicts if value is not None), default=None)
-    verdict = VERDICTS.get(MODEL_OF_KIND.get(features, features))
+    verdict = VERDICTS.get(model_of(features))
     return None if verdict is None else verdict(matches)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from photoglue.errors import ConfigError, FeatureKindError
-from photoglue.matchers.base import Matcher, check_points
+from photoglue.errors import ConfigError, FeatureKindError, ShapeError
+from photoglue.matchers.base import Matcher, check_pairs, check_points
+from photoglue.precision import without_autocast
 from photoglue.structs import Features, Matches
 
 
@@ -18,7 +20,8 @@ class NearestNeighbor(Matcher):
     Scores are the cosine of the two descriptors, mapped from [-1, 1] to [0, 1].
 
     Args:
-        ratio: Lowe's test: the distance to the nearest must be below ``ratio`` × that to the second; None: no test.
+        ratio: Lowe's test: the distance to the nearest must be below ``ratio`` × that to the second; None: no test. As
+            usual it is made for the points of the first image only, so that swapped images give other matches.
     """
 
     def __init__(self, ratio: float | None = None) -> None:
@@ -32,27 +35,32 @@ class NearestNeighbor(Matcher):
 
         Raises:
             FeatureKindError: If the two images of a pair have different kinds of features.
+            ShapeError: If something is no pair of Features, values are not finite, or a pair is on two devices.
         """
-        check_points([features for pair in pairs for features in pair])
+        check_pairs(pairs)
+        check_points(list({id(features): features for pair in pairs for features in pair}.values()))
         return [self._match(*pair) for pair in pairs]
 
     def _match(self, features0: Features, features1: Features) -> Matches:
         width0, width1 = features0.descriptors.shape[1], features1.descriptors.shape[1]
-        if features0.kind != features1.kind or width0 != width1:
+        known = {features0.kind, features1.kind} - {None}
+        if len(known) > 1 or width0 != width1:
             raise FeatureKindError(
                 f"The images have different features: {features0.kind!r} of {width0} channels, "
                 f"{features1.kind!r} of {width1}. Extract both with the same extractor."
             )
         m, n = len(features0), len(features1)
         like = features0.keypoints
+        if like.device != features1.keypoints.device:
+            raise ShapeError(
+                f"The images are on {like.device} and {features1.keypoints.device}. Use features.to(device)."
+            )
         matches0, matches1 = (like.new_full((count,), -1, dtype=torch.int64) for count in (m, n))
         scores0, scores1 = like.new_zeros(m), like.new_zeros(n)
         if m and n:
-            cosine = _unit(features0.descriptors) @ _unit(features1.descriptors).T
-            choice0, choice1 = cosine.argmax(dim=1), cosine.argmax(dim=0)
-            good = (choice1[choice0] == torch.arange(m, device=like.device)) & self._distinct(cosine)
-            index0 = torch.nonzero(good).flatten()
-            index1 = choice0[index0]
+            with without_autocast(like.device):
+                cosine = _unit(features0.descriptors) @ _unit(features1.descriptors).T
+            index0, index1 = _mutual(cosine, self._distinct(cosine))
             matches0[index0], matches1[index1] = index1, index0
             scores0[index0] = scores1[index1] = (cosine[index0, index1].clamp(-1, 1) + 1) / 2
         return Matches(
@@ -69,6 +77,19 @@ class NearestNeighbor(Matcher):
             return torch.ones(len(cosine), dtype=torch.bool, device=cosine.device)
         distances = (2 - 2 * cosine.topk(2, dim=1).values.clamp(max=1)).sqrt()
         return distances[:, 0] < self.ratio * distances[:, 1]
+
+
+def _mutual(
+    cosine: Float[Tensor, "m n"], wanted: Bool[Tensor, " m"]
+) -> tuple[Int64[Tensor, " k"], Int64[Tensor, " k"]]:
+    """The wanted rows that are nearest to their nearest column, and these columns; of equal rivals the first."""
+    nearest, choice = cosine.max(dim=1)
+    # By the value: on a CPU where a column's maximum is takes fifteen times as long as what it is.
+    mutual = nearest == cosine.amax(dim=0)[choice]
+    numbers = torch.arange(len(cosine), device=cosine.device).masked_fill(~mutual, len(cosine))
+    first = numbers.new_full((cosine.shape[1],), len(cosine)).scatter_reduce_(0, choice, numbers, "amin")
+    rows = torch.nonzero(mutual & wanted & (first[choice] == numbers)).flatten()
+    return rows, choice[rows]
 
 
 def _unit(descriptors: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import io
 import pickle
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,8 +36,8 @@ class PackedPairs:
     """One for each type, in order of first appearance."""
 
     @classmethod
-    def pack(cls, pairs: Sequence[TrainingPair]) -> "PackedPairs":
-        """Pairs in main memory, packed."""
+    def pack(cls, pairs: Sequence[Any]) -> "PackedPairs":
+        """Pairs in main memory, prepared or not, packed."""
         tensors: list[Tensor] = []
         text = io.BytesIO()
         _Numbering(text, tensors).dump(list(pairs))
@@ -50,7 +50,7 @@ class PackedPairs:
             flat=tuple(torch.cat(same) for same in kinds.values()),
         )
 
-    def unpack(self) -> list[TrainingPair]:
+    def unpack(self) -> list[Any]:
         """The pairs; their tensors are views."""
         parts = {
             flat.dtype: iter(torch.split(flat, [_size(shape) for dtype, shape in self.layout if dtype == flat.dtype]))
@@ -71,13 +71,22 @@ class PackedPairs:
 class Batches:
     """The batches of one process, from a given one on; it measures how long the trainer waits for them."""
 
-    def __init__(self, source: PairSource, config: TrainingConfig, processes: Processes, *, start: int = 0) -> None:
+    def __init__(
+        self,
+        source: PairSource,
+        config: TrainingConfig,
+        processes: Processes,
+        *,
+        start: int = 0,
+        prepare: Callable[[TrainingPair], Any] | None = None,
+    ) -> None:
         """
         Args:
             source: Of pairs.
             config: Of the run: batch size, parts, workers.
             processes: Each gets an equal part of a batch.
             start: Number of the first batch.
+            prepare: Applied to each pair by the process that reads it; None: pairs come as they are.
 
         Raises:
             ConfigError: If a batch cannot be divided equally, or the source is empty.
@@ -94,7 +103,7 @@ class Batches:
         """Seconds that the trainer has waited so far."""
         self._device = processes.device
         loader: DataLoader[PackedPairs | PhotoGlueError] = DataLoader(
-            _Numbered(source, config, processes),
+            _Numbered(source, config, processes, prepare),
             batch_size=None,
             sampler=_From(start),
             num_workers=config.workers,
@@ -104,13 +113,21 @@ class Batches:
         )
         self._batches: Iterator[PackedPairs | PhotoGlueError] = iter(loader)
 
-    def __iter__(self) -> Iterator[list[TrainingPair]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         return self
 
-    def __next__(self) -> list[TrainingPair]:
+    def __next__(self) -> list[Any]:
         """This process's part of the next batch, on its device."""
         before = time.perf_counter()
-        packed = next(self._batches)
+        try:
+            packed = next(self._batches)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise PhotoGlueError(
+                "A process that reads pairs ended unexpectedly (killed for lack of memory?). Resume the run from its "
+                "last checkpoint, with fewer --workers."
+            ) from error
         self.waited_s += time.perf_counter() - before
         if isinstance(packed, PhotoGlueError):
             raise packed
@@ -124,8 +141,14 @@ class Batches:
 class _Numbered(Dataset[PackedPairs | PhotoGlueError]):
     """Batch number → this process's part of it."""
 
-    def __init__(self, source: PairSource, config: TrainingConfig, processes: Processes) -> None:
-        self.source, self.config = source, config
+    def __init__(
+        self,
+        source: PairSource,
+        config: TrainingConfig,
+        processes: Processes,
+        prepare: Callable[[TrainingPair], Any] | None,
+    ) -> None:
+        self.source, self.config, self.prepare = source, config, prepare
         size = config.batch_size // processes.count
         self.part = range(processes.rank * size, (processes.rank + 1) * size)
 
@@ -133,7 +156,8 @@ class _Numbered(Dataset[PackedPairs | PhotoGlueError]):
         first = batch * self.config.batch_size
         try:
             # Sources give their pairs in an order that is random already.
-            return PackedPairs.pack([self.source.pair(*divmod(first + i, len(self.source))) for i in self.part])
+            pairs = [self.source.pair(*divmod(first + i, len(self.source))) for i in self.part]
+            return PackedPairs.pack(pairs if self.prepare is None else [self.prepare(pair) for pair in pairs])
         except PhotoGlueError as error:  # raised again in the trainer's process, without this one's traceback
             if self.config.workers == 0:
                 raise

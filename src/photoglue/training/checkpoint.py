@@ -165,6 +165,12 @@ def write_whole(path: Path, content: bytes) -> None:
         reason = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror or error)
         kept = " The one before it is whole." if path.exists() else ""
         raise OutputError(
-            f"{str(path)!r} cannot be written: {reason}.{kept} When that is mended, go on with: "
-            f"photoglue train resume {path.parent}"
+            f"{str(path)!r} cannot be written: {reason}.{kept} When that is mended, {how_to_go_on(path.parent)}"
         ) from error
+
+
+def how_to_go_on(folder: Path) -> str:
+    """The end of a sentence for people: what to type for a run that had to stop."""
+    if (folder / LAST).is_file():
+        return f"go on with: photoglue train resume {folder}"
+    return "give the same command again: there is no checkpoint yet, but what was extracted is used again."

@@ -7,7 +7,7 @@ columns. And as it is a sum with known weights, the gradient of S is known as so
 
 and from it that of the descriptors. So all three products are made in the forward pass, nothing of size m × n outlives
 it, and whether a layer's choices are those of the last one falls out of the same S. CPUs take a pair at a time; GPUs,
-all pairs at once if they are of one size. Exponentials and logarithms are to the base 2: on CPUs torch's exp2 is
+neighbouring pairs of one size at once. Exponentials and logarithms are to the base 2: on CPUs torch's exp2 is
 several times faster than its exp.
 """
 
@@ -152,13 +152,13 @@ class _Group:
 
 
 def _groups(segments: Segments, device: torch.device) -> Iterator[_Group]:
-    lengths = segments.lengths
-    if device.type != "cpu" and len(set(lengths[::2])) == len(set(lengths[1::2])) == 1:
-        yield _Group(slice(0, segments.total), *lengths[:2])
-        return
-    slices = segments.slices()
-    for image in range(0, len(slices), 2):
-        yield _Group(slice(slices[image].start, slices[image + 1].stop), *lengths[image : image + 2])
+    """CPUs get a pair at a time, GPUs all neighbours of one size together."""
+    sizes, slices = list(zip(segments.lengths[::2], segments.lengths[1::2], strict=True)), segments.slices()
+    first = 0
+    for pair, size in enumerate(sizes):
+        if device.type == "cpu" or pair + 1 == len(sizes) or sizes[pair + 1] != size:
+            yield _Group(slice(slices[2 * first].start, slices[2 * pair + 1].stop), *size)
+            first = pair + 1
 
 
 class _DoubleSoftmax:

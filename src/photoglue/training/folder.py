@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from photoglue.errors import ConfigError, OutputError
-from photoglue.training.checkpoint import LAST, write_whole
+from photoglue.training.checkpoint import BEST, LAST, write_whole
+from photoglue.training.model_card import WEIGHTS
 
 COMMAND = "command.json"
 """What the run was started with."""
@@ -28,7 +29,7 @@ def prepare_folder(folder: Path) -> None:
     """Make the folder of a new run.
 
     Raises:
-        ConfigError: If it holds a run already.
+        ConfigError: If it holds a run already, or what one left behind.
         OutputError: If it cannot be made.
     """
     if (folder / LAST).exists():
@@ -36,8 +37,15 @@ def prepare_folder(folder: Path) -> None:
             f"{str(folder)!r} holds a run already. Go on with it by `photoglue train resume {folder}`, or give "
             "another --out."
         )
+    if (folder / WEIGHTS).exists():
+        raise ConfigError(
+            f"{str(folder)!r} holds the weights of a finished run ({WEIGHTS}), which would be overwritten. "
+            "Give another --out."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Of a run that ended before its first checkpoint: it would pass for the best of the new one.
+        (folder / BEST).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
 

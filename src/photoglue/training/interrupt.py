@@ -1,16 +1,24 @@
 """Leaving in good order: Ctrl-C and SIGTERM ask, and the trainer leaves when it can."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+ANSWER = b"\nWill save and stop after this step or validation. Ctrl-C again stops at once, without saving.\n"
 
 
 class StopRequest:
     """Whether someone has asked to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, talks: bool = False) -> None:
+        """
+        Args:
+            talks: Say on standard error that the request was heard: a validation can take minutes.
+        """  # noqa: D205, D212
         self.made = False
+        self._talks = talks
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -31,4 +39,7 @@ class StopRequest:
     def _receive(self, number: int, _: object) -> None:
         if self.made and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self._talks and not self.made:
+            with suppress(OSError):
+                os.write(2, ANSWER)  # not print(): a handler may run in the middle of another print
         self.made = True

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photoglue.errors import OutputError, require
+from photoglue.training.checkpoint import how_to_go_on
 
 METRICS = "metrics.jsonl"
 
@@ -31,6 +32,7 @@ class RunLog:
             MissingExtra: If TensorBoard is wanted and not installed.
             OutputError: If the folder cannot be written to.
         """  # noqa: D205, D212
+        self._folder = folder
         writer = None
         if tensorboard or (tensorboard is None and importlib.util.find_spec("tensorboard") is not None):
             require("tensorboard", extra="train")
@@ -56,21 +58,22 @@ class RunLog:
             plain = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
             self._file.write(json.dumps({"kind": kind, "pairs": pairs, **plain}) + "\n")
             self._file.flush()
+            if self._board is not None:
+                for name, number in numbers.items():
+                    self._board.add_scalar(f"{kind}/{name}", number, pairs)
         except OSError as error:
             raise OutputError(
-                f"{self._file.name!r} cannot be written: {error.strerror}. When that is mended, go on with: "
-                f"photoglue train resume {Path(self._file.name).parent}"
+                f"{str(self._folder / METRICS)!r} cannot be written: {error.strerror}. When that is mended, "
+                f"{how_to_go_on(self._folder)}"
             ) from error
-        if self._board is not None:
-            for name, number in numbers.items():
-                self._board.add_scalar(f"{kind}/{name}", number, pairs)
 
     def close(self) -> None:
         """Ends it; what could not be written has been said by ``write``."""
         with suppress(OSError):
             self._file.close()
         if self._board is not None:
-            self._board.close()
+            with suppress(OSError):  # its thread keeps what could not be written, and raises it here once more
+                self._board.close()
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

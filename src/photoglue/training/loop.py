@@ -48,8 +48,11 @@ FAILURES_IN_A_ROW = 5
 class Objective(Protocol):
     """What the network learns from pairs."""
 
-    def __call__(self, model: LightGlue, pairs: Sequence[TrainingPair], *, checkpointed: bool = False) -> LossTerms:
-        """The loss of some pairs, a mean over them."""
+    def prepare(self, pair: TrainingPair) -> Any:
+        """What the loss needs of a pair; called in the processes that read, and sent to the one that trains."""
+
+    def __call__(self, model: LightGlue, pairs: Sequence[Any], *, checkpointed: bool = False) -> LossTerms:
+        """The loss of some prepared pairs, a mean over them."""
 
 
 class Trainer:
@@ -95,7 +98,7 @@ class Trainer:
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.position = Position()
-        self.stop_request = StopRequest()
+        self.stop_request = StopRequest(talks=self.leads)
         self._recent: list[tuple[float, float, float]] = []
         self._measured_from = (0.0, 0, 0.0)
 
@@ -127,7 +130,8 @@ class Trainer:
         began = self.hooks.clock() - self.position.elapsed_s
         done, stopping = self._look_around(began)
         log = RunLog(self.folder, pairs=self.position.pairs, tensorboard=self.hooks.tensorboard) if self.leads else None
-        batches = Batches(self.source, config, self.processes, start=self.position.pairs // config.batch_size)
+        start = self.position.pairs // config.batch_size
+        batches = Batches(self.source, config, self.processes, start=start, prepare=self.objective.prepare)
         self._measured_from = (self.position.elapsed_s, self.position.pairs, 0.0)
         try:
             with self.stop_request.listening():
@@ -149,7 +153,7 @@ class Trainer:
             if log is not None:
                 log.close()
 
-    def _step(self, pairs: list[TrainingPair], rate: float, log: RunLog | None) -> None:
+    def _step(self, pairs: list[Any], rate: float, log: RunLog | None) -> None:
         """One step of the optimiser, or none if something is not finite."""
         config = self.config
         self.model.train()
@@ -265,7 +269,7 @@ class Trainer:
             found = self.hooks.validate(model)
         log.write("validation", self.position.pairs, {"score": found.score, **found.numbers})
         best = -math.inf if self.position.best_score is None else self.position.best_score
-        if found.score > best:  # never so if it is not a number
+        if found.score >= best:  # of equals the one trained longer; never so if it is not a number
             self.position = replace(self.position, best_score=found.score, best_pairs=self.position.pairs)
             self._save(BEST)
         if self.hooks.on_validation is not None:

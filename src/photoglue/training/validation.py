@@ -25,7 +25,7 @@ from photoglue.precision import choose_precision
 from photoglue.solvers.poselib import verify
 from photoglue.structs import Features, Matches
 from photoglue.training.ground_truth import DEFAULT_RULES, UNMATCHED, LabelRules, Labels, label
-from photoglue.training.objective import Objective
+from photoglue.training.objective import Example, Objective
 from photoglue.training.report import Score
 
 AUC_DEG = (5.0, 10.0, 20.0)
@@ -126,6 +126,10 @@ class Validation:
         self.pairs, self.posed = tuple(pairs), tuple(posed)
         self.labels = tuple(label(pair, rules).cpu() for pair in pairs)
         self._objective = Objective(rules=rules)
+        self._examples = [
+            Example(features0=pair.features0, features1=pair.features1, labels=labels)
+            for pair, labels in zip(self.pairs, self.labels, strict=True)
+        ]
         found = (baseline or NearestNeighbor()).match_many(self._images())
         # Their scores are no probabilities: all matches count.
         self.baseline = self._quality([matches.cpu() for matches in found], threshold=-math.inf)
@@ -167,7 +171,7 @@ class Validation:
         pairs, last, confidence = 0, 0.0, None
         for start in range(0, len(self.pairs), PAIRS_AT_ONCE):
             with torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
-                terms = self._objective(model, self.pairs[start : start + PAIRS_AT_ONCE])
+                terms = self._objective(model, self._examples[start : start + PAIRS_AT_ONCE])
             pairs += terms.pairs
             last += terms.pairs * float(terms.last)
             if terms.confidence is not None:

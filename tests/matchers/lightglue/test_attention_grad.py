@@ -85,3 +85,25 @@ def test_attend_uses_it_under_autocast_only(lengths, cross, monkeypatch):
     torch.testing.assert_close(half.float(), exact, atol=0.03, rtol=0.03)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         assert not trains_in_blocks(v)
+
+
+def test_partners_trade_keys_and_values():
+    """Value and gradients are exactly those of an index that swaps the images of each pair."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    chance = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(6 * 5, 2, 16, generator=chance, dtype=torch.float64) for _ in range(3)]
+    direction = torch.randn(6 * 5, 2, 16, generator=chance, dtype=torch.float64)
+
+    def indexed(q, k, v):
+        q, k, v = (x.view(6, 5, 2, 16).transpose(1, 2) for x in (q, k, v))
+        partner = torch.tensor([1, 0, 3, 2, 5, 4])
+        return scaled_dot_product_attention(q, k[partner], v[partner]).transpose(1, 2).flatten(0, 1)
+
+    def attended(q, k, v):
+        return attend(q, k, v, Segments((5,) * 6), cross=True)
+
+    for one, other in zip(
+        value_and_gradients(attended, tensors, direction), value_and_gradients(indexed, tensors, direction), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -1,5 +1,8 @@
 """The rewritten layers give what the plain ones give: exactly in fp32, closely in half precision."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -130,6 +133,45 @@ class TestModel:
         state = {name: torch.zeros_like(tensor) for name, tensor in net.state_dict().items()}
         net.load_state_dict(state)
         assert not torch.equal(net.match(real[0][:100], real[1][:100]).matching_scores0, before.matching_scores0)
+
+    @pytest.mark.parametrize("how", ["in place", "through its parent"])
+    def test_other_changes_are_noticed(self, real, how):
+        """Half of the tensors of the rewritten layers are the weights themselves: all have to follow, or none."""
+        from photoglue.matchers.lightglue import LightGlue
+
+        net = LightGlue.pretrained("aliked", precision="float32")
+        pair = real[0][:100], real[1][:100]
+        net.match(*pair)
+        if how == "in place":
+            for weight in net.transformers.parameters():
+                weight.mul_(0.9)
+        else:
+            parent = torch.nn.ModuleDict({"net": net})
+            names = parent.state_dict()
+            parent.load_state_dict({n: t * 0.9 if ".transformers." in n else t for n, t in names.items()})
+        found = net.match(*pair)
+        plain = net.prepare(None).match(*pair)
+        torch.testing.assert_close(found.matching_scores0, plain.matching_scores0, atol=1e-4, rtol=0)
+
+    def test_copies_carry_no_rewritten_layers(self, real):
+        """Not only for their size: tensors made in inference mode cannot be changed outside of it."""
+        _, fast, _ = self.models()
+        before = len(pickle.dumps(fast))
+        with torch.inference_mode():
+            wanted = fast.match(real[0][:100], real[1][:100])
+        assert abs(len(pickle.dumps(fast)) - before) < 10_000
+        for again in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+            assert torch.equal(again.match(real[0][:100], real[1][:100]).matches0, wanted.matches0)
+
+    def test_two_threads(self, real):
+        from concurrent.futures import ThreadPoolExecutor
+
+        _, fast, _ = self.models()
+        wanted = fast.match(real[0][:100], real[1][:100])
+        fast = copy.deepcopy(fast)
+        with ThreadPoolExecutor(2) as pool:
+            for found in pool.map(lambda _: fast.match(real[0][:100], real[1][:100]), range(6)):
+                assert torch.equal(found.matching_scores0, wanted.matching_scores0)
 
     def test_the_rewritten_layers_are_not_part_of_the_state(self, real):
         _, fast, _ = self.models()

@@ -196,7 +196,7 @@ class TestBadInput:
 
         features = random_features(5)
         features.descriptors[2, 7] = value
-        with pytest.raises(ShapeError, match="1 of 5 points have a keypoint or descriptor that is NaN or infinite"):
+        with pytest.raises(ShapeError, match=r"1 of 5 points have a keypoint, descriptor, .* that is NaN or inf"):
             model().match(random_features(6), features)
 
     def test_swapped_size(self):
@@ -258,3 +258,63 @@ def test_confidence_thresholds():
 
     official = [0.9000, 0.8641, 0.8411, 0.8264, 0.8169, 0.8108, 0.8069, 0.8045, 0.8029]
     np.testing.assert_allclose([confidence_threshold(i, 9) for i in range(9)], official, atol=5e-5)
+
+
+def random_pair(**changes):
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    shape = {"input_dim": 8, "descriptor_dim": 32, "n_layers": 3, "num_heads": 2, **changes}
+    pair = [random_features(n, dim=8, seed=n, scales=torch.rand(n), orientations=torch.rand(n)) for n in (30, 40)]
+    return LightGlue(LightGlueConfig(**shape, filter_threshold=0.0)).eval(), pair
+
+
+class TestSurroundings:
+    """What a caller's program has set for itself must not change matches."""
+
+    def test_autocast(self):
+        for precision in (None, "float32"):
+            net, pair = random_pair()
+            wanted = net.prepare(precision).match(*pair)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                check_equal(net.match(*pair), wanted, atol=0)
+
+    def test_default_type_and_device(self):
+        net, pair = random_pair(depth_confidence=0.1, width_confidence=0.5)
+        wanted = net.match(*pair)
+        try:
+            torch.set_default_dtype(torch.float64)
+            torch.set_default_device("meta")
+            check_equal(net.match(*pair), wanted, atol=0)
+        finally:
+            torch.set_default_dtype(torch.float32)
+            torch.set_default_device(None)
+
+    @pytest.mark.weights
+    def test_default_type_while_loading(self):
+        from photoglue.matchers.lightglue import LightGlue
+
+        torch.set_default_dtype(torch.float64)
+        try:
+            net = LightGlue.pretrained("sift-opencv")
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert {weight.dtype for weight in net.parameters()} == {torch.float32}
+
+
+class TestTypes:
+    def test_scales_of_any_type(self):
+        net, pair = random_pair(add_scale_ori=True)
+        wanted = net.match(*pair)
+        doubles = [
+            replace(features, scales=features.scales.double(), orientations=features.orientations.double())
+            for features in pair
+        ]
+        check_equal(net.match(*doubles), wanted)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+    def test_converted_weights(self, dtype):
+        from photoglue.errors import ConfigError
+
+        net, pair = random_pair()
+        with pytest.raises(ConfigError, match=rf"The weights are {dtype}; they must be torch\.float32"):
+            net.to(dtype).match(*pair)

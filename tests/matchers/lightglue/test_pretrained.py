@@ -76,6 +76,16 @@ def test_glue_factory(checkpoint_of):
     check_same_tensors(net, LightGlue.from_checkpoint(path))
 
 
+def test_more_layers_than_usual_are_all_used(tmp_path):
+    """A config that says nothing of layers must not cut them off."""
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    LightGlue(LightGlueConfig(descriptor_dim=32, n_layers=11, num_heads=2)).save(tmp_path / "deep.safetensors")
+    loaded = LightGlue.from_checkpoint(tmp_path / "deep.safetensors", LightGlueConfig(filter_threshold=0.2))
+    assert (loaded.config.n_layers, loaded.config.filter_threshold) == (11, 0.2)
+    assert LightGlue.from_checkpoint(tmp_path / "deep.safetensors", LightGlueConfig(n_layers=4)).config.n_layers == 4
+
+
 def test_eleven_layers_in_the_old_naming(tmp_path):
     """The official rename by substring confuses layers 1 and 10."""
     from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
@@ -151,6 +161,89 @@ def test_saved_and_loaded_is_the_same(checkpoint_of, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
 
 
+class TestVerdict:
+    @pytest.fixture
+    def verdict(self):
+        from photoglue.matchers.calibration import PairVerdict, ScoreCalibration
+
+        calibration = ScoreCalibration(slope=1 / 3, offset=0.1)
+        return PairVerdict(calibration=calibration, offset=-1 / 7, evidence=5.1, failures=0.2)
+
+    @pytest.fixture
+    def saved(self, checkpoint_of, tmp_path, verdict):
+        """Weights with a verdict."""
+        checkpoint_of[0].verdict = verdict
+        checkpoint_of[0].save(tmp_path / "mine.safetensors")
+        return tmp_path / "mine.safetensors"
+
+    def test_it_is_stored_with_the_weights_exactly(self, checkpoint_of, saved, verdict, tmp_path):
+        from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+        loaded = LightGlue.from_checkpoint(saved)
+        assert loaded.verdict == verdict
+        check_same_tensors(checkpoint_of[0], loaded)
+        assert LightGlue.from_checkpoint(saved, LightGlueConfig.accurate()).verdict == verdict
+        loaded.save(tmp_path / "again.safetensors")
+        assert LightGlue.from_checkpoint(tmp_path / "again.safetensors").verdict == verdict
+
+    def test_other_weights_have_none(self, checkpoint_of, saved):
+        from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+        from photoglue.matchers.nearest import NearestNeighbor
+
+        net, write = checkpoint_of
+        assert LightGlue.from_checkpoint(write()).verdict is None
+        assert LightGlue(net.config).verdict is None
+        assert NearestNeighbor().verdict is None
+        assert LightGlue.from_checkpoint(saved, LightGlueConfig(n_layers=2)).verdict is None  # other scores
+        loaded = LightGlue.from_checkpoint(saved)
+        loaded.load_state_dict(LightGlue(loaded.config).state_dict())
+        assert loaded.verdict is None
+
+    def test_it_does_not_survive_training(self, saved, verdict):
+        from photoglue.matchers.lightglue import LightGlue
+
+        loaded = LightGlue.from_checkpoint(saved)
+        assert loaded.eval().verdict == verdict
+        assert loaded.train().eval().verdict is None
+
+    @pytest.mark.weights
+    def test_released_models_have_that_of_the_table(self):
+        from photoglue.matchers.calibration import VERDICTS
+        from photoglue.matchers.lightglue import LightGlue
+
+        for features, model in (("aliked-n16rot", "aliked"), ("disk", "disk"), ("sift-opencv", "sift-photoglue")):
+            assert LightGlue.pretrained(features).verdict is VERDICTS.get(model)
+        assert LightGlue.pretrained("aliked").verdict is not None
+
+    @pytest.mark.parametrize("text", ["", "{", '{"temperature": 2.0}'])
+    def test_a_foreign_one_is_left_out_with_a_notice(self, checkpoint_of, tmp_path, text):
+        import safetensors.torch
+
+        from photoglue.errors import PhotoGlueWarning
+        from photoglue.matchers.lightglue import LightGlue
+
+        net = checkpoint_of[0]
+        safetensors.torch.save_file(net.state_dict(), tmp_path / "odd.safetensors", {"verdict": text})
+        with pytest.warns(
+            PhotoGlueWarning, match=r"odd\.safetensors' are used without the calibration .* is no verdict"
+        ):
+            loaded = LightGlue.from_checkpoint(tmp_path / "odd.safetensors")
+        assert loaded.verdict is None
+        check_same_tensors(net, loaded)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "null"])
+def test_damaged_options_are_told_of(checkpoint_of, tmp_path, text):
+    import safetensors.torch
+
+    from photoglue.errors import WeightsError
+    from photoglue.matchers.lightglue import LightGlue
+
+    safetensors.torch.save_file(checkpoint_of[0].state_dict(), tmp_path / "odd.safetensors", {"config": text})
+    with pytest.raises(WeightsError, match=r"options stored in .*odd\.safetensors' cannot be read"):
+        LightGlue.from_checkpoint(tmp_path / "odd.safetensors")
+
+
 def test_half_precision_files_load(checkpoint_of, tmp_path):
     import safetensors.torch
 
@@ -190,3 +283,19 @@ class TestConfig:
 
         with pytest.raises(ConfigError, match=r"no released LightGlue for 'aliked-t16'\. There are: aliked, disk"):
             LightGlue.pretrained("aliked-t16")
+
+
+def test_saved_weights_may_be_read_by_others(tmp_path):
+    """As any file that is written here: what the umask says."""
+    import os
+
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+
+    before = os.umask(0o022)
+    try:
+        LightGlue(LightGlueConfig(descriptor_dim=32, input_dim=16, n_layers=1, num_heads=2)).save(
+            tmp_path / "w.safetensors"
+        )
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o644

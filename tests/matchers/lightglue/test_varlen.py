@@ -1,5 +1,8 @@
 """The CUDA kernel itself needs a GPU; a stand-in that follows its documentation shows that it is asked rightly."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -32,14 +35,14 @@ def _forget():
 @pytest.mark.parametrize("lengths", [(4, 4), (5, 3), (7, 1, 2, 9), (1, 6, 6, 1)])
 @pytest.mark.parametrize("cross", [False, True])
 def test_packed_equals_image_by_image(lengths, cross, monkeypatch):
-    monkeypatch.setattr(varlen, "KERNEL", documented_kernel)
+    monkeypatch.setattr(varlen, "kernel", lambda: documented_kernel)
     q, k, v = (torch.randn(sum(lengths), 2, 8) for _ in range(3))
     packed = varlen.attend_packed(q, k, v, Segments(lengths), 0.3, cross=cross)
     torch.testing.assert_close(packed, varlen.attend_one_by_one(q, k, v, Segments(lengths), 0.3, cross=cross))
 
 
 def test_what_inference_made_can_be_trained_with(monkeypatch):
-    monkeypatch.setattr(varlen, "KERNEL", documented_kernel)
+    monkeypatch.setattr(varlen, "kernel", lambda: documented_kernel)
     varlen._layout.cache_clear()
     segments = Segments((3, 2))
     with torch.inference_mode():
@@ -50,7 +53,7 @@ def test_what_inference_made_can_be_trained_with(monkeypatch):
 
 
 def test_a_kernel_that_works_passes_the_rehearsal(monkeypatch):
-    monkeypatch.setattr(varlen, "KERNEL", documented_kernel)
+    monkeypatch.setattr(varlen, "kernel", lambda: documented_kernel)
     assert varlen._rehearsed(torch.device("cpu"), torch.bfloat16, 64)
 
 
@@ -62,10 +65,16 @@ def test_a_kernel_that_works_passes_the_rehearsal(monkeypatch):
     ],
 )
 def test_one_that_does_not_is_left_alone_and_says_why(kernel, reason, monkeypatch):
-    monkeypatch.setattr(varlen, "KERNEL", kernel)
+    monkeypatch.setattr(varlen, "kernel", lambda: kernel)
     with pytest.warns(PhotoGlueWarning, match=reason):
         assert not varlen._rehearsed(torch.device("cpu"), torch.float16, 64)
 
 
 def test_never_on_a_cpu():
     assert not varlen.packs_attention(torch.zeros(1, 1, 8, dtype=torch.bfloat16))
+
+
+def test_importing_the_package_does_not_load_torchs_compiler():
+    """It comes with the kernel, and takes as long as all the rest."""
+    program = "import photoglue, sys; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

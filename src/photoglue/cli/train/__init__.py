@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from photoglue.cli.train.calibrate import TrainCalibrate
 from photoglue.cli.train.confidence import TrainConfidence
 from photoglue.cli.train.homography import TrainHomography
 from photoglue.cli.train.posed import TrainPosed
@@ -23,6 +24,7 @@ class Train:
         Annotated[TrainHomography, tyro.conf.subcommand("homography")]
         | Annotated[TrainPosed, tyro.conf.subcommand("posed")]
         | Annotated[TrainConfidence, tyro.conf.subcommand("confidence")]
+        | Annotated[TrainCalibrate, tyro.conf.subcommand("calibrate")]
         | Annotated[TrainResume, tyro.conf.subcommand("resume")]
     )
 

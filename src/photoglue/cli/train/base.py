@@ -1,6 +1,7 @@
 """What all training commands share: the options of the loop, and the main line of a run."""
 
 import os
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,8 +15,9 @@ from photoglue.cli.train.progress import TrainingLine, duration
 from photoglue.data.pairs import PairSource, TrainingPair
 from photoglue.errors import ConfigError
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
-from photoglue.precision import Precision
+from photoglue.precision import Precision, choose_device
 from photoglue.structs import Features
+from photoglue.training.checkpoint import LAST, load_checkpoint
 from photoglue.training.config import TrainingConfig
 from photoglue.training.distributed import Processes
 from photoglue.training.folder import Command, prepare_folder, read_command, write_command
@@ -87,7 +89,7 @@ class RunOptions(ABC):
     seed: int | None = None
     """Of new weights, and of the choice and order of the pairs."""
     workers: int | None = None
-    """Processes that read pairs ahead."""
+    """Processes that read pairs ahead; None: what the preset says, on a GPU up to 8."""
     validate_every: int | None = None
     """Pairs between validations."""
     save_every: int | None = None
@@ -131,10 +133,13 @@ class RunOptions(ABC):
         """The main line of a run."""
         if int(os.environ.get("RANK", "0")) > 0:  # one of several processes: the first one talks
             console = Console(quiet=True)
-        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = choose_device(self.device)
+        if self.workers is None:
+            config = replace(config, workers=_readers(config.workers, device))
         data = self.data(console, device)
         torch.manual_seed(config.seed)
-        model = LightGlue(self.network(data.example))
+        # A run that goes on needs nothing of what it began with, which may have been moved since.
+        model = LightGlue(load_checkpoint(self.out / LAST).network if resume else self.network(data.example))
         command = read_command(self.out) if resume else self._started(model)
         console.print(f"{'began' if resume else 'begins'} with {command.started_from}", soft_wrap=True)
         processes = Processes.join(self.device)
@@ -170,7 +175,7 @@ class RunOptions(ABC):
             )
             return 130
         facts = RunFacts(
-            command=f"photoglue train {self.command}",
+            command=self.command_line(),
             features=data.example.kind or "unnamed features",
             data=data.facts,
             data_licence=self.data_licence,
@@ -181,6 +186,21 @@ class RunOptions(ABC):
         for path in files:
             console.print(f"  → {path}", soft_wrap=True)
         return 0
+
+    @final
+    def command_line(self) -> str:
+        """What was typed, for the card: without options that have their defaults, folders and files by their names."""
+        words = ["photoglue", "train", self.command]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            words.append(f"--{field.name.replace('_', '-')}")
+            if value is not True:
+                named = field.name in ("init", "features")
+                items = value if isinstance(value, tuple) else (value,)
+                words += [Path(item).name if named or isinstance(item, Path) else str(item) for item in items]
+        return shlex.join(words)
 
     def training_config(self) -> TrainingConfig:
         """The preset with the changes asked for.
@@ -228,6 +248,14 @@ class RunOptions(ABC):
         return PRESETS[self.preset].keypoints if self.keypoints is None else self.keypoints
 
 
+def _readers(preset: int, device: torch.device) -> int:
+    """Processes that read for one that trains: a core reads and labels some 250 pairs a second, GPUs train on more."""
+    if device.type == "cpu":
+        return preset
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(preset, min(8, cores - 1))
+
+
 def _validator(data: RunData, config: TrainingConfig) -> Callable[[LightGlue], Score]:
     """What says how good the weights are."""
     validation = Validation(data.validation, data.posed)
@@ -250,7 +278,11 @@ def as_json(options: RunOptions) -> dict[str, Any]:
             return [plain(item) for item in value]
         return str(value.resolve()) if isinstance(value, Path) else value
 
-    return {name: plain(value) for name, value in asdict(options).items()}
+    stored = {name: plain(value) for name, value in asdict(options).items()}
+    place, _, class_name = str(stored.get("features")).rpartition(":")
+    if place.endswith(".py"):  # a class of the user's, path/file.py:Class
+        stored["features"] = f"{Path(place).resolve()}:{class_name}"
+    return stored
 
 
 def from_json(kind: type[RunOptions], stored: dict[str, Any]) -> RunOptions:

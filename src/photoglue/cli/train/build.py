@@ -32,7 +32,11 @@ def build_once(path: Path, build: Callable[[Told], None], console: Console) -> N
     columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("extracting")
-        build(lambda done, total: bar.update(task, completed=done, total=total))
+        try:
+            build(lambda done, total: bar.update(task, completed=done, total=total))
+        except KeyboardInterrupt:
+            console.print("What has been extracted is kept: the same command goes on from there.")
+            raise
 
 
 def build_workers(asked: int | None, photos: int) -> int:

@@ -95,7 +95,7 @@ class TrainPosed(RunOptions):
 
     def _scenes(self) -> tuple[list[Scene], list[Scene]]:
         """Those to train on, and those to validate with."""
-        scenes = [scene for folder in self.scenes for scene in _read(folder)]
+        scenes = [scene for folder in self.scenes for scene in read_folder(folder)]
         names = [scene.name for scene in scenes]
         for name in (*self.only, *self.val_scenes):
             if name not in names:
@@ -164,7 +164,8 @@ def _check_scenes(console: Console, sources: list[PosedPairs]) -> None:
         )
 
 
-def _read(folder: Path) -> list[Scene]:
+def read_folder(folder: Path) -> list[Scene]:
+    """The scenes of a folder in either layout."""
     if (folder / "scene_info").is_dir():
         return [read_megadepth_scene(info, folder) for info in sorted((folder / "scene_info").glob("*.npz"))]
     return read_scenes(folder)

@@ -140,9 +140,9 @@ def judge(
     going_on = tuple(i for i in range(len(pack.pairs)) if i not in done)
     images = [image for i in going_on for image in (2 * i, 2 * i + 1)]
     prunes = [matchability is not None and length > pruning_min_keypoints for length in segments.lengths]
-    goes = torch.zeros(len(segments.lengths), dtype=torch.bool)
+    goes = torch.zeros(len(segments.lengths), dtype=torch.bool, device="cpu")
     goes[images] = True
-    everything = goes & ~torch.tensor(prunes)
+    everything = goes & ~torch.tensor(prunes, device="cpu")
     keep = (wanted & segments.spread(goes.to(wanted.device))) | segments.spread(everything.to(wanted.device))
     return Verdict(
         done=done,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from photoglue.errors import FeatureKindError, ShapeError
-from photoglue.matchers.base import check_points
-from photoglue.matchers.lightglue.config import MODEL_OF_KIND, LightGlueConfig
+from photoglue.matchers.base import check_pairs, check_points
+from photoglue.matchers.kinds import MODEL_OF_KIND
+from photoglue.matchers.lightglue.config import LightGlueConfig
 from photoglue.matchers.lightglue.pretrained import INPUT_DIMS
 from photoglue.structs import Features
 
@@ -20,6 +21,7 @@ def admitted(
         FeatureKindError: If the model was not trained for these features.
         ShapeError: If descriptors have the wrong width, scales or orientations are missing, or values are not finite.
     """
+    check_pairs(pairs)
     images = {id(features): features for pair in pairs for features in pair}
     placed = {}
     for key, features in images.items():

@@ -33,8 +33,8 @@ def _attend_equal(q: Tensor, k: Tensor, v: Tensor, images: int, cross: bool) -> 
     # The fast kernels read (batch, heads, tokens, channels) through strides, as long as channels are contiguous.
     q, k, v = (x.view(images, -1, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
     if cross:
-        partner = torch.arange(images, device=q.device) ^ 1
-        k, v = k[partner], v[partner]
+        # Partners are neighbours. The gradient of an index would be a slow scatter; that of a flip is a flip.
+        k, v = (x.view(images // 2, 2, *x.shape[1:]).flip(1).flatten(0, 1) for x in (k, v))
     kernel = attend_in_blocks if trains_in_blocks(v) else functional.scaled_dot_product_attention
     message = kernel(q, k, v)
     return message.transpose(1, 2).flatten(0, 1)

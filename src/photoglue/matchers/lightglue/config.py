@@ -1,8 +1,6 @@
-"""LightGlue's options, and which released model belongs to which features."""
+"""LightGlue's options."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from photoglue.errors import ConfigError
@@ -68,28 +66,3 @@ class LightGlueConfig:
     def edge(cls, **changes: Any) -> "LightGlueConfig":
         """A small network, to be trained: 5 layers of width 128 with 2 heads. No released weights have this shape."""
         return cls(**{"descriptor_dim": 128, "n_layers": 5, "num_heads": 2, **changes})
-
-
-MODEL_OF_KIND: Mapping[str, str] = MappingProxyType(
-    {
-        "aliked-n16": "aliked",
-        "aliked-n16rot": "aliked",
-        "aliked-n32": "aliked",
-        "disk": "disk",
-        "superpoint": "superpoint",
-        "sift-opencv": "sift-photoglue",
-        "sift-colmap": "sift",
-        "doghardnet": "doghardnet",
-    }
-)
-"""The model to take for each kind of features. The ALIKED model was trained on n16; n16rot and n32 share its
-descriptor space closely enough that COLMAP ships them with it. There is none for aliked-t16 (64 channels). OpenCV's
-SIFT has our own, which needs no download; the official one, "sift", takes it too."""
-
-ALSO_FITS: Mapping[str, tuple[str, ...]] = MappingProxyType({"sift": ("sift-opencv",)})
-"""Kinds that a model takes although another one is preferred."""
-
-
-def kinds_of(model: str) -> tuple[str, ...]:
-    """The kinds of features that a released model is for."""
-    return tuple(kind for kind, name in MODEL_OF_KIND.items() if name == model) + ALSO_FITS.get(model, ())

@@ -56,4 +56,4 @@ def positions_of(images: Sequence[Features], segments: Segments, add_scale_ori: 
     scales = torch.cat([features.scales for features in images if features.scales is not None])
     orientations = torch.cat([features.orientations for features in images if features.orientations is not None])
     unit = segments.spread(SCALE_LONG_SIDE / sizes.amax(dim=1))
-    return torch.cat([positions, (scales * unit)[:, None], orientations[:, None]], dim=1)
+    return torch.cat([positions, (scales.float() * unit)[:, None], orientations[:, None].float()], dim=1)

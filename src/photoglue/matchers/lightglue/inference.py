@@ -20,6 +20,7 @@ from torch.nn import functional
 from photoglue.matchers.lightglue.blocks import CrossBlock, SelfBlock, TransformerLayer
 from photoglue.matchers.lightglue.kernels import LOG2_E, attend_base2, attends_in_blocks, linear
 from photoglue.matchers.lightglue.packing import Segments
+from photoglue.matchers.lightglue.varlen import Layout
 
 
 class FoldedFeedForward(nn.Module):
@@ -84,7 +85,7 @@ class FoldedLayer(nn.Module):
         self.cross_ffn = FoldedFeedForward(cross.to_out, cross.ffn, dtype)
 
     def forward(
-        self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments
+        self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments | Layout
     ) -> Float[Tensor, "t d"]:
         """The states after it."""
         half = x.to(self.dtype)
@@ -114,6 +115,39 @@ class FoldedLayer(nn.Module):
 
     def _similarity_dtype(self, x: Tensor) -> torch.dtype:
         return torch.float32 if attends_in_blocks(x.device, self.dtype) else self.dtype
+
+
+class Rewritten:
+    """The rewritten layers of a network: made when they are first needed, and again when its weights have changed.
+
+    They are no part of the network: nothing of them is saved or copied.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[list[nn.Parameter], list[object], nn.ModuleList] | None = None
+
+    def layers_of(self, layers: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
+        """All layers of the network, to compute in ``dtype``."""
+        # Threads may come here at once: each goes on with what it sees, at worst two make the same.
+        if self._kept is not None and _state(self._kept[0], dtype) == self._kept[1]:
+            return self._kept[2]
+        weights = list(layers.parameters())
+        made = nn.ModuleList(FoldedLayer(layer, dtype) for layer in layers if isinstance(layer, TransformerLayer))
+        self._kept = weights, _state(weights, dtype), made
+        return made
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._kept = None
+
+    def __reduce__(self) -> tuple[type["Rewritten"], tuple[()]]:
+        return Rewritten, ()
+
+
+def _state(weights: list[nn.Parameter], dtype: torch.dtype) -> list[object]:
+    """What differs if weights were written to, or moved; tensors of inference mode do not count their changes."""
+    state: list[object] = [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in weights]
+    return [dtype, weights[0].device, *state]
 
 
 def _order_and_scale(block: SelfBlock) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.matchers.lightglue.packing import Segments
-from photoglue.matchers.lightglue.varlen import attend_packed, packs_attention
+from photoglue.matchers.lightglue.varlen import Layout, attend_packed, packs_attention
 
 LOG2_E = math.log2(math.e)
 BLOCK_ELEMENTS = 2**19
@@ -40,7 +40,12 @@ def attends_in_blocks(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def attend_base2(
-    q: Float[Tensor, "h t e"], k: Float[Tensor, "h t e"], v: Float[Tensor, "h t e"], segments: Segments, *, cross: bool
+    q: Float[Tensor, "h t e"],
+    k: Float[Tensor, "h t e"],
+    v: Float[Tensor, "h t e"],
+    segments: Segments | Layout,
+    *,
+    cross: bool,
 ) -> Float[Tensor, "t d"]:
     """Softmax attention to the base 2 inside segments; the heads of a token come out side by side.
 
@@ -52,16 +57,17 @@ def attend_base2(
         q: Queries of the whole pack.
         k: Keys.
         v: Values, in the precision of the result.
-        segments: Where each image's tokens lie; none is empty.
+        segments: Where each image's tokens lie; none is empty. A layout: for the variable-length kernel, unasked.
         cross: Whether each image attends to its partner, or to itself.
     """
+    if isinstance(segments, Layout):
+        return _attend_packed(q, k, v, segments, cross)
     images = len(segments.lengths)
     blocked = attends_in_blocks(q.device, v.dtype)
     if not blocked and images > 1 and segments.equal:
         return _attend_equal(q, k, v, images, cross)
     if images > 1 and packs_attention(v):
-        query, key, value = (x.transpose(0, 1) for x in (q, k, v))
-        return attend_packed(query, key, value, segments, 1 / LOG2_E, cross=cross).flatten(1)
+        return _attend_packed(q, k, v, segments, cross)
     message = v.new_empty(q.shape[1], q.shape[0], q.shape[2])
     slices = segments.slices()
     for i, rows in enumerate(slices):
@@ -71,6 +77,11 @@ def attend_base2(
         else:
             message[rows] = _attend_plain(q[None, :, rows], k[None, :, others], v[None, :, others])[0].transpose(0, 1)
     return message.flatten(1)
+
+
+def _attend_packed(q: Tensor, k: Tensor, v: Tensor, segments: Segments | Layout, cross: bool) -> Tensor:
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    return attend_packed(q, k, v, segments, 1 / LOG2_E, cross=cross).flatten(1)
 
 
 def _attend_blocks(q: Tensor, k: Tensor, v: Tensor, message: Tensor) -> None:

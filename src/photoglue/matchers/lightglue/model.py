@@ -30,11 +30,13 @@ from photoglue.matchers.lightglue.assignment import MatchAssignment, match_point
 from photoglue.matchers.lightglue.blocks import TransformerLayer
 from photoglue.matchers.lightglue.config import LightGlueConfig
 from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
-from photoglue.matchers.lightglue.inference import FoldedLayer
+from photoglue.matchers.lightglue.graphs import PairGraphs
+from photoglue.matchers.lightglue.inference import Rewritten
 from photoglue.matchers.lightglue.outcome import fill, unmatched
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
+from photoglue.matchers.lightglue.pretrained import Fixed
 from photoglue.matchers.lightglue.states import AllLayers, all_layers
-from photoglue.precision import Precision, choose_precision
+from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features, Matches
 
 
@@ -52,7 +54,8 @@ class LightGlue(nn.Module, Matcher):
         self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(config.n_layers))
         self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(config.n_layers - 1))
         self.precision: Precision | None = None
-        self._rewritten: dict[tuple[torch.device, torch.dtype], nn.ModuleList] = {}
+        self._rewritten = Rewritten()
+        self._graphs = PairGraphs()
 
     @classmethod
     def pretrained(
@@ -77,8 +80,7 @@ class LightGlue(nn.Module, Matcher):
             WeightsError: If they cannot be had or are corrupt.
         """
         state, fixed = pretrained.released(features, path)
-        model = cls._from_state(state, pretrained.merge(config, fixed), f"The released model {features!r}")
-        return model.prepare(precision)
+        return cls._from_state(state, fixed, config, f"The released model {features!r}").prepare(precision)
 
     @classmethod
     def from_checkpoint(
@@ -102,14 +104,14 @@ class LightGlue(nn.Module, Matcher):
             ConfigError: If the config asks for another shape than the file has.
         """
         state, fixed, stored = pretrained.checkpoint(Path(path))
-        model = cls._from_state(state, pretrained.merge(config or stored, fixed), f"{str(path)!r}")
-        return model.prepare(precision)
+        return cls._from_state(state, fixed, config or stored, f"{str(path)!r}").prepare(precision)
 
     def prepare(self, precision: Precision | None = "auto") -> "LightGlue":
         """Choose what inference runs on: the layers as they are trained, or rewritten to be fast.
 
-        The rewriting (`inference.py`) happens at the first match on a device, and again after new weights are loaded or
-        the model was in training mode. It is for inference only: no gradient passes.
+        The rewriting (`inference.py`) happens at the first match on a device, and again after weights have changed. It
+        is for inference only: no gradient passes. On CUDA in half precision, a network without exit and pruning runs a
+        single pair of up to 8192 points as one recorded graph (`graphs.py`).
 
         Args:
             precision: What the rewritten layers compute in; "auto": bfloat16 where the hardware has it natively. The
@@ -121,28 +123,39 @@ class LightGlue(nn.Module, Matcher):
         return self
 
     def train(self, mode: bool = True) -> "LightGlue":
-        """As in torch; forgets the rewritten layers."""
-        self._rewritten.clear()
+        """As in torch; forgets the rewritten layers, and in training mode the verdict."""
+        self._forget_rewritten()
+        if mode:
+            self.verdict = None
         super().train(mode)
         return self
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As in torch; forgets the rewritten layers."""
-        self._rewritten.clear()
+        """As in torch; forgets the rewritten layers and the verdict, which were of other weights."""
+        self._forget_rewritten()
+        self.verdict = None
         return super().load_state_dict(*args, **kwargs)
 
+    def _forget_rewritten(self) -> None:
+        self._rewritten.clear()
+        self._graphs.clear()
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the weights and the config as ``.safetensors``, for ``from_checkpoint``.
+        """Write the weights, the config and the verdict as ``.safetensors``, for ``from_checkpoint``.
 
         Raises:
             OutputError: If the file cannot be written.
         """
-        pretrained.save(self.state_dict(), self.config, Path(path))
+        pretrained.save(self.state_dict(), self.config, Path(path), self.verdict)
 
     @classmethod
-    def _from_state(cls, state: dict[str, Tensor], config: LightGlueConfig, origin: str) -> "LightGlue":
-        model = cls(config)
-        pretrained.load(model, state, config.n_layers, origin)
+    def _from_state(
+        cls, state: dict[str, Tensor], fixed: Fixed, config: LightGlueConfig | None, origin: str
+    ) -> "LightGlue":
+        model = cls(pretrained.merge(config, fixed))
+        pretrained.load(model, state, model.config.n_layers, origin)
+        if model.config.n_layers == fixed.stored_layers:  # a shorter network has other scores
+            model.verdict = fixed.verdict
         return model.eval().requires_grad_(False)
 
     @property
@@ -162,11 +175,13 @@ class LightGlue(nn.Module, Matcher):
             pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.
 
         Raises:
+            ConfigError: If the weights were converted to another floating type; ``prepare`` is for that.
             FeatureKindError: If the model was not trained for these features.
             ShapeError: If descriptors have the wrong width, or scales, orientations are missing, or values are not
                 finite.
         """
         config = self.config
+        require_float32(self)
         placed = admitted(pairs, config, self.device)
         found: list[Matches | None] = [None] * len(placed)
         filled = [i for i, pair in enumerate(placed) if len(pair[0]) and len(pair[1])]
@@ -176,7 +191,9 @@ class LightGlue(nn.Module, Matcher):
             found[i] = unmatched(*placed[i], config.n_layers, 1, prune0, prune1)
         for batch in batches([sum(map(len, placed[i])) for i in filled], TOKENS_AT_ONCE[self.device.type]):
             members = [filled[position] for position in batch]
-            for i, matches in zip(members, self._match_packed([placed[i] for i in members]), strict=True):
+            with without_autocast(self.device):
+                some = self._match_packed([placed[i] for i in members])
+            for i, matches in zip(members, some, strict=True):
                 found[i] = matches
         return [matches for matches in found if matches is not None]
 
@@ -200,7 +217,9 @@ class LightGlue(nn.Module, Matcher):
         survived = torch.ones_like(pack.origin)
         layers, precision = self._layers()
         exits: list[tuple[int, Pack]] = []
-        for layer in range(config.n_layers):
+        adaptive = config.depth_confidence is not None or config.width_confidence is not None
+        pack, ran = (pack, 0) if adaptive else self._graphs.run(layers, pack)
+        for layer in range(ran, config.n_layers):
             pack = replace(pack, x=layers[layer](pack.x, pack.encoding, pack.segments))
             if layer == config.n_layers - 1:
                 break  # nothing is decided after the last layer
@@ -219,11 +238,7 @@ class LightGlue(nn.Module, Matcher):
         if self.precision is None or self.training:
             return self.transformers, self.posenc.Wr.weight.dtype
         dtype = choose_precision(self.precision, self.device)
-        key = (self.device, dtype)
-        if key not in self._rewritten:
-            layers = [layer for layer in self.transformers if isinstance(layer, TransformerLayer)]
-            self._rewritten[key] = nn.ModuleList(FoldedLayer(layer, dtype) for layer in layers)
-        return self._rewritten[key], dtype
+        return self._rewritten.layers_of(self.transformers, dtype), dtype
 
     def _packed(self, images: list[Features], segments: Segments) -> Pack:
         weight = self.posenc.Wr.weight

@@ -52,8 +52,8 @@ class Segments:
     def rows_of_pairs(self, pairs: Iterable[int], device: torch.device) -> Int64[Tensor, " t"]:
         """The tokens of some pairs, as row numbers."""
         offsets = self.offsets
-        spans = [torch.arange(offsets[2 * pair], offsets[2 * pair + 2]) for pair in pairs]
-        rows = torch.cat(spans) if spans else torch.empty(0, dtype=torch.int64)
+        spans = [torch.arange(offsets[2 * pair], offsets[2 * pair + 2], device="cpu") for pair in pairs]
+        rows = torch.cat(spans) if spans else torch.empty(0, dtype=torch.int64, device="cpu")
         return rows.to(device)
 
     def sums(self, counts: Int64[Tensor, "c t"]) -> list[list[int]]:

@@ -8,6 +8,7 @@ The network's own names are the official ones. What else occurs: the older offic
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -17,8 +18,10 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from photoglue.errors import ConfigError, OutputError, WeightsError
-from photoglue.matchers.lightglue.config import MODEL_OF_KIND, LightGlueConfig, kinds_of
+from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning, WeightsError
+from photoglue.matchers.calibration import VERDICTS, PairVerdict
+from photoglue.matchers.kinds import kinds_of, model_of
+from photoglue.matchers.lightglue.config import LightGlueConfig
 from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
 
 RELEASE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv"
@@ -76,7 +79,7 @@ INPUT_DIMS: Mapping[str, int] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed:
-    """What a file fixes; the rest of the config is the user's choice."""
+    """What comes with weights; the rest of the config is the user's choice."""
 
     input_dim: int
     descriptor_dim: int
@@ -84,6 +87,7 @@ class Fixed:
     stored_layers: int
     add_scale_ori: bool
     kinds: tuple[str, ...] | None
+    verdict: PairVerdict | None
 
 
 def released(features: str, path: str | os.PathLike[str] | None = None) -> tuple[dict[str, Tensor], Fixed]:
@@ -93,7 +97,7 @@ def released(features: str, path: str | os.PathLike[str] | None = None) -> tuple
         ConfigError: If there is no such model.
         WeightsError: If the file cannot be had or is corrupt.
     """
-    name = MODEL_OF_KIND.get(features, features)
+    name = model_of(features)
     if name not in WEIGHTS:
         raise ConfigError(
             f"There is no released LightGlue for {features!r}. There are: {', '.join(WEIGHTS)}. "
@@ -102,7 +106,7 @@ def released(features: str, path: str | os.PathLike[str] | None = None) -> tuple
     record = WEIGHTS[name]
     file = resolve(record, path)
     state = network_state(load_state(file), str(file))
-    return state, replace(_shape_of(state, str(file)), kinds=kinds_of(name))
+    return state, replace(_shape_of(state, str(file)), kinds=kinds_of(name), verdict=VERDICTS.get(name))
 
 
 def checkpoint(path: Path) -> tuple[dict[str, Tensor], Fixed, LightGlueConfig | None]:
@@ -114,7 +118,8 @@ def checkpoint(path: Path) -> tuple[dict[str, Tensor], Fixed, LightGlueConfig | 
     state = network_state(load_state(path), str(path))
     fixed = _shape_of(state, str(path))
     stored = _stored_config(path)
-    return state, replace(fixed, kinds=stored.kinds if stored else None), stored
+    fixed = replace(fixed, kinds=stored.kinds if stored else None, verdict=_stored_verdict(path))
+    return state, fixed, stored
 
 
 def merge(config: LightGlueConfig | None, fixed: Fixed) -> LightGlueConfig:
@@ -124,14 +129,14 @@ def merge(config: LightGlueConfig | None, fixed: Fixed) -> LightGlueConfig:
         ConfigError: If the config explicitly asks for something else.
     """
     default = LightGlueConfig()
-    config = config or replace(default, n_layers=fixed.stored_layers)
+    config = config or default
     forced: dict[str, object] = {
         name: getattr(fixed, name) for name in ("input_dim", "descriptor_dim", "num_heads", "add_scale_ori")
     }
+    if config.n_layers == default.n_layers:  # not asked for
+        config = replace(config, n_layers=fixed.stored_layers)
     if config.n_layers > fixed.stored_layers:
-        if config.n_layers != default.n_layers:
-            raise ConfigError(f"n_layers is {config.n_layers}; these weights have {fixed.stored_layers} layers.")
-        forced["n_layers"] = fixed.stored_layers
+        raise ConfigError(f"n_layers is {config.n_layers}; these weights have {fixed.stored_layers} layers.")
     for name, value in forced.items():
         if getattr(config, name) not in (value, getattr(default, name)):
             raise ConfigError(
@@ -177,30 +182,61 @@ def load(model: nn.Module, state: Mapping[str, Tensor], n_layers: int, origin: s
     load_strictly(model, used, origin)
 
 
-def save(state: Mapping[str, Tensor], config: LightGlueConfig, path: Path) -> None:
-    """Write weights and config as ``.safetensors``, under a temporary name first.
+def save(state: Mapping[str, Tensor], config: LightGlueConfig, path: Path, verdict: PairVerdict | None = None) -> None:
+    """Write weights, config and verdict as ``.safetensors``, under a temporary name first.
 
     Raises:
         OutputError: If the file cannot be written.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     metadata = {"format": "photoglue-lightglue", "version": "1", "config": json.dumps(asdict(config))}
+    if verdict is not None:
+        metadata["verdict"] = verdict.to_json()
     try:
-        safetensors.torch.save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary, metadata)
+        # Not by save_file, whose files only their owner can read.
+        content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in state.items()}, metadata)
+        temporary.write_bytes(content)
         temporary.replace(path)
     except Exception as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(f"The weights could not be written to {str(path)!r}: {error}.") from error
 
 
-def _stored_config(path: Path) -> LightGlueConfig | None:
+def _stored_verdict(path: Path) -> PairVerdict | None:
+    """The verdict that was saved with the weights, if there is one.
+
+    One that cannot be read is left out, with a notice: the weights match as well without it.
+    """
+    text = _metadata(path).get("verdict")
+    if text is None:
+        return None
+    try:
+        return PairVerdict.from_json(text)
+    except ConfigError as error:
+        warnings.warn(
+            f"The weights {str(path)!r} are used without the calibration of their scores: {error} "
+            "`photoglue train calibrate` makes a new one.",
+            PhotoGlueWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+def _metadata(path: Path) -> dict[str, str]:
     if path.suffix != ".safetensors":
-        return None
+        return {}
     with safetensors.safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    if "config" not in metadata:
+        return dict(file.metadata() or {})
+
+
+def _stored_config(path: Path) -> LightGlueConfig | None:
+    text = _metadata(path).get("config")
+    if text is None:
         return None
-    stored = json.loads(metadata["config"])
+    try:
+        stored = dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"The options stored in {str(path)!r} cannot be read: {text[:60]!r}.") from error
     unknown = set(stored) - {field.name for field in fields(LightGlueConfig)}
     if unknown:
         raise WeightsError(f"{str(path)!r} was written with options unknown here: {', '.join(sorted(unknown))}.")
@@ -237,4 +273,5 @@ def _shape_of(state: Mapping[str, Tensor], origin: str) -> Fixed:
         stored_layers=len(layers),
         add_scale_ori=positions == 4,
         kinds=None,
+        verdict=None,
     )

@@ -7,11 +7,12 @@ or disagrees, a notice says so and attention goes image by image.
 import inspect
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,8 +20,12 @@ from photoglue.errors import PhotoGlueWarning
 from photoglue.matchers.lightglue.packing import Segments
 
 
-def _varlen_kernel() -> Callable[..., Any] | None:
-    """Since torch 2.10; None before."""
+@lru_cache(maxsize=1)
+def kernel() -> Callable[..., Any] | None:
+    """torch's, since 2.10; None before.
+
+    Imported at first use: it brings torch's compiler with it, which would double the time of ``import photoglue``.
+    """
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
@@ -28,15 +33,29 @@ def _varlen_kernel() -> Callable[..., Any] | None:
     return varlen_attn if {"scale", "num_splits"} <= set(inspect.signature(varlen_attn).parameters) else None
 
 
-KERNEL = _varlen_kernel()
+@dataclass(frozen=True)
+class Layout:
+    """Where each image's tokens lie, on the device, as the kernel reads it.
+
+    Tokens may come after the last image's that belong to none: the kernel neither reads nor writes them.
+    """
+
+    offsets: Int32[Tensor, " o"]
+    """First token of each image, and the end of the last one."""
+    swapped: Int32[Tensor, " o"]
+    """The same with the images of each pair swapped."""
+    rows: Int64[Tensor, " t"]
+    """The tokens in that order."""
+    longest: int
+    """No image has more tokens."""
 
 
 def packs_attention(values: Tensor) -> bool:
     """Whether ``attend_packed`` can be used for these values."""
     return (
-        KERNEL is not None
-        and values.device.type == "cuda"
+        values.device.type == "cuda"
         and values.dtype in (torch.float16, torch.bfloat16)
+        and kernel() is not None
         and _rehearsed(values.device, values.dtype, values.shape[-1])
     )
 
@@ -45,25 +64,25 @@ def attend_packed(
     q: Float[Tensor, "t h e"],
     k: Float[Tensor, "t h e"],
     v: Float[Tensor, "t h e"],
-    segments: Segments,
+    segments: Segments | Layout,
     scale: float,
     *,
     cross: bool,
 ) -> Float[Tensor, "t h e"]:
     """Softmax attention inside segments, all in one call; a pair gets the same alone and in any company."""
-    assert KERNEL is not None
-    offsets, swapped, rows = _layout(segments, q.device)
+    packed = kernel()
+    assert packed is not None
+    layout = segments if isinstance(segments, Layout) else _layout(segments, q.device)
     if cross:
-        k, v = k[rows], v[rows]
-    longest = max(segments.lengths)
-    message: Tensor = KERNEL(
+        k, v = k[layout.rows], v[layout.rows]
+    message: Tensor = packed(
         q.contiguous(),
         k.contiguous(),
         v.contiguous(),
-        offsets,
-        swapped if cross else offsets,
-        longest,
-        longest,
+        layout.offsets,
+        layout.swapped if cross else layout.offsets,
+        layout.longest,
+        layout.longest,
         scale=scale,
         num_splits=1,
     )
@@ -72,14 +91,14 @@ def attend_packed(
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # training may need these tensors after inference made them
-def _layout(segments: Segments, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """(offsets, offsets with each pair's images swapped, rows in that order); all layers share them."""
+def _layout(segments: Segments, device: torch.device) -> Layout:
+    """All layers share it."""
     partners = [i ^ 1 for i in range(len(segments.lengths))]
     turned = Segments(tuple(segments.lengths[i] for i in partners))
     slices = segments.slices()
     rows = torch.cat([torch.arange(slices[i].start, slices[i].stop) for i in partners])
     offsets, swapped = (torch.tensor(s.offsets, dtype=torch.int32) for s in (segments, turned))
-    return offsets.to(device), swapped.to(device), rows.to(device)
+    return Layout(offsets.to(device), swapped.to(device), rows.to(device), max(segments.lengths))
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,33 @@
+"""Which released LightGlue belongs to which kind of features."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+MODEL_OF_KIND: Mapping[str, str] = MappingProxyType(
+    {
+        "aliked-n16": "aliked",
+        "aliked-n16rot": "aliked",
+        "aliked-n32": "aliked",
+        "disk": "disk",
+        "superpoint": "superpoint",
+        "sift-opencv": "sift-photoglue",
+        "sift-colmap": "sift",
+        "doghardnet": "doghardnet",
+    }
+)
+"""The model to take for each kind of features. The ALIKED model was trained on n16; n16rot and n32 share its
+descriptor space closely enough that COLMAP ships them with it. There is none for aliked-t16 (64 channels). OpenCV's
+SIFT has our own, which needs no download; the official one, "sift", takes it too."""
+
+ALSO_FITS: Mapping[str, tuple[str, ...]] = MappingProxyType({"sift": ("sift-opencv",)})
+"""Kinds that a model takes although another one is preferred."""
+
+
+def kinds_of(model: str) -> tuple[str, ...]:
+    """The kinds of features that a released model is for."""
+    return tuple(kind for kind, name in MODEL_OF_KIND.items() if name == model) + ALSO_FITS.get(model, ())
+
+
+def model_of(features: str) -> str:
+    """The model for a kind of features; a name that is no kind stands for the model itself."""
+    return MODEL_OF_KIND.get(features, features)
