@@ -38,6 +38,7 @@ from photoglue.cli.machine import version_line
 from photoglue.evaluation.calibration import equal_weights, fit_calibration, fit_verdict, score_reliability
 from photoglue.evaluation.calibration_pairs import JudgedPair, pooled
 from photoglue.matchers.calibration import PairVerdict, expected_matches
+from photoglue.matchers.kinds import model_of
 from photoglue.metrics import expected_calibration_error, reliability, roc_auc
 from photoglue.solvers.poselib import verify
 
@@ -60,10 +61,12 @@ def main() -> None:
     start = time.process_time()
     chance = random.Random(0)
     jobs = training_jobs(options.data, options.per_scene, chance)
-    training = list(matched_variously(jobs, extracted(jobs, options.features, None), chance))
+    features = extracted(jobs, options.features, None)
+    model = model_of(next(iter(features.values())).kind)
+    training = list(matched_variously(jobs, features, chance))
     report: dict[str, object] = {"features": options.features, "maps": compare_maps(training)}
     verdict = fit(training)
-    print(f'\n"{options.features}": {verdict}\n', flush=True)
+    print(f'\n"{model}": {verdict}\n', flush=True)
     jobs = measured_jobs(options.data, options.negatives, random.Random(1))
     measured = list(matched_as_users_do(jobs, extracted(jobs, options.features, 1024)))
     report |= {"verdict": asdict(verdict), "scores": measure_scores(measured, verdict)}

@@ -178,7 +178,7 @@ class TestTable:
         from photoglue.matchers.calibration import VERDICTS
         from photoglue.matchers.kinds import MODEL_OF_KIND
 
-        assert {"aliked", "disk"} <= set(VERDICTS) <= set(MODEL_OF_KIND.values())
+        assert {"aliked", "disk", "sift-photoglue"} <= set(VERDICTS) <= set(MODEL_OF_KIND.values())
         for verdict in VERDICTS.values():
             assert verdict(matches_with(np.full(300, 0.9))) > 0.999
             assert verdict(matches_with(np.full(10, 0.2))) < 0.25
