@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from torch.nn import functional
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,50 @@ def test_attention_against_the_formula(monkeypatch, kernel, lengths, cross):
                 logits = q[head, rows].double() @ k[head, others].double().T / kernels.LOG2_E
                 wanted = logits.softmax(dim=1) @ v[head, others].double()
                 torch.testing.assert_close(found[rows, head].double(), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", [(70, 33), (64, 128), (5, 600, 1, 64)])
+@pytest.mark.parametrize("cross", [False, True])
+def test_attention_in_blocks_takes_nothing_from_rows_to_spare(monkeypatch, lengths, cross):
+    from photoglue.matchers.lightglue import kernels
+    from photoglue.matchers.lightglue.packing import Segments
+
+    if not kernels._ONE_DNN:
+        pytest.skip("no oneDNN")
+    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: True)
+    segments = Segments(lengths)
+    tokens = segments.total
+    q, k, v = torch.randn(3, 2, tokens, 16)
+    wanted = kernels.attend_base2(q, k, v, segments, cross=cross)
+    q, k, v = (functional.pad(x, (0, 0, 0, kernels.STEP), value=torch.nan) for x in (q, k, v))
+    found = kernels.attend_base2(q, k, v[:, : tokens + 20], segments, cross=cross)
+    assert torch.equal(found[:tokens], wanted)
+    assert torch.equal(found[tokens:], torch.zeros(20, 32))
+
+
+def test_products_have_few_shapes(monkeypatch):
+    """What each new one costs is no small thing, and pruning makes a new size after each layer."""
+    from photoglue.matchers.lightglue import inference, kernels
+    from photoglue.matchers.lightglue.blocks import TransformerLayer
+    from photoglue.matchers.lightglue.packing import Segments
+
+    monkeypatch.setattr(inference, "attends_in_blocks", lambda *_: True)
+    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: True)
+    shapes = set()
+
+    def linear(x, weight, bias=None):
+        shapes.add((*x.shape, *weight.shape))
+        return functional.linear(x, weight, bias)
+
+    monkeypatch.setattr(kernels, "linear", linear)
+    monkeypatch.setattr(inference, "linear", linear)
+    layer = inference.FoldedLayer(TransformerLayer(32, 2), torch.float32)
+    sizes = [(m, n) for m in range(1, 190, 9) for n in (5, 77, 150)]
+    for m, n in sizes:
+        out = layer(torch.randn(m + n, 32), torch.randn(2, m + n, 1, 8), Segments((m, n)))
+        assert out.shape == (m + n, 32)
+    # 4 of layers, for 5 sizes of a pack up to 320; 2 of attention, for 3 sizes of either image up to 192.
+    assert len(shapes) <= 4 * 6 + 2 * 3 * 3 < len(sizes)
 
 
 @pytest.mark.weights

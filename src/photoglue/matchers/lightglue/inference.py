@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.matchers.lightglue.blocks import CrossBlock, SelfBlock, TransformerLayer
-from photoglue.matchers.lightglue.kernels import LOG2_E, attend_base2, attends_in_blocks, linear
+from photoglue.matchers.lightglue.kernels import LOG2_E, STEP, attend_base2, attends_in_blocks, linear, rounded_up
 from photoglue.matchers.lightglue.packing import Segments
 from photoglue.matchers.lightglue.varlen import Layout
 
@@ -49,12 +49,12 @@ class FoldedFeedForward(nn.Module):
         _keep(self, "bias2", second.bias.detach(), dtype)
 
     def forward(
-        self, x: Float[Tensor, "t d"], half: Float[Tensor, "t d"], context: Float[Tensor, "t d"]
+        self, x: Float[Tensor, "t d"], half: Float[Tensor, "s d"], context: Float[Tensor, "s d"]
     ) -> Float[Tensor, "t d"]:
-        """The new state; ``half`` is ``x`` in the precision of the weights."""
+        """The new state; ``half`` is ``x`` in the precision of the weights, and may have more rows."""
         hidden = linear(torch.cat([half, context], dim=1), self.weight1, self.bias1)
         hidden = functional.layer_norm(hidden, hidden.shape[1:], self.norm_weight, self.norm_bias)
-        return x + linear(functional.gelu(hidden), self.weight2, self.bias2)
+        return x + linear(functional.gelu(hidden), self.weight2, self.bias2)[: len(x)]
 
 
 class FoldedLayer(nn.Module):
@@ -88,33 +88,50 @@ class FoldedLayer(nn.Module):
         self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments | Layout
     ) -> Float[Tensor, "t d"]:
         """The states after it."""
-        half = x.to(self.dtype)
-        projected = linear(half, self.own_weight, self.own_bias).view(len(x), 3 * self.heads, -1)
-        turned = self._rotated(projected[:, : 2 * self.heads], encoding)
-        values = projected[:, 2 * self.heads :].transpose(0, 1).contiguous()
-        x = self.own_ffn(
-            x, half, attend_base2(turned[: self.heads], turned[self.heads :], values, segments, cross=False)
-        )
-        half = x.to(self.dtype)
-        projected = linear(half, self.cross_weight, self.cross_bias).view(len(x), 2 * self.heads, -1)
-        heads = projected.transpose(0, 1).contiguous()
-        keys, values = heads[: self.heads].to(self._similarity_dtype(heads)), heads[self.heads :]
+        blocks = not isinstance(segments, Layout) and attends_in_blocks(x.device, self.dtype)
+        half = self._half(x, blocks)
+        projected = linear(half, self.own_weight, self.own_bias).view(len(half), 3 * self.heads, -1)
+        turned = _room(projected[:, : 2 * self.heads], blocks)
+        _rotate(projected[: len(x), : 2 * self.heads], encoding, turned[:, : len(x)])
+        values = _heads_first(projected[:, 2 * self.heads :], blocks)
+        context = attend_base2(turned[: self.heads], turned[self.heads :], values, segments, cross=False)
+        x = self.own_ffn(x, half, context)
+        half = self._half(x, blocks)
+        projected = linear(half, self.cross_weight, self.cross_bias).view(len(half), 2 * self.heads, -1)
+        keys = _room(projected[:, : self.heads], blocks)
+        keys[:, : len(x)] = projected[: len(x), : self.heads].transpose(0, 1)
+        values = _heads_first(projected[:, self.heads :], blocks)
         out: Tensor = self.cross_ffn(x, half, attend_base2(keys, keys, values, segments, cross=True))
         return out
 
-    def _rotated(self, x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"]) -> Float[Tensor, "h t e"]:
-        """Each head's even channels (first half) and odd ones (second half) turned, heads first."""
-        dtype = self._similarity_dtype(x)
-        cosine, sine = encoding.to(dtype)
-        even, odd = x.chunk(2, dim=-1)
-        turned = x.new_empty(x.shape[1], x.shape[0], x.shape[2], dtype=dtype)
-        even_out, odd_out = turned.transpose(0, 1).chunk(2, dim=-1)
-        torch.mul(even, cosine, out=even_out).addcmul_(odd, sine, value=-1)
-        torch.mul(odd, cosine, out=odd_out).addcmul_(even, sine)
-        return turned
+    def _half(self, x: Float[Tensor, "t d"], blocks: bool) -> Float[Tensor, "s d"]:
+        """In the precision of the weights; for attention in blocks with rows of zeros up to a rounded number."""
+        half = x.to(self.dtype)
+        missing = rounded_up(len(x)) - len(x) if blocks else 0
+        return functional.pad(half, (0, 0, 0, missing)) if missing else half
 
-    def _similarity_dtype(self, x: Tensor) -> torch.dtype:
-        return torch.float32 if attends_in_blocks(x.device, self.dtype) else self.dtype
+
+def _room(x: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, "h r e"]:
+    """For queries or keys, heads first; for attention in blocks in fp32, with the rows to spare that it likes."""
+    tokens, heads, channels = x.shape
+    if blocks:
+        return x.new_empty(heads, tokens + STEP, channels, dtype=torch.float32)
+    return x.new_empty(heads, tokens, channels)
+
+
+def _rotate(x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"], turned: Float[Tensor, "h t e"]) -> None:
+    """Each head's even channels (first half) and odd ones (second half), into ``turned``."""
+    cosine, sine = encoding.to(turned.dtype)
+    even, odd = x.chunk(2, dim=-1)
+    even_out, odd_out = turned.transpose(0, 1).chunk(2, dim=-1)
+    torch.mul(even, cosine, out=even_out).addcmul_(odd, sine, value=-1)
+    torch.mul(odd, cosine, out=odd_out).addcmul_(even, sine)
+
+
+def _heads_first(values: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, "h s e"]:
+    """A view for attention in blocks, which makes a copy of its own."""
+    turned = values.transpose(0, 1)
+    return turned if blocks else turned.contiguous()
 
 
 class Rewritten:

@@ -19,6 +19,10 @@ from photoglue.matchers.lightglue.varlen import Layout, attend_packed, packs_att
 LOG2_E = math.log2(math.e)
 BLOCK_ELEMENTS = 2**19
 """Similarities that a thread works on at once, two megabytes: more fall out of its cache, fewer make small products."""
+STEP = 64
+"""Products in blocks have multiples of so many rows and columns. oneDNN builds a product anew for each new shape, which
+takes 0.4 ms, longer than many a product, and it keeps some thousand of them; pruned images have a new size after each
+layer, and without rounding all their shapes would be new."""
 _ONE_DNN = bool(
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -40,8 +44,8 @@ def attends_in_blocks(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def attend_base2(
-    q: Float[Tensor, "h t e"],
-    k: Float[Tensor, "h t e"],
+    q: Float[Tensor, "h s e"],
+    k: Float[Tensor, "h s e"],
     v: Float[Tensor, "h t e"],
     segments: Segments | Layout,
     *,
@@ -54,7 +58,8 @@ def attend_base2(
     bfloat16 are factors of the weight.
 
     Args:
-        q: Queries of the whole pack.
+        q: Queries of the whole pack. In blocks, all three may have rows after the last token, with anything in them;
+            ``STEP`` more of queries and keys spare copies.
         k: Keys.
         v: Values, in the precision of the result.
         segments: Where each image's tokens lie; none is empty. A layout: for the variable-length kernel, unasked.
@@ -63,8 +68,9 @@ def attend_base2(
     if isinstance(segments, Layout):
         return _attend_packed(q, k, v, segments, cross)
     images = len(segments.lengths)
-    blocked = attends_in_blocks(q.device, v.dtype)
-    if not blocked and images > 1 and segments.equal:
+    if attends_in_blocks(q.device, v.dtype):
+        return _attend_in_blocks(q, k, v, segments, cross)
+    if images > 1 and segments.equal:
         return _attend_equal(q, k, v, images, cross)
     if images > 1 and packs_attention(v):
         return _attend_packed(q, k, v, segments, cross)
@@ -72,10 +78,7 @@ def attend_base2(
     slices = segments.slices()
     for i, rows in enumerate(slices):
         others = slices[i ^ 1] if cross else rows
-        if blocked:
-            _attend_blocks(q[:, rows], k[:, others], v[:, others], message[rows])
-        else:
-            message[rows] = _attend_plain(q[None, :, rows], k[None, :, others], v[None, :, others])[0].transpose(0, 1)
+        message[rows] = _attend_plain(q[None, :, rows], k[None, :, others], v[None, :, others])[0].transpose(0, 1)
     return message.flatten(1)
 
 
@@ -84,18 +87,45 @@ def _attend_packed(q: Tensor, k: Tensor, v: Tensor, segments: Segments | Layout,
     return attend_packed(q, k, v, segments, 1 / LOG2_E, cross=cross).flatten(1)
 
 
-def _attend_blocks(q: Tensor, k: Tensor, v: Tensor, message: Tensor) -> None:
-    """Into ``message``, tokens first."""
-    columns = v.transpose(1, 2).contiguous()
-    count = max(BLOCK_ELEMENTS * torch.get_num_threads() // k.shape[1], 64)
-    for head in range(len(q)):
-        for start in range(0, q.shape[1], count):
-            rows = slice(start, start + count)
-            weights = linear(q[head, rows], k[head])
-            # What is 2^64 times less likely than the best does not matter; as a subnormal number it would cost time.
-            weights.sub_(weights.amax(dim=-1, keepdim=True)).clamp_min_(-64).exp2_()
-            total = weights.sum(dim=-1, keepdim=True)
-            torch.div(linear(weights.to(v.dtype), columns[head]), total, out=message[rows, head])
+def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, segments: Segments, cross: bool) -> Tensor:
+    message = v.new_empty(v.shape[1], v.shape[0], v.shape[2])
+    message[segments.total :] = 0
+    slices = segments.slices()
+    for i, rows in enumerate(slices):
+        others = slices[i ^ 1] if cross else rows
+        partners = others.stop - others.start
+        width = rounded_up(partners)
+        columns = v.new_zeros(v.shape[0], v.shape[2], width)
+        columns[:, :, :partners] = v[:, others].transpose(1, 2)
+        count = rounded_up(BLOCK_ELEMENTS * torch.get_num_threads() // max(width, 2048))
+        for head in range(len(q)):
+            keys = _rows(k[head], others.start, width)
+            for start in range(rows.start, rows.stop, count):
+                block = slice(start, min(start + count, rows.stop))
+                own = _rows(q[head], start, rounded_up(block.stop - start))
+                _attend_block(own, keys, columns[head], partners, message[block, head])
+    return message.flatten(1)
+
+
+def _attend_block(q: Tensor, k: Tensor, columns: Tensor, partners: int, message: Tensor) -> None:
+    """Into ``message``; rows of ``q`` after its last one and of ``k`` after the last partner may hold anything."""
+    weights = linear(q, k)
+    weights[:, partners:] = -math.inf
+    # What is 2^64 times less likely than the best does not matter; as a subnormal number it would cost time.
+    weights.sub_(weights.amax(dim=-1, keepdim=True)).clamp_min_(-64).exp2_()
+    total = weights.sum(dim=-1, keepdim=True)[: len(message)]
+    torch.div(linear(weights.to(columns.dtype), columns)[: len(message)], total, out=message)
+
+
+def rounded_up(count: int) -> int:
+    """To a multiple of ``STEP``."""
+    return -(-count // STEP) * STEP
+
+
+def _rows(x: Tensor, start: int, count: int) -> Tensor:
+    """``count`` rows, with zeros where there are fewer."""
+    found = x[start : start + count]
+    return found if len(found) == count else functional.pad(found, (0, 0, 0, count - len(found)))
 
 
 def _attend_plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
