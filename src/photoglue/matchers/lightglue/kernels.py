@@ -97,7 +97,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, segments: Segments, cross
         width = rounded_up(partners)
         columns = v.new_zeros(v.shape[0], v.shape[2], width)
         columns[:, :, :partners] = v[:, others].transpose(1, 2)
-        count = rounded_up(BLOCK_ELEMENTS * torch.get_num_threads() // max(width, 2048))
+        count = rounded_up(BLOCK_ELEMENTS * torch.get_num_threads() // max(width, 1024))
         for head in range(len(q)):
             keys = _rows(k[head], others.start, width)
             for start in range(rows.start, rows.stop, count):
