@@ -22,6 +22,22 @@ def test_alone():
     alone.leave()
 
 
+def test_each_process_has_a_gpu_of_its_own_from_the_start(monkeypatch):
+    """Also what extracts features is built there, not all of it on the first GPU."""
+    from photoglue.errors import ConfigError
+    from photoglue.training.distributed import own_device
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert own_device(torch.device("cuda")) == torch.device("cuda")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device(torch.device("cuda")) == torch.device("cuda", 1)
+    assert own_device(torch.device("cpu")) == torch.device("cpu")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ConfigError, match="there are 2"):
+        own_device(torch.device("cuda"))
+
+
 def forked(count, work):
     """Runs ``work(rank)`` in processes of one group, and gives what each returned (through JSON).
 

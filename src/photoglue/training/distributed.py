@@ -15,6 +15,23 @@ from torch import Tensor, nn
 from photoglue.errors import ConfigError
 
 
+def own_device(device: torch.device) -> torch.device:
+    """Of the GPUs, if "cuda" is asked for, the one for this of the processes that ``torchrun`` started.
+
+    Raises:
+        ConfigError: If there are more processes than GPUs.
+    """
+    count, local = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "LOCAL_RANK"))
+    if count <= 1 or device.type != "cuda":
+        return device
+    if local >= torch.cuda.device_count():
+        raise ConfigError(
+            f"Process {local} of this machine has no GPU: there are {torch.cuda.device_count()}. "
+            "Start as many processes as there are GPUs (torchrun --nproc-per-node), or use --device cpu."
+        )
+    return torch.device("cuda", local)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Processes:
     """This process among those that train together."""
@@ -36,19 +53,12 @@ class Processes:
         Raises:
             ConfigError: If there are more processes than GPUs.
         """
-        count, rank, local = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"))
-        kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        count, rank = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK"))
+        chosen = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         if count <= 1:
-            return cls(device=torch.device(kind))
-        if kind == "cuda":
-            if local >= torch.cuda.device_count():
-                raise ConfigError(
-                    f"Process {local} of this machine has no GPU: there are {torch.cuda.device_count()}. "
-                    "Start as many processes as there are GPUs (torchrun --nproc-per-node), or use --device cpu."
-                )
-            torch.cuda.set_device(local)
-            kind = f"cuda:{local}"
-        chosen = torch.device(kind)
+            return cls(device=chosen)
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
         return cls(rank=rank, count=count, device=chosen)

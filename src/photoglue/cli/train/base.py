@@ -19,7 +19,7 @@ from photoglue.precision import Precision, choose_device
 from photoglue.structs import Features
 from photoglue.training.checkpoint import LAST, load_checkpoint
 from photoglue.training.config import TrainingConfig
-from photoglue.training.distributed import Processes
+from photoglue.training.distributed import Processes, own_device
 from photoglue.training.folder import Command, prepare_folder, read_command, write_command
 from photoglue.training.loop import Trainer
 from photoglue.training.losses import LossConfig
@@ -133,7 +133,7 @@ class RunOptions(ABC):
         """The main line of a run."""
         if int(os.environ.get("RANK", "0")) > 0:  # one of several processes: the first one talks
             console = Console(quiet=True)
-        device = choose_device(self.device)
+        device = own_device(choose_device(self.device))
         if self.workers is None:
             config = replace(config, workers=_readers(config.workers, device))
         data = self.data(console, device)
