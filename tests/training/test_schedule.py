@@ -54,4 +54,12 @@ def test_warm_up_and_decay_multiply():
     from photoglue.training.schedule import learning_rate
 
     config = make(schedule="cosine", final_share=0.01, warmup_steps=10)
-    assert learning_rate(config, 4, 0.5) == pytest.approx(0.5 * 0.505)
+    assert learning_rate(config, 4, 0.05) == pytest.approx(0.5 * learning_rate(make(schedule="cosine"), 4, 0.05))
+
+
+def test_warm_up_ends_after_a_tenth_of_a_short_run():
+    from photoglue.training.schedule import learning_rate
+
+    config = make(schedule="constant", warmup_steps=100)
+    assert [learning_rate(config, step, step / 50) for step in (0, 1, 4, 5, 6)] == pytest.approx([0.01, 0.2, 0.8, 1, 1])
+    assert learning_rate(config, 49, 0.001) == 0.5

@@ -35,7 +35,7 @@ class TrainingConfig:
     learning_rate: float = 2e-4
     """Of AdamW, at its highest."""
     warmup_steps: int = 100
-    """Steps over which it rises linearly to that; 0: none."""
+    """Steps over which it rises linearly to that, but at most a tenth of the run; 0: none."""
     schedule: Schedule = "cosine"
     """How it falls afterwards."""
     decay_from: float = 0.0

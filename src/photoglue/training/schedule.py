@@ -4,6 +4,9 @@ import math
 
 from photoglue.training.config import TrainingConfig
 
+LONGEST_WARM_UP = 0.1
+"""Share of the run after which the learning rate is up, however many steps were asked for."""
+
 
 def progress(config: TrainingConfig, pairs: int, elapsed_s: float) -> float:
     """How much of the run is over, in [0, 1]: by pairs, or by time if its length is given in hours.
@@ -27,8 +30,8 @@ def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
         step: Its number, from 0.
         done: ``progress`` before it.
     """
-    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    return config.learning_rate * warmup * _decay(config, done)
+    warmup = max((step + 1) / config.warmup_steps, done / LONGEST_WARM_UP) if config.warmup_steps else 1.0
+    return config.learning_rate * min(1.0, warmup) * _decay(config, done)
 
 
 def _decay(config: TrainingConfig, done: float) -> float:

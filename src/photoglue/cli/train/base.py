@@ -73,7 +73,7 @@ class RunOptions(ABC):
     lr: float | None = None
     """Learning rate, at its highest."""
     warmup_steps: int | None = None
-    """Steps until it is that high."""
+    """Steps until it is that high; at most a tenth of the run."""
     schedule: Literal["constant", "exponential", "cosine"] | None = None
     """How it falls afterwards."""
     weight_decay: float | None = None
