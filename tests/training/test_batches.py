@@ -158,3 +158,22 @@ def test_a_reader_that_is_killed_is_no_riddle(tiny_pairs, monkeypatch):
     with pytest.raises(PhotoGlueError, match=r"killed for lack of memory.*last checkpoint, with fewer --workers"):
         next(batches)
     batches.close()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_readers_leave_signals_to_the_trainer(tiny_pairs, monkeypatch, name):
+    """Terminals and batch systems send them to all processes of a job."""
+    import os
+    import signal
+
+    source = tiny_pairs()
+    pair = source.pair
+
+    def interrupted(*place):
+        os.kill(os.getpid(), getattr(signal, name))
+        return pair(*place)
+
+    monkeypatch.setattr(source, "pair", interrupted, raising=False)
+    batches = make(source, workers=1)
+    assert len(next(batches)) == 4
+    batches.close()
