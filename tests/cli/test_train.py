@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -391,6 +392,17 @@ class TestBadInput:
     def test_scales_that_the_features_do_not_have(self, cli, small, tmp_path):
         err = self.fails(cli, *small, "--scale-orientation", "yes", "--out", tmp_path / "run")
         assert "'corners' features have no scale and orientation" in err
+
+    def test_confidence_of_a_network_for_other_features(self, cli, small, trained, tmp_path):
+        """As wide as these, so that all tensors would fit."""
+        from photoglue.matchers.lightglue import LightGlue
+
+        model = LightGlue.from_checkpoint(trained[0] / "model.safetensors")
+        model.config = replace(model.config, kinds=("disk",))
+        model.save(tmp_path / "disk.safetensors")
+        found = ["--init", tmp_path / "disk.safetensors", "--out", tmp_path / "run"]
+        err = self.fails(cli, "train", "confidence", *small[2:], *found)
+        assert "is for features of the kind disk; --features" in err
 
     def test_confidence_of_nothing(self, cli, small, tmp_path):
         err = self.fails(cli, "train", "confidence", *small[2:], "--out", tmp_path / "run")

@@ -109,7 +109,16 @@ def test_options_of_the_training_guide(capsys):
         with pytest.raises(SystemExit):
             main(["train", command, "--help"])
         known += capsys.readouterr().out
-    elsewhere = {"--methods", "--no-deps", "--weights", "--no-python", "--nproc-per-node", "--part", "--steps"}
+    elsewhere = {
+        "--methods",
+        "--no-deps",
+        "--weights",
+        "--no-python",
+        "--nproc-per-node",
+        "--shutdown-timeout",
+        "--part",
+        "--steps",
+    }
     options = set(re.findall(r"--[a-z][a-z0-9-]+", TRAINING)) - elsewhere
     assert len(options) > 20
     assert {option for option in options if option not in known} == set()

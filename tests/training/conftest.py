@@ -89,7 +89,7 @@ class PlainObjective:
             positive=nll[-1].detach(),
             negative=torch.zeros(()),
             confidence=confidence.detach(),
-            matchable=float(rows[0].stop),
-            unmatchable=0.0,
+            matchable=torch.tensor(float(rows[0].stop)),
+            unmatchable=torch.tensor(0.0),
             pairs=len(pairs),
         )

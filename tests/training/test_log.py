@@ -34,6 +34,24 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
     assert [(line["pairs"], line["loss"]) for line in read_metrics(tmp_path)] == [(8, 1.0), (16, 1.0), (24, 2.0)]
 
 
+def test_a_disk_that_is_full_at_a_resume_costs_no_line(tmp_path, monkeypatch):
+    import os
+
+    from photoglue.errors import OutputError
+    from photoglue.training.log import RunLog, read_metrics
+
+    lines = [{"kind": "train", "pairs": pairs} for pairs in (8, 16)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"metrics\.jsonl' cannot be written: the disk is full"):
+        RunLog(tmp_path, pairs=16, tensorboard=False)
+    assert read_metrics(tmp_path) == lines
+
+
 def test_a_new_run_begins_with_an_empty_file(tmp_path):
     from photoglue.training.log import RunLog, read_metrics
 

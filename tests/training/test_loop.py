@@ -263,10 +263,19 @@ class TestNumbersThatAreNotFinite:
         run = trainer(source=tiny_pairs(broken=broken))
         with pytest.raises(PhotoGlueError, match=r"loss was not finite in 5 steps in a row, up to pair 32.*warm-up"):
             run.run()
+        assert len(lines_of(run, "skipped")) == 5
         # The last checkpoint is from before the step that stopped it, and it is whole.
         second = trainer(source=tiny_pairs())
         second.resume()
         assert weights_of(second).isfinite().all()
+
+    def test_five_at_the_beginning_are_before_any_checkpoint(self, trainer, tiny_pairs):
+        from photoglue.errors import PhotoGlueError
+
+        broken = {(epoch, index) for epoch in range(9) for index in range(12)}
+        run = trainer(source=tiny_pairs(broken=broken), save_every=100)
+        with pytest.raises(PhotoGlueError, match=r"up to pair 20\. The run was stopped; it has no checkpoint yet"):
+            run.run()
 
 
 class TestValidation:

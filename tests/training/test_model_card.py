@@ -103,7 +103,7 @@ def test_without_validation_the_last_weights_are_taken(run, facts, tmp_path):
     model = LightGlue.from_checkpoint(tmp_path / "model.safetensors", precision=None)
     assert torch.equal(model.posenc.Wr.weight, trainer.model.posenc.Wr.weight)
     text = (tmp_path / "model_card.md").read_text()
-    assert "there was no validation, after 16 of 16 pairs" in text
+    assert "no validation gave a score, after 16 of 16 pairs" in text
     assert "None was made." in text
 
 

@@ -1,6 +1,7 @@
 """All that a run needs to go on as if it had never stopped, in one file that is there whole or not at all."""
 
 import errno
+import glob
 import io
 import json
 import os
@@ -153,6 +154,8 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OutputError: If it cannot be written; the message says how to go on.
     """
+    for left_over in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):  # by a process that was killed
+        left_over.unlink(missing_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with temporary.open("wb") as file:
@@ -160,6 +163,9 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except KeyboardInterrupt:
+        temporary.unlink(missing_ok=True)
+        raise
     except OSError as error:
         temporary.unlink(missing_ok=True)
         reason = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror or error)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photoglue.errors import OutputError, require
-from photoglue.training.checkpoint import how_to_go_on
+from photoglue.training.checkpoint import how_to_go_on, write_whole
 
 METRICS = "metrics.jsonl"
 
@@ -39,10 +39,9 @@ class RunLog:
             writer = require("torch.utils.tensorboard", extra="train").SummaryWriter
         path = folder / METRICS
         kept = [line for line in read_metrics(folder) if line["pairs"] <= pairs] if pairs else []
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         try:
-            self._file = path.open("w")
-            for line in kept:
-                self._file.write(json.dumps(line) + "\n")
+            self._file = path.open("a")
         except OSError as error:
             raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
         purge = pairs + 1 if pairs else None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -180,33 +180,38 @@ class Trainer:
         if finite:
             self.scaler.step(self.optimizer)
             self._average_weights()
-            self._recent.append((loss, last_layer, gradient_norm))
+            if log is not None:
+                self._recent.append((loss, last_layer, gradient_norm))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self._advance(finite, math.isfinite(loss))
         if log is not None and not finite:
             log.write("skipped", self.position.pairs, {"loss": loss, "gradient_norm": gradient_norm})
+        if self.position.skipped_in_a_row >= FAILURES_IN_A_ROW:
+            self._give_up("gradient" if math.isfinite(loss) else "loss")
 
     def _advance(self, finite: bool, finite_loss: bool) -> None:
-        """Count the step; stop if too many had to be skipped."""
+        """Count the step."""
         # In float16 the scaler tries how far it can go: then gradients overflow now and then, and it goes down.
         harmless = finite_loss and self.scaler.is_enabled() and self.scaler.get_scale() >= 1
         position = self.position
-        self.position = position = replace(
+        self.position = replace(
             position,
             step=position.step + 1,
             pairs=position.pairs + self.config.batch_size,
             skipped=position.skipped + (not finite),
             skipped_in_a_row=0 if finite else position.skipped_in_a_row + (not harmless),
         )
-        if position.skipped_in_a_row >= FAILURES_IN_A_ROW:
-            raise PhotoGlueError(
-                f"The {'gradient' if finite_loss else 'loss'} was not finite in {FAILURES_IN_A_ROW} steps in a row, up "
-                f"to pair {position.pairs}. The run was stopped; its last checkpoint in {str(self.folder)!r} is from "
-                f"before. Most often the learning rate ({self.config.learning_rate:g}) is too high or the warm-up "
-                f"({self.config.warmup_steps} steps) too short; else try --precision float32 (now "
-                f"{str(self.dtype).removeprefix('torch.')}), or look for descriptors that are not finite."
-            )
+
+    def _give_up(self, what: str) -> NoReturn:
+        saved = (self.folder / LAST).is_file()
+        kept = f"its last checkpoint in {str(self.folder)!r} is from before" if saved else "it has no checkpoint yet"
+        raise PhotoGlueError(
+            f"The {what} was not finite in {FAILURES_IN_A_ROW} steps in a row, up to pair {self.position.pairs}. The "
+            f"run was stopped; {kept}. Most often the learning rate ({self.config.learning_rate:g}) is too high or the "
+            f"warm-up ({self.config.warmup_steps} steps) too short; else try --precision float32 (now "
+            f"{str(self.dtype).removeprefix('torch.')}), or look for descriptors that are not finite."
+        )
 
     def _look_around(self, began: float) -> tuple[float, bool]:
         """How much of the run is over, and whether to leave: the same in all processes."""

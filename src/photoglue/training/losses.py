@@ -62,9 +62,9 @@ class LossTerms:
     """Of the last layer: - mean of log(1 - matchability) over the points without partner."""
     confidence: Float[Tensor, ""] | None
     """Cross-entropy of the confidence heads; None if they are not learned, or if there is only one layer."""
-    matchable: float
+    matchable: Float[Tensor, ""]
     """True matches of a pair."""
-    unmatchable: float
+    unmatchable: Float[Tensor, ""]
     """Points of a pair, both images together, that are known to have no partner."""
     pairs: int
     """How many pairs these are means of."""
@@ -150,8 +150,8 @@ class _Targets:
     """Weight of points known to have none: 1 / (those of both images, each counted as 1 or more · pairs)."""
     each: Float[Tensor, " t"]
     """Weight of every point: 1 / (points of its image · 2 · pairs)."""
-    matchable: float
-    unmatchable: float
+    matchable: Float[Tensor, ""]
+    unmatchable: Float[Tensor, ""]
 
 
 def _targets(found: AllLayers, labels: Sequence[Labels]) -> _Targets:
@@ -160,22 +160,20 @@ def _targets(found: AllLayers, labels: Sequence[Labels]) -> _Targets:
     pairs = len(labels)
     lengths = tuple(len(matches) for label in labels for matches in (label.matches0, label.matches1))
     assert lengths == segments.lengths, f"labels of {lengths} points for images of {segments.lengths}"
-    partner = torch.cat([matches for label in labels for matches in (label.matches0, label.matches1)])
-    matched, unmatched = partner >= 0, partner == UNMATCHED
-    matches, lonely = segments.sums(torch.stack([matched, unmatched]).long())
-    positive = [1 / (max(1, matches[image // 2 * 2]) * pairs) for image in range(2 * pairs)]
-    negative = [
-        1 / ((max(1, lonely[image // 2 * 2]) + max(1, lonely[image // 2 * 2 + 1])) * pairs)
-        for image in range(2 * pairs)
-    ]
-    each = [1 / (length * 2 * pairs) for length in lengths]
-    weights = torch.tensor([positive, negative, each], dtype=like.dtype).T.to(like.device)
-    of_token = segments.spread(weights)
+    partner = torch.cat([matches for label in labels for matches in (label.matches0, label.matches1)]).to(like.device)
+    known = torch.stack([partner >= 0, partner == UNMATCHED], dim=1).to(like.dtype)
+    # Counted where the labels are: a GPU that had to tell the host would have to finish the forward pass first.
+    image = segments.spread(torch.arange(2 * pairs, device=like.device))
+    counts = known.new_zeros(2 * pairs, 2).index_add_(0, image, known).view(pairs, 2, 2)
+    matches, lonely = counts[:, 0, 0], counts[:, :, 1]
+    of_pair = torch.stack([matches.clamp(min=1), lonely.clamp(min=1).sum(dim=1)], dim=1)
+    of_image = torch.tensor([1 / (length * 2 * pairs) for length in lengths], dtype=like.dtype).to(like.device)
+    weights = known / (of_pair[image // 2] * pairs)
     return _Targets(
-        partner=partner.to(like.device),
-        positive=of_token[:, 0] * matched.to(like.device),
-        negative=of_token[:, 1] * unmatched.to(like.device),
-        each=of_token[:, 2],
-        matchable=sum(matches[::2]) / pairs,
-        unmatchable=sum(lonely) / pairs,
+        partner=partner,
+        positive=weights[:, 0],
+        negative=weights[:, 1],
+        each=of_image[image],
+        matchable=matches.mean(),
+        unmatchable=lonely.sum() / pairs,
     )

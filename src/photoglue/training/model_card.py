@@ -99,7 +99,7 @@ def _card(
 
 def _summary(folder: Path, facts: RunFacts, checkpoint: Checkpoint) -> list[str]:
     last = load_checkpoint(folder / LAST).position
-    which = "with the best validation" if (folder / BEST).is_file() else "at the end; there was no validation"
+    which = "with the best validation" if (folder / BEST).is_file() else "at the end; no validation gave a score"
     return [
         f"Trained with `{facts.command}` by PhotoGlue {__version__}. The weights are those {which}, after "
         f"{checkpoint.position.pairs:,} of {last.pairs:,} pairs ({last.elapsed_s / 3600:.2f} hours, {last.skipped} "

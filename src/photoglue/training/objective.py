@@ -74,8 +74,8 @@ def _nothing(model: LightGlue, dropped: int) -> LossTerms:
         positive=zeros[-1],
         negative=zeros[-1],
         confidence=None,
-        matchable=0.0,
-        unmatchable=0.0,
+        matchable=zeros[-1],
+        unmatchable=zeros[-1],
         pairs=0,
         dropped=dropped,
     )

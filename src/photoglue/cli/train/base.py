@@ -113,6 +113,10 @@ class RunOptions(ABC):
         Raises:
             ConfigError: If there are no weights to begin with.
         """
+        if self.init is None and self.training_config().trained == "confidence":
+            raise ConfigError(
+                "The confidence heads of which network? Give its weights, or the folder of its run, as --init."
+            )
         if self.init is not None:
             shape_of(self.init)
 
@@ -145,7 +149,7 @@ class RunOptions(ABC):
         processes = Processes.join(self.device)
         line = TrainingLine(console)
         hooks = Hooks(
-            validate=_validator(data, config) if data.validation else None,
+            validate=_validator(data, config) if data.validation and processes.rank == 0 else None,
             on_report=line.report,
             on_validation=line.validation,
         )

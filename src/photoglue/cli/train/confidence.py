@@ -8,6 +8,7 @@ from photoglue.cli.train.homography import TrainHomography
 from photoglue.errors import ConfigError
 from photoglue.matchers.lightglue import LightGlueConfig
 from photoglue.structs import Features
+from photoglue.training.config import TrainingConfig
 from photoglue.training.warm_start import shape_of
 
 
@@ -20,19 +21,11 @@ class TrainConfidence(TrainHomography):
     preset: PresetName = "confidence"
     """Recipe to begin with; the other options change single parts of it."""
 
-    def check(self) -> None:
-        """Refuse to train the heads of no network."""
-        if self.init is None:
-            raise ConfigError(
-                "The confidence heads of which network? Give its weights, or the folder of its run, as --init."
-            )
-        super().check()
-
     def network(self, example: Features) -> LightGlueConfig:
         """The network of --init, whatever its shape.
 
         Raises:
-            ConfigError: If it is for descriptors of another width.
+            ConfigError: If it is for other features.
         """
         assert self.init is not None
         config = shape_of(self.init)
@@ -41,4 +34,13 @@ class TrainConfidence(TrainHomography):
             raise ConfigError(
                 f"{self.init!r} is for descriptors of {config.input_dim} channels; {self.features} has {width}."
             )
+        if config.kinds is not None and example.kind not in config.kinds:
+            raise ConfigError(
+                f"{self.init!r} is for features of the kind {' or '.join(config.kinds)}; --features {self.features} "
+                f"are {example.kind}."
+            )
         return replace(config, kinds=None if example.kind is None else (example.kind,))
+
+    def training_config(self) -> TrainingConfig:
+        """The preset with the changes asked for; of whatever recipe, only the heads learn."""
+        return replace(super().training_config(), trained="confidence")
