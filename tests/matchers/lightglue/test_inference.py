@@ -95,14 +95,39 @@ def test_attention_in_blocks_takes_nothing_from_rows_to_spare(monkeypatch, lengt
     assert torch.equal(found[tokens:], torch.zeros(20, 32))
 
 
-def test_products_have_few_shapes(monkeypatch):
+def test_attention_in_blocks_of_too_many_points(monkeypatch):
+    """So many that not one row of them fits into a block."""
+    from photoglue.matchers.lightglue import kernels
+    from photoglue.matchers.lightglue.packing import Segments
+
+    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: True)
+    q, k, v = torch.randn(3, 2, 230, 16)
+    wanted = kernels.attend_base2(q, k, v, Segments((30, 200)), cross=True)
+    monkeypatch.setattr(kernels, "BLOCK_ELEMENTS", 1)
+    found = kernels.attend_base2(q, k, v, Segments((30, 200)), cross=True)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_bf16_where_one_dnn_has_none(monkeypatch):
+    """Processors without AVX-512: slow, but what was asked for."""
+    from photoglue.matchers.lightglue import kernels
+
+    monkeypatch.setattr(kernels, "_ONE_DNN_TYPES", {torch.float32})
+    monkeypatch.delattr(torch.ops.mkldnn, "_linear_pointwise", raising=False)
+    x, weight, bias = torch.randn(5, 8).bfloat16(), torch.randn(4, 8).bfloat16(), torch.randn(4).bfloat16()
+    assert torch.equal(kernels.linear(x, weight, bias), functional.linear(x, weight, bias))
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_products_have_few_shapes(monkeypatch, blocks):
     """What each new one costs is no small thing, and pruning makes a new size after each layer."""
     from photoglue.matchers.lightglue import inference, kernels
     from photoglue.matchers.lightglue.blocks import TransformerLayer
     from photoglue.matchers.lightglue.packing import Segments
 
-    monkeypatch.setattr(inference, "attends_in_blocks", lambda *_: True)
-    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: True)
+    monkeypatch.setattr(inference, "attends_in_blocks", lambda *_: blocks)
+    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: blocks)
+    monkeypatch.setattr(inference, "rounds_up", lambda _: True)
     shapes = set()
 
     def linear(x, weight, bias=None):
@@ -114,8 +139,12 @@ def test_products_have_few_shapes(monkeypatch):
     layer = inference.FoldedLayer(TransformerLayer(32, 2), torch.float32)
     sizes = [(m, n) for m in range(1, 190, 9) for n in (5, 77, 150)]
     for m, n in sizes:
-        out = layer(torch.randn(m + n, 32), torch.randn(2, m + n, 1, 8), Segments((m, n)))
-        assert out.shape == (m + n, 32)
+        x, encoding = torch.randn(m + n, 32), torch.randn(2, m + n, 1, 8)
+        out = layer(x, encoding, Segments((m, n)))
+        with monkeypatch.context() as unrounded:
+            unrounded.setattr(inference, "rounds_up", lambda _: False)
+            unrounded.setattr(inference, "linear", functional.linear)
+            torch.testing.assert_close(out, layer(x, encoding, Segments((m, n))))
     # 4 of layers, for 5 sizes of a pack up to 320; 2 of attention, for 3 sizes of either image up to 192.
     assert len(shapes) <= 4 * 6 + 2 * 3 * 3 < len(sizes)
 
@@ -167,8 +196,14 @@ class TestModel:
             replace(a, descriptors=torch.zeros_like(a.descriptors)),
             replace(a, descriptors=a.descriptors * 30),
         ]
+        layers, _ = net._layers()
+        finite = []
+        for layer in layers:
+            layer.register_forward_hook(lambda _, __, out: finite.append(bool(out.isfinite().all())))
         for features in odd:
             assert net.match(features, b).matching_scores0.isfinite().all()
+        assert len(finite) >= len(odd)
+        assert all(finite)
 
     def test_new_weights_are_noticed(self, real):
         from photoglue.matchers.lightglue import LightGlue
@@ -179,7 +214,7 @@ class TestModel:
         net.load_state_dict(state)
         assert not torch.equal(net.match(real[0][:100], real[1][:100]).matching_scores0, before.matching_scores0)
 
-    @pytest.mark.parametrize("how", ["in place", "through its parent"])
+    @pytest.mark.parametrize("how", ["in place", "through its parent", "replaced"])
     def test_other_changes_are_noticed(self, real, how):
         """Half of the tensors of the rewritten layers are the weights themselves: all have to follow, or none."""
         from photoglue.matchers.lightglue import LightGlue
@@ -190,6 +225,9 @@ class TestModel:
         if how == "in place":
             for weight in net.transformers.parameters():
                 weight.mul_(0.9)
+        elif how == "replaced":
+            smaller = {name: tensor * 0.9 for name, tensor in net.transformers.state_dict().items()}
+            net.transformers.load_state_dict(smaller, assign=True)
         else:
             parent = torch.nn.ModuleDict({"net": net})
             names = parent.state_dict()

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.matchers.lightglue.kernels import LOG2_E, linear
+from photoglue.matchers.lightglue.kernels import LOG2_E, linear, project
 
 TILE_ELEMENTS = 2**22
 """Similarities held at once: 16 MB."""
@@ -31,7 +31,7 @@ class MatchAssignment(nn.Module):
 
     def forward(self, x: Float[Tensor, "t d"]) -> tuple[Float[Tensor, "t d"], Float[Tensor, " t"]]:
         """Descriptors whose dot product is the similarity, and matchability logits."""
-        projected = self.final_proj(x)
+        projected = project(self.final_proj, x)
         return projected / projected.shape[-1] ** 0.25, self.matchability(x).squeeze(-1)
 
 

@@ -11,6 +11,7 @@ What changes on the way from `blocks.TransformerLayer`, none of it the result:
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.matchers.lightglue.blocks import CrossBlock, SelfBlock, TransformerLayer
-from photoglue.matchers.lightglue.kernels import LOG2_E, STEP, attend_base2, attends_in_blocks, linear, rounded_up
+from photoglue.matchers.lightglue.kernels import (
+    LOG2_E,
+    STEP,
+    attend_base2,
+    attends_in_blocks,
+    linear,
+    rounded_up,
+    rounds_up,
+)
 from photoglue.matchers.lightglue.packing import Segments
 from photoglue.matchers.lightglue.varlen import Layout
 
@@ -89,14 +98,14 @@ class FoldedLayer(nn.Module):
     ) -> Float[Tensor, "t d"]:
         """The states after it."""
         blocks = not isinstance(segments, Layout) and attends_in_blocks(x.device, self.dtype)
-        half = self._half(x, blocks)
+        half = self._half(x, segments)
         projected = linear(half, self.own_weight, self.own_bias).view(len(half), 3 * self.heads, -1)
         turned = _room(projected[:, : 2 * self.heads], blocks)
         _rotate(projected[: len(x), : 2 * self.heads], encoding, turned[:, : len(x)])
         values = _heads_first(projected[:, 2 * self.heads :], blocks)
         context = attend_base2(turned[: self.heads], turned[self.heads :], values, segments, cross=False)
         x = self.own_ffn(x, half, context)
-        half = self._half(x, blocks)
+        half = self._half(x, segments)
         projected = linear(half, self.cross_weight, self.cross_bias).view(len(half), 2 * self.heads, -1)
         keys = _room(projected[:, : self.heads], blocks)
         keys[:, : len(x)] = projected[: len(x), : self.heads].transpose(0, 1)
@@ -104,10 +113,10 @@ class FoldedLayer(nn.Module):
         out: Tensor = self.cross_ffn(x, half, attend_base2(keys, keys, values, segments, cross=True))
         return out
 
-    def _half(self, x: Float[Tensor, "t d"], blocks: bool) -> Float[Tensor, "s d"]:
-        """In the precision of the weights; for attention in blocks with rows of zeros up to a rounded number."""
+    def _half(self, x: Float[Tensor, "t d"], segments: Segments | Layout) -> Float[Tensor, "s d"]:
+        """In the precision of the weights; where that makes products of fewer shapes, with rows of zeros at the end."""
         half = x.to(self.dtype)
-        missing = rounded_up(len(x)) - len(x) if blocks else 0
+        missing = rounded_up(len(x)) - len(x) if rounds_up(x.device) and isinstance(segments, Segments) else 0
         return functional.pad(half, (0, 0, 0, missing)) if missing else half
 
 
@@ -120,12 +129,12 @@ def _room(x: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, "h r e"]:
 
 
 def _rotate(x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"], turned: Float[Tensor, "h t e"]) -> None:
-    """Each head's even channels (first half) and odd ones (second half), into ``turned``."""
-    cosine, sine = encoding.to(turned.dtype)
+    """Each head's even channels (first half) and odd ones (second half), into ``turned``; in fp32 up to there."""
+    cosine, sine = encoding
     even, odd = x.chunk(2, dim=-1)
     even_out, odd_out = turned.transpose(0, 1).chunk(2, dim=-1)
-    torch.mul(even, cosine, out=even_out).addcmul_(odd, sine, value=-1)
-    torch.mul(odd, cosine, out=odd_out).addcmul_(even, sine)
+    torch.addcmul(even * cosine, odd, sine, value=-1, out=even_out)
+    torch.addcmul(odd * cosine, even, sine, out=odd_out)
 
 
 def _heads_first(values: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, "h s e"]:
@@ -141,16 +150,18 @@ class Rewritten:
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[list[nn.Parameter], list[object], nn.ModuleList] | None = None
+        self._kept: _Kept | None = None
 
     def layers_of(self, layers: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
         """All layers of the network, to compute in ``dtype``."""
         # Threads may come here at once: each goes on with what it sees, at worst two make the same.
-        if self._kept is not None and _state(self._kept[0], dtype) == self._kept[1]:
-            return self._kept[2]
-        weights = list(layers.parameters())
+        kept = self._kept
+        if kept is not None and _state(_weights(kept.places), dtype) == kept.state:
+            return kept.layers
+        places = [(module._parameters, name) for module in layers.modules() for name in module._parameters]
+        weights = _weights(places)
         made = nn.ModuleList(FoldedLayer(layer, dtype) for layer in layers if isinstance(layer, TransformerLayer))
-        self._kept = weights, _state(weights, dtype), made
+        self._kept = _Kept(places, weights, _state(weights, dtype), made)
         return made
 
     def clear(self) -> None:
@@ -161,9 +172,23 @@ class Rewritten:
         return Rewritten, ()
 
 
+class _Kept(NamedTuple):
+    places: list[tuple[dict[str, nn.Parameter | None], str]]
+    """Where the weights are; looking there is faster than to walk through the network each time."""
+    weights: list[nn.Parameter]
+    """Those that were there; held, so that no other can take its place in memory."""
+    state: list[object]
+    layers: nn.ModuleList
+
+
+def _weights(places: list[tuple[dict[str, nn.Parameter | None], str]]) -> list[nn.Parameter]:
+    found = (parameters.get(name) for parameters, name in places)
+    return [weight for weight in found if weight is not None]
+
+
 def _state(weights: list[nn.Parameter], dtype: torch.dtype) -> list[object]:
-    """What differs if weights were written to, or moved; tensors of inference mode do not count their changes."""
-    state: list[object] = [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in weights]
+    """What differs if weights were written to, moved or replaced; tensors of inference mode do not count changes."""
+    state: list[object] = [(id(x), x.data_ptr(), 0 if x.is_inference() else x._version) for x in weights]
     return [dtype, weights[0].device, *state]
 
 

@@ -10,7 +10,7 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.matchers.lightglue.packing import Segments
@@ -27,15 +27,25 @@ _ONE_DNN = bool(
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
+_ONE_DNN_TYPES = {
+    torch.float32,
+    *([torch.bfloat16] if _ONE_DNN and torch.ops.mkldnn._is_mkldnn_bf16_supported() else []),
+}
 _AMX = bool(torch.cpu._is_amx_tile_supported())
 
 
 def linear(x: Float[Tensor, "t i"], weight: Float[Tensor, "o i"], bias: Tensor | None = None) -> Float[Tensor, "t o"]:
     """``x @ weight.T + bias``, for contiguous arguments."""
-    if _ONE_DNN and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and len(x):
+    if _ONE_DNN and x.device.type == "cpu" and x.dtype in _ONE_DNN_TYPES and len(x):
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return product
     return functional.linear(x, weight, bias)
+
+
+def project(layer: nn.Linear, x: Float[Tensor, "t i"]) -> Float[Tensor, "t o"]:
+    """What the layer gives; by ``linear`` where no gradient is asked for."""
+    projected: Tensor = layer(x) if torch.is_grad_enabled() else linear(x, layer.weight, layer.bias)
+    return projected
 
 
 def attends_in_blocks(device: torch.device, dtype: torch.dtype) -> bool:
@@ -58,7 +68,7 @@ def attend_base2(
     bfloat16 are factors of the weight.
 
     Args:
-        q: Queries of the whole pack. In blocks, all three may have rows after the last token, with anything in them;
+        q: Queries of the whole pack. All three may have rows after the last token, with anything in them; in blocks,
             ``STEP`` more of queries and keys spare copies.
         k: Keys.
         v: Values, in the precision of the result.
@@ -70,6 +80,10 @@ def attend_base2(
     images = len(segments.lengths)
     if attends_in_blocks(q.device, v.dtype):
         return _attend_in_blocks(q, k, v, segments, cross)
+    tokens = segments.total
+    if v.shape[1] > tokens:
+        message = attend_base2(q[:, :tokens], k[:, :tokens], v[:, :tokens], segments, cross=cross)
+        return functional.pad(message, (0, 0, 0, v.shape[1] - tokens))
     if images > 1 and segments.equal:
         return _attend_equal(q, k, v, images, cross)
     if images > 1 and packs_attention(v):
@@ -97,7 +111,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, segments: Segments, cross
         width = rounded_up(partners)
         columns = v.new_zeros(v.shape[0], v.shape[2], width)
         columns[:, :, :partners] = v[:, others].transpose(1, 2)
-        count = rounded_up(BLOCK_ELEMENTS * torch.get_num_threads() // max(width, 1024))
+        count = max(rounded_up(BLOCK_ELEMENTS * torch.get_num_threads() // max(width, 1024)), STEP)
         for head in range(len(q)):
             keys = _rows(k[head], others.start, width)
             for start in range(rows.start, rows.stop, count):
@@ -115,6 +129,11 @@ def _attend_block(q: Tensor, k: Tensor, columns: Tensor, partners: int, message:
     weights.sub_(weights.amax(dim=-1, keepdim=True)).clamp_min_(-64).exp2_()
     total = weights.sum(dim=-1, keepdim=True)[: len(message)]
     torch.div(linear(weights.to(columns.dtype), columns)[: len(message)], total, out=message)
+
+
+def rounds_up(device: torch.device) -> bool:
+    """Whether products there like multiples of ``STEP``."""
+    return _ONE_DNN and device.type == "cpu"
 
 
 def rounded_up(count: int) -> int:
