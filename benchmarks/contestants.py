@@ -53,8 +53,15 @@ def as_official(features: Features) -> dict[str, Tensor]:
     return {
         "keypoints": features.keypoints[None],
         "descriptors": features.descriptors[None],
-        "image_size": torch.tensor([features.image_size], dtype=torch.float32),
+        "image_size": torch.tensor([features.image_size], dtype=torch.float32, device=features.keypoints.device),
     }
+
+
+def overlap(found: set[tuple[int, ...]], official: set[tuple[int, ...]] | None) -> float | None:
+    """Matches that both have, as a share of those that either has."""
+    if official is None:
+        return None
+    return len(found & official) / max(len(found | official), 1)
 
 
 def weights() -> dict[str, Tensor]:

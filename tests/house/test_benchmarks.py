@@ -32,14 +32,15 @@ def features():
 
 
 @pytest.mark.parametrize(("m", "n"), [(60, 100), (256, 256)])
-def test_the_floor_counts_what_torch_counts(features, m, n):
+def test_the_floor_counts_what_torch_counts(features, m, n, monkeypatch):
     from floor import match_flops
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, kernels
 
     model = LightGlue(LightGlueConfig.accurate(input_dim=128)).eval()  # never prepared: the plain layers
+    monkeypatch.setattr(kernels, "_ONE_DNN", False)  # products of oneDNN are not counted
     # The fused kernel of the CPU is not counted; attention in single steps is.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model.match(features(m), features(n, 1))
@@ -116,24 +117,134 @@ def test_mixed_pairs_are_the_same_every_time(features):
 
 @pytest.mark.weights
 @pytest.mark.slow
-def test_latency(official, motorcycle, monkeypatch):
-    """On a CPU, where nothing is recorded, so that it cannot be broken when a GPU comes along."""
+def test_one_pair_and_many_on_a_device(official, motorcycle, monkeypatch):
+    """On a CPU, where nothing is recorded or compiled, so that it cannot be broken when a GPU comes along."""
     import speed
-    from latency import latency_rows
     from pairs import point_features
     from rich.console import Console
 
     monkeypatch.setattr("pairs.SIDE", 640)  # for speed
-    monkeypatch.setattr("latency.FIRST_RUNS", 1)
-    rows = latency_rows(point_features(motorcycle, 128), [96, 128], 1, "cpu")
-    names = ["official", "ours, layer by layer", "ours, one graph", "ours, adaptive"]
-    assert [(row["points"], row["name"]) for row in rows] == [(count, name) for count in (96, 128) for name in names]
-    for row in rows:
-        assert row["matches"] > 20
-        assert row["same_as_official"] > (0.9 if row["name"] != "ours, adaptive" else 0.6)
+    monkeypatch.setattr("device_runs.FIRST_RUNS", 1)
+    options = "--device cpu --only latency throughput --keypoints 96 128 --pairs 3 --rounds 1 --batch-rounds 1"
+    monkeypatch.setattr("sys.argv", ["speed.py", *options.split()])
+    results = {"skipped": {}}
     with (console := Console(width=130)).capture() as text:
-        speed.print_latency(console, rows)
-    assert text.get().count("ours, one graph") == 2
+        speed.on_device(point_features(motorcycle, 128), speed.arguments(), results, console)
+    results = json.loads(json.dumps(results))
+    assert results["skipped"] == {}
+    names = {
+        "latency": {"full": ["official", "ours, layer by layer", "ours, one graph"], "adaptive": ["official", "ours"]},
+        "throughput": {mode: ["official", "ours float32", "ours bfloat16"] for mode in ("full", "adaptive")},
+    }
+    for section, pairs in (("latency", 1), ("throughput", 3)):
+        rows = results[section]
+        assert [(row["points"], row["mode"], row["name"]) for row in rows] == [
+            (points, mode, name) for points in (96, 128) for mode in names[section] for name in names[section][mode]
+        ]
+        for row in rows:
+            assert row["pairs"] == pairs
+            assert row["matches"] > 20 * pairs
+            assert row["same_as_official"] >= (1 if row["name"] == "ours float32" else 0.9)
+            assert row["baseline"] == (row["name"] == "official")
+            assert row["peak_mib"] is None
+    # The pair of one section is all pairs of the other, so both must have taken as many points.
+    alone, many = ([row["matches"] for row in results[name] if row["baseline"]] for name in names)
+    assert many == [3 * count for count in alone]
+    assert text.get().count("official *") == 8
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("points", [96, 2100])
+def test_the_official_code_is_compiled_for_the_points_measured(official, features, monkeypatch, points):
+    """Else it would pad 96 to 256, and run 2100 uncompiled without a word."""
+    from device_runs import official_model, official_runs
+
+    seen = []
+
+    def layer(first, second, *_):
+        seen.append((first.shape[1], second.shape[1]))
+        return first, second
+
+    monkeypatch.setattr("torch.compile", lambda _, **__: layer)
+    model = official_model("full", [96, 2100], "cpu", compiled=True)
+    official_runs({"compiled": model}, [(features(points), features(points, 1))])["compiled"]()
+    assert seen == [(points, points)] * 9
+
+
+@pytest.mark.weights
+def test_the_official_settings_are_those_they_are_called(official, monkeypatch):
+    import peers
+    from device_runs import official_models
+
+    made = peers.official().LightGlue
+    monkeypatch.setattr(made, "to", lambda model, _: model)
+    for name, model in official_models("full", [64], "cuda").items():
+        assert model.conf.flash
+        assert model.conf.mp == name.endswith("mp")
+        assert (model.static_lengths is not None) == ("compiled" in name)
+    assert list(official_models("full", [64], "cpu")) == ["official"]
+
+
+def test_the_fastest_official_setting_is_the_baseline(monkeypatch):
+    """As on a GPU: what has no compiler is left out, the clock stops when the device is done, peaks are over what lay
+    there."""
+    import device_runs
+
+    events = []
+    counters = {
+        "reset_peak_memory_stats": lambda: None,
+        "memory_allocated": lambda: 5 * 2**20,
+        "max_memory_allocated": lambda: 8 * 2**20,
+        "synchronize": lambda: events.append("done"),
+    }
+    for name, counter in counters.items():
+        monkeypatch.setattr(f"torch.cuda.{name}", counter)
+    seconds = {"official": [4.0, 6.0], "official, mp": [2.0, 3.0], "ours": [1.0, 1.0]}
+
+    def alternate(functions, rounds):
+        assert rounds == 2
+        functions["ours"]()
+        return {name: seconds[name] for name in functions}
+
+    def run(name, *rows):
+        events.append(name)
+        return [torch.tensor(rows, dtype=torch.int64)]
+
+    def fails():
+        raise RuntimeError("no compiler\nat all")
+
+    monkeypatch.setattr(device_runs, "alternate", alternate)
+    runs = {
+        "official": lambda: run("official", (0, 1), (1, 0)),
+        "official, mp": lambda: run("official, mp", (0, 1), (1, 0)),
+        "official, compiled": fails,
+        "ours": lambda: run("ours", (0, 1)),
+    }
+    skipped = {}
+    rows = device_runs.timed_rows(runs, 2, "cuda", skipped)
+    assert skipped == {"official, compiled, cuda": "no compiler"}
+    assert [(row["name"], row["baseline"]) for row in rows] == [
+        ("official", False), ("official, mp", True), ("ours", False),
+    ]  # fmt: skip
+    assert [row["speedup"]["median"] for row in rows] == [0.5, 1.0, 2.5]
+    assert [row["same_as_official"] for row in rows] == [1, 1, 0.5]
+    assert {row["peak_mib"] for row in rows} == {3}
+    assert events[-2:] == ["ours", "done"]
+
+
+def test_who_asks_for_a_gpu_that_is_not_there_is_told(features, monkeypatch, capsys):
+    import speed
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("sys.argv", ["speed.py", "--only", "throughput", "--device", "cuda"])
+    with pytest.raises(SystemExit):
+        speed.arguments()
+    assert "there is no CUDA device here; --device cpu" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["speed.py"])
+    results = {"skipped": {}}
+    speed.on_device([features(9), features(9)], speed.arguments(), results, None)
+    assert list(results["skipped"]) == ["latency", "throughput"]
+    assert "there is no CUDA device" in results["skipped"]["throughput"]
 
 
 @pytest.mark.weights
