@@ -1,5 +1,6 @@
 """From photos to features of views: true to the photos, the same however it is built, refusing what does not fit."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -213,6 +214,29 @@ def test_other_options_and_photos_are_refused(built, photos, tmp_path):
     shutil.copy(built.path, tmp_path / "c.h5.partial")
     with pytest.raises(ConfigError, match=r"c\.h5\.partial' was made with other options \(seed: 0 there, 1 now\)"):
         build_homography_cache(photos, sift(), tmp_path / "c.h5", replace(CONFIG, seed=1))
+
+
+def test_a_cache_of_another_folder_with_the_same_names_is_refused(built, photos, tmp_path):
+    for name in photos.names:
+        shutil.copy(photos.root / name, tmp_path)
+    copied = replace(photos, root=tmp_path)
+    assert build_homography_cache(copied, sift(), built.path, CONFIG) == built
+    with PIL.Image.open(tmp_path / "motorcycle.png") as picture:
+        turned = picture.transpose(PIL.Image.Transpose.ROTATE_180)
+    turned.save(tmp_path / "motorcycle.png")
+    with pytest.raises(ConfigError, match=r"options \(photos\.sizes: '\w+' there, '\w+' now\)\. Give another"):
+        build_homography_cache(copied, sift(), built.path, CONFIG)
+
+
+def test_a_cache_without_sizes_is_refused_by_what_it_lacks(built, photos, tmp_path):
+    """As an earlier version made it."""
+    path = Path(shutil.copy(built.path, tmp_path))
+    with h5py.File(path, "a") as file:
+        options = json.loads(file.attrs["options"])
+        del options["photos"]["sizes"]
+        file.attrs["options"] = json.dumps(options)
+    with pytest.raises(ConfigError, match=r"options \(photos\.sizes: 'absent' there, '\w+' now\)\. Give another"):
+        build_homography_cache(photos, sift(), path, CONFIG)
 
 
 def test_photos_without_points_make_an_empty_cache(photos, tmp_path):

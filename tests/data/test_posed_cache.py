@@ -1,5 +1,6 @@
 """The cache of posed scenes: what is in it, and what happens when something is not as it should be."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.extractors.sift import SIFT, SIFTConfig
 
 pytest.importorskip("cv2")
-pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py")
 
 CONFIG = PosedCacheConfig(max_keypoints=200, min_keypoints=20)
 HOLE = (100, 60, 160, 120)
@@ -119,10 +120,27 @@ def test_other_options_photos_or_poses_are_refused(tmp_path, scene, sift):
     moved = replace(scene.frames[0], cam_from_world=scene.frames[1].cam_from_world)
     with pytest.raises(ConfigError, match=r"scenes\.wall: "):
         build_posed_cache([replace(scene, frames=(moved, *scene.frames[1:]))], sift, tmp_path / "c.h5", CONFIG)
+    rescaled = tuple(replace(frame, depth_scale=2000.0) for frame in scene.frames)
+    with pytest.raises(ConfigError, match=r"options \(scenes\.wall: '\w+' there, '\w+' now\)\. Give another"):
+        build_posed_cache([replace(scene, frames=rescaled)], sift, tmp_path / "c.h5", CONFIG)
     with pytest.raises(ConfigError, match="Scenes need different names; these are wall, wall"):
         build_posed_cache([scene, scene], sift, tmp_path / "d.h5", CONFIG)
     with pytest.raises(ConfigError, match="these are none"):
         build_posed_cache([], sift, tmp_path / "d.h5", CONFIG)
+
+
+def test_a_file_of_an_earlier_version_is_not_taken_for_one_of_other_scenes(tmp_path, scene, sift):
+    """Their fingerprints did not tell depths apart."""
+    path = tmp_path / "c.h5"
+    build_posed_cache([scene], sift, path, CONFIG)
+    with h5py.File(path, "a") as file:
+        options = json.loads(file.attrs["options"])
+        del options["scenes_known_by"]
+        file.attrs["options"] = json.dumps({**options, "scenes": {"wall": "00ff"}})
+    with pytest.raises(ConfigError, match=r"scenes_known_by: 'absent' there, 'names, cameras, .*Give another path, or"):
+        build_posed_cache([scene], sift, path, CONFIG)
+    with pytest.raises(ConfigError, match=r"or by an earlier version of PhotoGlue: scene 'wall'\. Build the cache"):
+        PosedPairs([scene], FeatureCache.open(path))
 
 
 def test_photos_that_cannot_be_used_are_left_out_and_listed(tmp_path, sift):

@@ -149,11 +149,11 @@ def test_other_scenes_than_those_of_the_cache_are_refused(made, tmp_path):
     write_scene(tmp_path / "new", count=2)
     cache = FeatureCache.open(path)
     long, new = read_scenes(tmp_path)
-    with pytest.raises(ConfigError, match="was made with other photos, cameras or poses: scene 'long'"):
+    with pytest.raises(ConfigError, match=r"was made with other photos, depths, cameras or poses, or .*: scene 'long'"):
         PosedPairs([long], cache)
     with pytest.raises(ConfigError, match="was made without it: scene 'new'"):
         PosedPairs([new], cache)
-    with pytest.raises(ConfigError, match=r"No pair of photos .* above 0.01 and up to 0.05"):
+    with pytest.raises(ConfigError, match=r"No pair of photos of long, short in .* above 0.01 and up to 0.05"):
         PosedPairs(scenes, cache, overlap=(0.01, 0.05))
     assert len(PosedPairs(scenes[:1], cache, overlap=EVERY)) == 15
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from rendered_scene import CAMERA, SIZE, poses, write_scene
 
-from photoglue.data.scenes import read_megadepth_scene, read_scene, read_scenes
+from photoglue.data.scenes import find_scenes, read_megadepth_scene, read_scene, read_scenes
 from photoglue.errors import ConfigError
 
 
@@ -51,6 +51,8 @@ def test_a_folder_of_scenes(tmp_path):
     assert [scene.name for scene in read_scenes(tmp_path)] == ["a", "b"]
     assert [scene.name for scene in read_scenes(tmp_path, only=["b"])] == ["b"]
     assert [scene.name for scene in read_scenes(tmp_path / "b")] == ["b"]
+    assert find_scenes(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert find_scenes(tmp_path / "b") == [tmp_path / "b"]
     with pytest.raises(ConfigError, match="has no scene 'c'; it has a, b"):
         read_scenes(tmp_path, only=["c"])
     (tmp_path / "empty").mkdir()
@@ -133,6 +135,19 @@ def test_the_fingerprint_changes_with_poses_and_cameras(tmp_path):
     assert after != before
     _change(folder, f1__K=(CAMERA + np.diag([1.0, 0, 0])).tolist())
     assert read_scene(folder).fingerprint != after
+
+
+def test_the_fingerprint_changes_with_the_depths_and_the_files(tmp_path):
+    folder = write_scene(tmp_path / "wall", count=2)
+    seen = [read_scene(folder).fingerprint]
+    _change(folder, depth_scale=2000)
+    seen.append(read_scene(folder).fingerprint)
+    for part in ("images", "depths"):
+        path = folder / part / "1.png"
+        path.write_bytes(path.read_bytes() + b"\0")
+        seen.append(read_scene(folder).fingerprint)
+    assert len(set(seen)) == 4
+    assert read_scene(folder).fingerprint == seen[-1]
 
 
 def _megadepth(root, **changes):

@@ -1,6 +1,10 @@
 """Work by several processes comes back in order, and the same as by one."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -36,3 +40,32 @@ def test_results_come_in_the_order_of_the_items_and_errors_come_through(workers)
 def test_a_process_that_dies_is_explained():
     with pytest.raises(PhotoGlueError, match="worker process ended unexpectedly"):
         list(in_order(_fatal, None, [1, 2], 1))
+
+
+WAITING = """
+import os, time
+from photoglue.data.workers import in_order
+
+def wait(state, item):
+    os.write(1, f"{os.getpid()}\\n".encode())  # in one piece, whatever the other one writes
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(in_order(wait, None, [1, 2], 2))
+"""
+
+
+@pytest.mark.slow
+def test_when_the_main_process_is_killed_the_others_end(tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    main = subprocess.Popen([sys.executable, tmp_path / "waiting.py"], stdout=subprocess.PIPE, text=True)
+    workers = [int(main.stdout.readline()) for _ in range(2)]
+    main.kill()
+    try:
+        # The output ends when the last process that may write to it has ended.
+        main.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        pytest.fail("the workers are still there")

@@ -6,7 +6,7 @@ the photo's number alone: the cache is the same whatever the number of workers a
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -142,10 +142,12 @@ def build_homography_cache(
 
 def cache_options(photos: PhotoFolder, extractor: Extractor, config: HomographyCacheConfig) -> dict[str, Any]:
     """All that decides the content, as it is written into the file."""
+    # Cameras number the photos of every folder alike. Sizes in bytes tell them apart, and nothing has to be read.
+    sizes = [str(photos.path(number).stat().st_size) for number in range(len(photos))]
     return {
         "content": "views of photos by random homographies",
         "features": extractor_options(extractor),
-        "photos": {"count": len(photos), "names": hashlib.sha256("\n".join(photos.names).encode()).hexdigest()[:16]},
+        "photos": {"count": len(photos), "names": _digest(photos.names), "sizes": _digest(sizes)},
         **asdict(config),
     }
 
@@ -186,6 +188,10 @@ def photo_views(photo: UInt8[np.ndarray, "h w 3"], photo_number: int, config: Ho
         patch_from_smaller = sample_homography(smaller.resized_size, config.homographies, generator)
         patch = augment(warp_photo(photo, patch_from_smaller, patch_size), generator, probability=config.photometric)
         yield View(number=number, image=patch, view_from_photo=patch_from_smaller @ smaller_from_photo)
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _fill(

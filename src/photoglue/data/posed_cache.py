@@ -148,6 +148,8 @@ def _options(scenes: Sequence[Scene], extractor: Extractor, config: PosedCacheCo
         "content": "photos of posed scenes",
         "features": extractor_options(extractor),
         "scenes": {scene.name: scene.fingerprint for scene in scenes},
+        # So that a file with fingerprints of an earlier version is not taken for one of other scenes.
+        "scenes_known_by": "names, cameras, poses, depth_scale, sizes of files",
         **asdict(config),
     }
 

@@ -87,9 +87,10 @@ class PosedPairs(PairSource):
                 "remove the file."
             )
         if not self._length:
+            names = ", ".join(scene.name for scene in scenes)
             raise ConfigError(
-                f"No pair of photos in {str(cache.path)!r} has an overlap above {low:g} and up to {high:g}; give "
-                "another range."
+                f"No pair of photos of {names} in {str(cache.path)!r} has an overlap above {low:g} and up to {high:g}; "
+                "give another range."
             )
         self._order: tuple[int, np.ndarray] = (-1, np.zeros((0, 2), np.int64))
 
@@ -171,7 +172,9 @@ def _cached_scenes(scenes: Sequence[Scene], cache: FeatureCache) -> list[_Cached
     found = []
     for scene in scenes:
         if known.get(scene.name) != scene.fingerprint:
-            what = "with other photos, cameras or poses" if scene.name in known else "without it"
+            what = "without it"
+            if scene.name in known:
+                what = "with other photos, depths, cameras or poses, or by an earlier version of PhotoGlue"
             raise ConfigError(
                 f"{str(cache.path)!r} was made {what}: scene {scene.name!r}. Build the cache again at another path."
             )

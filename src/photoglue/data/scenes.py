@@ -65,10 +65,12 @@ class Scene:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the names, cameras and poses of its photos."""
+        """Changes with the names, cameras, poses and depth scale of its photos, and the sizes of all files in bytes."""
         digest = hashlib.sha256()
         for frame in self.frames:
-            digest.update(f"{frame.name}\t{frame.camera}\t{frame.cam_from_world.tolist()}\n".encode())
+            numbers = frame.camera, frame.cam_from_world.tolist(), frame.depth_scale
+            sizes = [path.stat().st_size for path in (frame.image_path, frame.depth_path)]
+            digest.update(f"{frame.name}\t{numbers}\t{sizes}\n".encode())
         return digest.hexdigest()[:16]
 
 
@@ -82,17 +84,29 @@ def read_scenes(folder: str | os.PathLike[str], *, only: Sequence[str] = ()) -> 
     Raises:
         ConfigError: If there is none, or one of them is not complete.
     """
-    root = Path(folder)
-    if (root / "cameras.json").is_file():
+    root, found = Path(folder), find_scenes(folder)
+    if found == [root]:
         return [read_scene(root)]
-    found = sorted(path.parent for path in root.glob("*/cameras.json"))
-    if not found:
-        what = "holds no scenes" if root.is_dir() else "does not exist"
-        raise ConfigError(f"{str(root)!r} {what}: a folder with SCENE/cameras.json was wanted.")
     absent = sorted(set(only) - {path.name for path in found})
     if absent:
         raise ConfigError(f"{str(root)!r} has no scene {absent[0]!r}; it has {', '.join(path.name for path in found)}.")
     return [read_scene(path) for path in found if not only or path.name in only]
+
+
+def find_scenes(folder: str | os.PathLike[str]) -> list[Path]:
+    """The folders of the scenes that ``read_scenes`` reads, by name; none of them is looked into.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    root = Path(folder)
+    if (root / "cameras.json").is_file():
+        return [root]
+    found = sorted(path.parent for path in root.glob("*/cameras.json"))
+    if not found:
+        what = "holds no scenes" if root.is_dir() else "does not exist"
+        raise ConfigError(f"{str(root)!r} {what}: a folder with SCENE/cameras.json was wanted.")
+    return found
 
 
 def read_scene(folder: str | os.PathLike[str]) -> Scene:

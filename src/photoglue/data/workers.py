@@ -1,7 +1,9 @@
 """Work on many items by several processes, with the results in the order of the items."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -65,8 +67,17 @@ def _begin(work: Callable[[Any, Any], Any], state: Any) -> None:
     global _task  # noqa: PLW0603  (a pool gives its processes nowhere else to keep things)
     _task = (work, state)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     require("cv2", extra="sift").setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """A main process that is killed (SIGTERM, no memory left) ends nobody, and its workers would wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _do(item: Any) -> Any:

@@ -118,6 +118,22 @@ def test_bf16_where_one_dnn_has_none(monkeypatch):
     assert torch.equal(kernels.linear(x, weight, bias), functional.linear(x, weight, bias))
 
 
+def test_projections_of_the_network():
+    """In training, and in the validation of a training in half precision, they are torch's own."""
+    from photoglue.matchers.lightglue import kernels
+
+    layer = torch.nn.Linear(64, 32)
+    x = torch.randn(7, 64)
+    assert kernels.project(layer, x).requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(kernels.project(layer, x), layer(x))
+        with torch.autocast("cpu", torch.bfloat16):
+            for mixed in (x, x.bfloat16()):
+                found = kernels.project(layer, mixed)
+                assert found.dtype == torch.bfloat16
+                assert torch.equal(found, layer(mixed))
+
+
 @pytest.mark.parametrize("blocks", [True, False])
 def test_products_have_few_shapes(monkeypatch, blocks):
     """What each new one costs is no small thing, and pruning makes a new size after each layer."""

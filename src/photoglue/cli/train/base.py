@@ -39,7 +39,7 @@ class RunData:
 
     source: PairSource
     validation: tuple[TrainingPair, ...]
-    """The same pairs each time, none of whose photos is in ``source``; may be empty."""
+    """The same pairs each time; may be empty. None of their photos is in ``source``, unless there is only one scene."""
     posed: tuple[PoseExample, ...] = ()
     """Real photos with known poses, to measure the accuracy of poses with."""
     example: Features

@@ -46,13 +46,23 @@ def build_workers(asked: int | None, photos: int) -> int:
     return (os.cpu_count() or 1) if photos > 16 else 0
 
 
-def list_skipped(console: Console, skipped: tuple[SkippedPhoto, ...]) -> None:
-    """Say which photos are not used, and why: the first ones, and how many more."""
-    for photo in skipped[:SHOWN]:
+def list_skipped(console: Console, skipped: tuple[SkippedPhoto, ...], path: Path) -> None:
+    """Say which photos are not used, and why: the first ones, and how many more, of which a file has the list.
+
+    Args:
+        console: To say it on.
+        skipped: The photos.
+        path: Of the file, which is written only if not all are shown.
+    """
+    lines = [f"{photo.name}: {photo.reason}" for photo in skipped]
+    for line in lines[:SHOWN]:
         # Names and reasons may have brackets, which would be taken for colours.
-        console.print(f"[yellow]skipped:[/yellow] {escape(f'{photo.name}: {photo.reason}')}", soft_wrap=True)
-    if len(skipped) > SHOWN:
-        console.print(f"[yellow]skipped:[/yellow] and {len(skipped) - SHOWN} more photos")
+        console.print(f"[yellow]skipped:[/yellow] {escape(line)}", soft_wrap=True)
+    if len(lines) > SHOWN:
+        # A file's name need not be text.
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
+        more = f"and {len(lines) - SHOWN} more photos; all {len(lines)} are listed in {path}"
+        console.print(f"[yellow]skipped:[/yellow] {escape(more)}", soft_wrap=True)
 
 
 def readable_size(count: int | float) -> str:

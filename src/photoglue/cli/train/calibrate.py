@@ -11,8 +11,7 @@ from torch import Tensor
 
 from photoglue.cli.output import check_output
 from photoglue.cli.train.features import training_extractor
-from photoglue.cli.train.posed import read_folder
-from photoglue.data.scenes import Scene
+from photoglue.cli.train.posed import read_folders
 from photoglue.errors import ConfigError
 from photoglue.evaluation.calibration import ScoreReliability
 from photoglue.evaluation.calibration_pairs import (
@@ -72,9 +71,8 @@ class TrainCalibrate:
         full = self._model(replace(adaptive.config, depth_confidence=None, width_confidence=None))
         extractor = self._extractor(adaptive).to(device)
         chance = random.Random(self.seed)
-        overlapping = [
-            pair for scene in self._scenes() for pair in overlapping_pairs(scene, self.pairs_per_scene, chance)
-        ]
+        scenes = read_folders(self.scenes, only=self.only)
+        overlapping = [pair for scene in scenes for pair in overlapping_pairs(scene, self.pairs_per_scene, chance)]
         pairs = overlapping + unrelated_pairs(overlapping, len(overlapping), chance)
         console.print(f"{len(overlapping)} overlapping pairs and as many unrelated ones, {extractor.kind} features")
         with console.status("extracting"):
@@ -120,14 +118,6 @@ class TrainCalibrate:
                 f"{extractor.kind}."
             )
         return extractor
-
-    def _scenes(self) -> list[Scene]:
-        scenes = [scene for folder in self.scenes for scene in read_folder(folder)]
-        names = [scene.name for scene in scenes]
-        for name in self.only:
-            if name not in names:
-                raise ConfigError(f"There is no scene {name!r}. There are: {', '.join(names)}.")
-        return [scene for scene in scenes if not self.only or scene.name in self.only]
 
 
 def _print_left_out(console: Console, left_out: LeftOut) -> None:

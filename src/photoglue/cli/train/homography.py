@@ -96,10 +96,10 @@ class TrainHomography(RunOptions):
     def _photos(self, console: Console) -> tuple[PhotoFolder, PhotoFolder]:
         """Those to train on, and those to validate with."""
         photos = find_photos(self.images, only=self.only)
-        list_skipped(console, photos.skipped)
+        list_skipped(console, photos.skipped, self.out / "images.skipped.txt")
         if self.val_images is not None:
             held_out = find_photos(self.val_images, only=self.val_only)
-            list_skipped(console, held_out.skipped)
+            list_skipped(console, held_out.skipped, self.out / "val-images.skipped.txt")
             return photos, replace(held_out, names=held_out.names[:VALIDATION_PHOTOS])
         if len(photos) == 1:
             raise ConfigError(
@@ -131,7 +131,7 @@ class TrainHomography(RunOptions):
 
         build_once(path, build, console)
         summary = summarise(FeatureCache.open(path))
-        list_skipped(console, summary.skipped)
+        list_skipped(console, summary.skipped, self.out / f"{path.name}.skipped.txt")
         return summary
 
 

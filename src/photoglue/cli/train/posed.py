@@ -1,6 +1,8 @@
 """`photoglue train posed`: the second stage, from scenes with depth and poses."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,7 +18,7 @@ from photoglue.data.mixture import Mixture
 from photoglue.data.pairs import PairSource, PosedPair
 from photoglue.data.posed_cache import PosedCacheConfig, build_posed_cache, check_posed_cache
 from photoglue.data.posed_pairs import PosedPairs
-from photoglue.data.scenes import Scene, read_megadepth_scene, read_scenes
+from photoglue.data.scenes import Scene, find_scenes, read_megadepth_scene, read_scene
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.training.validation import PoseExample
@@ -36,7 +38,7 @@ class TrainPosed(RunOptions):
     only: tuple[str, ...] = ()
     """Use only the scenes of these names."""
     val_scenes: tuple[str, ...] = ()
-    """Names of scenes to validate with; none: every 6th is kept out for that."""
+    """Names of scenes to validate with; none: every 6th, or of fewer than six the last, is kept out for that."""
     features: str = "sift"
     """sift, aliked, disk, superpoint, doghardnet, …; or a class of yours: package.module:Class, path/file.py:Class."""
     preset: PresetName = "warm-start-posed"
@@ -67,6 +69,13 @@ class TrainPosed(RunOptions):
     def data(self, console: Console, device: torch.device) -> RunData:
         """Build the cache of photos, or use the one that is there; check poses and depths."""
         scenes, held_out = self._scenes()
+        if not held_out:
+            console.print(
+                f"{scenes[0].name!r} is the only scene: validation is on pairs that are trained on. Its numbers say "
+                "nothing about other places, and the best weights are chosen by them. Give another scene to keep out.",
+                soft_wrap=True,
+                markup=False,
+            )
         per_photo = self.keypoints_of_image if self.cache_keypoints is None else self.cache_keypoints
         extractor = training_extractor(
             self.features, max_keypoints=per_photo, allow_noncommercial=self.allow_noncommercial, resize=self.resize
@@ -77,7 +86,7 @@ class TrainPosed(RunOptions):
         checks = self._pairs(held_out or scenes, cache)
         _check_scenes(console, [source, checks] if held_out else [source])
         validation = tuple(checks.pair(0, i) for i in range(min(VALIDATION_PAIRS, len(checks))))
-        told = ", ".join(scene.name for scene in held_out) or "the same scenes: too few to keep one out"
+        told = ", ".join(scene.name for scene in held_out) or "the only scene, which were trained on"
         return RunData(
             source=self._mixed(source, extractor),
             validation=validation,
@@ -95,14 +104,10 @@ class TrainPosed(RunOptions):
 
     def _scenes(self) -> tuple[list[Scene], list[Scene]]:
         """Those to train on, and those to validate with."""
-        scenes = [scene for folder in self.scenes for scene in read_folder(folder)]
-        names = [scene.name for scene in scenes]
-        for name in (*self.only, *self.val_scenes):
-            if name not in names:
-                raise ConfigError(f"There is no scene {name!r}. There are: {', '.join(names)}.")
-        if self.only:
-            scenes = [scene for scene in scenes if scene.name in (*self.only, *self.val_scenes)]
-        kept_out = self.val_scenes or tuple(scene.name for scene in scenes[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
+        scenes = read_folders(self.scenes, only=self.only, also=self.val_scenes)
+        # Of fewer than six, the last; of a single one, none.
+        some = scenes[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] or scenes[1:][-1:]
+        kept_out = self.val_scenes or tuple(scene.name for scene in some)
         rest = [scene for scene in scenes if scene.name not in kept_out]
         if not rest:
             raise ConfigError("All scenes are in --val-scenes: none is left to train on.")
@@ -119,7 +124,7 @@ class TrainPosed(RunOptions):
         def build(told: Told) -> None:
             workers = build_workers(self.build_workers, photos)
             summary = build_posed_cache(scenes, extractor, path, config, workers=workers, progress=told)
-            list_skipped(console, summary.skipped)
+            list_skipped(console, summary.skipped, self.out / f"{path.name}.skipped.txt")
 
         build_once(path, build, console)
 
@@ -164,11 +169,34 @@ def _check_scenes(console: Console, sources: list[PosedPairs]) -> None:
         )
 
 
-def read_folder(folder: Path) -> list[Scene]:
-    """The scenes of a folder in either layout."""
-    if (folder / "scene_info").is_dir():
-        return [read_megadepth_scene(info, folder) for info in sorted((folder / "scene_info").glob("*.npz"))]
-    return read_scenes(folder)
+def read_folders(folders: Sequence[Path], *, only: Sequence[str] = (), also: Sequence[str] = ()) -> list[Scene]:
+    """The scenes of some folders, in either layout. Those that are not wanted are not read: they may be incomplete.
+
+    Args:
+        folders: Each with scenes, or a scene itself, or MegaDepth.
+        only: Names of the wanted ones; empty: all.
+        also: Names of others that are wanted.
+
+    Raises:
+        ConfigError: If there is none of such a name, or a wanted one is not complete.
+    """
+    found = [scene for folder in folders for scene in _scenes_of(folder)]
+    names = [name for name, _ in found]
+    for name in (*only, *also):
+        if name not in names:
+            raise ConfigError(f"There is no scene {name!r}. There are: {', '.join(names)}.")
+    return [read() for name, read in found if not only or name in (*only, *also)]
+
+
+def _scenes_of(folder: Path) -> list[tuple[str, Callable[[], Scene]]]:
+    """The names of a folder's scenes, and what reads them."""
+    infos = folder / "scene_info"
+    if not infos.is_dir():
+        return [(path.name, partial(read_scene, path)) for path in find_scenes(folder)]
+    paths = sorted(infos.glob("*.npz"))
+    if not paths:
+        raise ConfigError(f"{str(infos)!r} holds no scenes: files of MegaDepth, NAME.npz, were wanted.")
+    return [(path.stem, partial(read_megadepth_scene, path, folder)) for path in paths]
 
 
 def _example(pair: PosedPair) -> PoseExample:

@@ -43,8 +43,9 @@ def linear(x: Float[Tensor, "t i"], weight: Float[Tensor, "o i"], bias: Tensor |
 
 
 def project(layer: nn.Linear, x: Float[Tensor, "t i"]) -> Float[Tensor, "t o"]:
-    """What the layer gives; by ``linear`` where no gradient is asked for."""
-    projected: Tensor = layer(x) if torch.is_grad_enabled() else linear(x, layer.weight, layer.bias)
+    """What the layer gives; by ``linear`` where neither a gradient nor autocast is asked for."""
+    plain = torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type)
+    projected: Tensor = layer(x) if plain else linear(x, layer.weight, layer.bias)
     return projected
 
 
