@@ -9,9 +9,6 @@ def test_segments():
     assert segments.total == 9
     assert not segments.equal
     assert segments.of_pairs([1]) == Segments((0, 4))
-    assert segments.rows_of_pairs([1, 0], torch.device("cpu")).tolist() == [5, 6, 7, 8, 0, 1, 2, 3, 4]
-    counts = torch.tensor([[1, 1, 0, 1, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 0, 0, 0]])
-    assert segments.sums(counts) == [[2, 1, 0, 4], [0, 2, 0, 1]]
     assert segments.spread(torch.tensor([7, 8, 9, 6])).tolist() == [7, 7, 7, 8, 8, 6, 6, 6, 6]
 
 

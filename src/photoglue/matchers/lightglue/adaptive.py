@@ -1,7 +1,7 @@
 """Adaptive depth and width: which pairs are done after a layer, and which points need not go on.
 
 Every pair decides for itself. What decides is counted on the device and read by the host once a layer; then the pack
-is made smaller, and the network goes on with what is left.
+is made smaller, and the network goes on with what is left. A GPU is not made to wait for anything else.
 
 Reference: LightGlue (arXiv 2306.13643), Sec. 3.3. As in the official code, layers count from 0 in the confidence
 threshold, points pruned earlier count as confident, and a point that is not confident is never pruned.
@@ -9,14 +9,14 @@ threshold, points pruned earlier count as confident, and a point that is not con
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from photoglue.matchers.lightglue.packing import Segments
+from photoglue.matchers.lightglue.packing import Segments, uploaded
 
 PRUNING_MIN_KEYPOINTS = {"cpu": -1, "mps": -1, "cuda": 1536}
 """An image is pruned only while it has more points: below, dropping points costs more than it saves (official)."""
@@ -32,33 +32,69 @@ class Pack:
     """Their positional encoding."""
     origin: Int64[Tensor, " t"]
     """Their rows in the first pack, where every point had one."""
+    image: Int64[Tensor, " t"]
+    """Their images: 2i and 2i + 1 are those of ``pairs[i]``."""
     segments: Segments
     """Where each image's tokens lie."""
     pairs: tuple[int, ...]
     """Which pairs these are."""
 
-    def select_pairs(self, positions: Sequence[int]) -> "Pack":
-        """Some of the pairs, by their position in ``pairs``."""
-        rows = self.segments.rows_of_pairs(positions, self.x.device)
-        return self._select(rows, self.segments.of_pairs(positions), [self.pairs[i] for i in positions])
+    def sums(self, flags: Bool[Tensor, "c t"]) -> list[list[int]]:
+        """How many tokens of each image have each of some flags, on the host: one read for all."""
+        counts = self.image.new_zeros(len(flags), len(self.segments.lengths))
+        counts.scatter_add_(1, self.image.expand(len(flags), -1), flags.long())
+        sums: list[list[int]] = counts.tolist()
+        return sums
 
-    def shrunk(self, verdict: "Verdict") -> "Pack":
-        """What goes on after a verdict."""
-        if sum(verdict.lengths) == self.segments.total:
-            return self
-        # The host knows how many there are, so that a GPU need not be asked.
-        rows = torch.nonzero_static(verdict.keep, size=sum(verdict.lengths)).flatten()
-        return self._select(rows, Segments(verdict.lengths), [self.pairs[i] for i in verdict.going_on])
+    def divided(self, verdict: "Verdict", survived: Int64[Tensor, " T"]) -> list["Pack"]:
+        """The pairs that go on, those that are done, those that are emptied, with the tokens that are left of each.
 
-    def _select(self, rows: Tensor, segments: Segments, pairs: Sequence[int]) -> "Pack":
-        return replace(
-            self,
+        Args:
+            verdict: On this pack.
+            survived: For each token of the first pack, 1 + how many pruning steps it survived: those of this verdict
+                are added.
+        """
+        parts = verdict.going_on, verdict.done, verdict.emptied
+        if not any(verdict.pruned) and len(self.pairs) in map(len, parts):
+            return [self if part else self._select(slice(0), self.image, Segments(()), ()) for part in parts]
+        places = {position: (k, place) for k, part in enumerate(parts) for place, position in enumerate(part)}
+        images = range(len(self.segments.lengths))
+        part_of = [places[i // 2][0] for i in images]
+        numbers = [2 * places[i // 2][1] + i % 2 for i in images]
+        table = uploaded([part_of, verdict.pruned, numbers], torch.int64, self.image.device)
+        part_of_token, pruned, number = table[:, self.image].unbind()
+        survived.index_add_(0, self.origin, pruned * verdict.wanted)
+        left = verdict.wanted | (pruned == 0)
+        divided = []
+        for k, part in enumerate(parts):
+            segments = Segments(verdict.lengths).of_pairs(part)
+            # What is empty, or everything, need not be looked for.
+            if segments == self.segments:
+                divided.append(self)
+                continue
+            rows = rows_of(left & (part_of_token == k), segments.total) if segments.total else slice(0)
+            divided.append(self._select(rows, number, segments, [self.pairs[i] for i in part]))
+        return divided
+
+    def _select(self, rows: Tensor | slice, image: Tensor, segments: Segments, pairs: Sequence[int]) -> "Pack":
+        return Pack(
             x=self.x[rows],
             encoding=self.encoding[:, rows],
             origin=self.origin[rows],
+            image=image[rows],
             segments=segments,
             pairs=tuple(pairs),
         )
+
+
+def rows_of(chosen: Bool[Tensor, " t"], count: int) -> Int64[Tensor, " r"]:
+    """The rows that are chosen, of which the host knows how many there are."""
+    return _first_sorted(chosen, count) if chosen.is_cuda else chosen.nonzero().flatten()
+
+
+def _first_sorted(chosen: Bool[Tensor, " t"], count: int) -> Int64[Tensor, " r"]:
+    """The same by sorting: a GPU need not tell the host how many rows it found."""
+    return (~chosen).argsort(stable=True)[:count]
 
 
 class TokenConfidence(nn.Module):
@@ -87,16 +123,18 @@ def confidence_threshold(layer: int, n_layers: int) -> float:
 class Verdict:
     """What was decided after one layer."""
 
-    done: tuple[int, ...]
-    """Positions in ``Pack.pairs`` of the pairs that exit now."""
     going_on: tuple[int, ...]
-    """Positions of the others."""
-    keep: Bool[Tensor, " t"]
-    """The tokens that go on."""
+    """Positions in ``Pack.pairs`` of the pairs that go on."""
+    done: tuple[int, ...]
+    """Positions of those that exit, with all their tokens."""
+    emptied: tuple[int, ...]
+    """Positions of those that lose all tokens of an image."""
+    pruned: tuple[bool, ...]
+    """For each image whether a pruning step runs on it, even if it drops nothing; never for a pair that is done."""
+    wanted: Bool[Tensor, " t"]
+    """The tokens that pruning leaves, where it runs."""
     lengths: tuple[int, ...]
-    """How many those are, for each image of the pairs that go on."""
-    stepped: tuple[bool, ...]
-    """For each of these images, whether a pruning step ran on it, even if it dropped nothing."""
+    """How many tokens are left of each image."""
 
 
 def judge(
@@ -122,7 +160,6 @@ def judge(
         width_confidence: 1 minus the matchability up to which a confident point is pruned.
         pruning_min_keypoints: Images with more points are pruned.
     """
-    segments = pack.segments
     nobody = torch.zeros_like(pack.origin, dtype=torch.bool)
     unsure = nobody if confidence is None else confidence < threshold
     wanted = ~nobody
@@ -130,26 +167,25 @@ def judge(
         wanted = matchability > 1 - width_confidence
         if confidence is not None:
             wanted |= confidence <= threshold
-    unsure_counts, wanted_counts = segments.sums(torch.stack([unsure, wanted]).long())
+    unsure_counts, wanted_counts = pack.sums(torch.stack([unsure, wanted]))
 
     done: tuple[int, ...] = ()
     if depth_confidence is not None:
         unsure_of_pair = [a + b for a, b in zip(unsure_counts[::2], unsure_counts[1::2], strict=True)]
         shares = [_confident_share(count, total) for count, total in zip(unsure_of_pair, counts, strict=True)]
         done = tuple(i for i, share in enumerate(shares) if share > np.float32(depth_confidence))
-    going_on = tuple(i for i in range(len(pack.pairs)) if i not in done)
-    images = [image for i in going_on for image in (2 * i, 2 * i + 1)]
-    prunes = [matchability is not None and length > pruning_min_keypoints for length in segments.lengths]
-    goes = torch.zeros(len(segments.lengths), dtype=torch.bool, device="cpu")
-    goes[images] = True
-    everything = goes & ~torch.tensor(prunes, device="cpu")
-    keep = (wanted & segments.spread(goes.to(wanted.device))) | segments.spread(everything.to(wanted.device))
+    lengths = pack.segments.lengths
+    prunes = matchability is not None
+    pruned = tuple(prunes and n > pruning_min_keypoints and j // 2 not in done for j, n in enumerate(lengths))
+    lengths = tuple(wanted_counts[j] if pruned[j] else n for j, n in enumerate(lengths))
+    emptied = tuple(i for i in range(len(pack.pairs)) if 0 in lengths[2 * i : 2 * i + 2])
     return Verdict(
+        going_on=tuple(i for i in range(len(pack.pairs)) if i not in done and i not in emptied),
         done=done,
-        going_on=going_on,
-        keep=keep,
-        lengths=tuple(wanted_counts[j] if prunes[j] else segments.lengths[j] for j in images),
-        stepped=tuple(prunes[j] for j in images),
+        emptied=emptied,
+        pruned=pruned,
+        wanted=wanted,
+        lengths=lengths,
     )
 
 

@@ -32,6 +32,7 @@ from photoglue.matchers.lightglue.config import LightGlueConfig
 from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
 from photoglue.matchers.lightglue.graphs import PairGraphs
 from photoglue.matchers.lightglue.inference import Rewritten
+from photoglue.matchers.lightglue.kernels import project
 from photoglue.matchers.lightglue.outcome import fill, unmatched
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
 from photoglue.matchers.lightglue.pretrained import Fixed
@@ -245,9 +246,10 @@ class LightGlue(nn.Module, Matcher):
         descriptors = torch.cat([features.descriptors for features in images]).to(weight.dtype)
         positions = positions_of(images, segments, self.config.add_scale_ori)
         return Pack(
-            x=self.input_proj(descriptors),
+            x=project(self.input_proj, descriptors) if isinstance(self.input_proj, nn.Linear) else descriptors,
             encoding=self.posenc(positions),
             origin=torch.arange(segments.total, device=weight.device),
+            image=segments.spread(torch.arange(len(images), device=weight.device)),
             segments=segments,
             pairs=tuple(range(len(images) // 2)),
         )
@@ -270,16 +272,10 @@ class LightGlue(nn.Module, Matcher):
             width_confidence=config.width_confidence,
             pruning_min_keypoints=PRUNING_MIN_KEYPOINTS[pack.x.device.type] if threshold is None else threshold,
         )
-        exits = [(layer + 1, pack.select_pairs(verdict.done))] if verdict.done else []
-        pack = pack.shrunk(verdict)
-        if any(verdict.stepped):
-            stepped = torch.tensor(verdict.stepped, device=survived.device)
-            survived.index_add_(0, pack.origin, pack.segments.spread(stepped).to(survived.dtype))
-        empty = [i for i in range(len(pack.pairs)) if 0 in pack.segments.lengths[2 * i : 2 * i + 2]]
-        if empty:  # all points of an image are gone; the official code notices when the next layer begins
-            exits.append((layer + 2, pack.select_pairs(empty)))
-            pack = pack.select_pairs([i for i in range(len(pack.pairs)) if i not in empty])
-        return pack, exits
+        going_on, done, emptied = pack.divided(verdict, survived)
+        # Where all points of an image are gone, the official code notices when the next layer begins.
+        exits = [(stop, part) for stop, part in ((layer + 1, done), (layer + 2, emptied)) if part.pairs]
+        return going_on, exits
 
     def _head(self, layer: int) -> MatchAssignment:
         head = self.log_assignment[layer]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 TOKENS_AT_ONCE = {"cpu": 2048, "mps": 16384, "cuda": 131072}
@@ -49,24 +49,22 @@ class Segments:
         """The segments of some pairs, packed without the others."""
         return Segments(tuple(length for pair in pairs for length in self.lengths[2 * pair : 2 * pair + 2]))
 
-    def rows_of_pairs(self, pairs: Iterable[int], device: torch.device) -> Int64[Tensor, " t"]:
-        """The tokens of some pairs, as row numbers."""
-        offsets = self.offsets
-        spans = [torch.arange(offsets[2 * pair], offsets[2 * pair + 2], device="cpu") for pair in pairs]
-        rows = torch.cat(spans) if spans else torch.empty(0, dtype=torch.int64, device="cpu")
-        return rows.to(device)
-
-    def sums(self, counts: Int64[Tensor, "c t"]) -> list[list[int]]:
-        """The sum over each image of each row of per-token counts, on the host: one read for all."""
-        running = torch.nn.functional.pad(counts.cumsum(dim=1), (1, 0))
-        at_offsets = running[:, torch.tensor(self.offsets, device=counts.device)]
-        sums: list[list[int]] = at_offsets.diff(dim=1).tolist()
-        return sums
-
     def spread(self, per_image: Shaped[Tensor, "i ..."]) -> Shaped[Tensor, "t ..."]:
         """One value an image, repeated for each of its tokens."""
-        lengths = torch.tensor(self.lengths, device=per_image.device)
+        lengths = uploaded(self.lengths, torch.int64, per_image.device)
         return per_image.repeat_interleave(lengths, dim=0, output_size=self.total)
+
+
+def uploaded(
+    numbers: Sequence[int] | Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device
+) -> Shaped[Tensor, "..."]:
+    """A few numbers of the host, as a tensor on the device.
+
+    The host does not wait for a CUDA device to take them, as it would for any memory but pinned.
+    """
+    pinned = device.type == "cuda"
+    table = torch.tensor(numbers, dtype=dtype, device="cpu", pin_memory=pinned)
+    return table.to(device, non_blocking=pinned)
 
 
 def batches(sizes: Sequence[int], budget: int) -> list[list[int]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.errors import PhotoGlueWarning
-from photoglue.matchers.lightglue.packing import Segments
+from photoglue.matchers.lightglue.packing import Segments, uploaded
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +72,7 @@ def attend_packed(
     """Softmax attention inside segments, all in one call; a pair gets the same alone and in any company."""
     packed = kernel()
     assert packed is not None
-    layout = segments if isinstance(segments, Layout) else _layout(segments, q.device)
+    layout = segments if isinstance(segments, Layout) else _layout(segments, q.device, _stream(q.device))
     if cross:
         k, v = k[layout.rows], v[layout.rows]
     message: Tensor = packed(
@@ -91,14 +91,20 @@ def attend_packed(
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # training may need these tensors after inference made them
-def _layout(segments: Segments, device: torch.device) -> Layout:
-    """All layers share it."""
-    partners = [i ^ 1 for i in range(len(segments.lengths))]
-    turned = Segments(tuple(segments.lengths[i] for i in partners))
-    slices = segments.slices()
-    rows = torch.cat([torch.arange(slices[i].start, slices[i].stop) for i in partners])
-    offsets, swapped = (torch.tensor(s.offsets, dtype=torch.int32) for s in (segments, turned))
-    return Layout(offsets.to(device), swapped.to(device), rows.to(device), max(segments.lengths))
+def _layout(segments: Segments, device: torch.device, stream: int = 0) -> Layout:  # noqa: ARG001 (of the cache's key)
+    """All layers on a stream share it; on another one they could read it before its numbers have arrived."""
+    lengths = segments.lengths
+    turned = Segments(tuple(lengths[i ^ 1] for i in range(len(lengths))))
+    offsets, swapped = uploaded([segments.offsets, turned.offsets], torch.int32, device).unbind()
+    # An image's tokens move together, by as much as its first one does.
+    shift = offsets[:-1].view(-1, 2).flip(1).flatten() - swapped[:-1]
+    shifts = shift.repeat_interleave(swapped.diff(), output_size=segments.total)
+    return Layout(offsets, swapped, torch.arange(segments.total, device=device) + shifts, max(lengths))
+
+
+def _stream(device: torch.device) -> int:
+    """The number of the stream that work goes to now."""
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
 
 
 @lru_cache(maxsize=8)
