@@ -1,6 +1,6 @@
 """What half precision costs: matches kept and relative-pose AUC, bfloat16 against float32, on pairs with known poses.
 
-    python benchmarks/agreement.py --data DIR [--features aliked] [--stage match|extract]
+    python benchmarks/agreement.py --data DIR [--features aliked] [--stage match|extract] [--torch-attention]
 
 DIR holds sets in the layout images/ + cameras.json (K, T_w2c as world-to-camera, by image name), such as Strecha's.
 Pose by PoseLib (LO-RANSAC, 1 px), error = the larger of the angles of rotation and translation, AUC as in SuperGlue's
@@ -19,7 +19,7 @@ from photoglue.cli.machine import version_line
 from photoglue.extractors import create_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.pose import pose_error_deg, relative_pose
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, kernels
 from photoglue.metrics import auc
 from photoglue.solvers.poselib import verify
 
@@ -34,9 +34,15 @@ def main() -> None:
     parser.add_argument("--features", default="aliked")
     parser.add_argument("--max-keypoints", type=int, default=2048)
     parser.add_argument("--stage", choices=["match", "extract"], default="match", help="what runs in bfloat16")
+    parser.add_argument("--torch-attention", action="store_true", help="torch's own, which GPUs and AMX use")
     options = parser.parse_args()
+    if options.torch_attention:
+        kernels._ONE_DNN = False
     print(version_line())
-    print(f"{options.features}, {options.max_keypoints} keypoints, full depth, bfloat16: {options.stage}")
+    print(
+        f"{options.features}, {options.max_keypoints} keypoints, full depth, bfloat16: {options.stage}, attention: "
+        f"{'ours' if kernels.attends_in_blocks(torch.device('cpu'), torch.bfloat16) else 'torch'}"
+    )
     print(f"{'set':24} {'pairs':>5} {'kept':>7} {'float32 AUC@5/10/20':>22} {'bfloat16 AUC@5/10/20':>22}")
     for name in SETS:
         compare(options, name)

@@ -26,11 +26,11 @@ layer, and without rounding all their shapes would be new."""
 _ONE_DNN = bool(
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
 )
-_ONE_DNN_TYPES = {
-    torch.float32,
-    *([torch.bfloat16] if _ONE_DNN and torch.ops.mkldnn._is_mkldnn_bf16_supported() else []),
-}
+_ONE_DNN_TYPES = {torch.float32}
+if _ONE_DNN and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    _ONE_DNN_TYPES.add(torch.bfloat16)
 _AMX = bool(torch.cpu._is_amx_tile_supported())
 
 
