@@ -16,14 +16,14 @@ from pathlib import Path
 
 import torch
 from pages import replace_between
+from tradeoff import Setting, adaptivity_table, markdown_table, plot_sweep, sweep_table
 
-from photoglue.cli.machine import version_line
-from photoglue.evaluation.base import DataSet
-from photoglue.evaluation.datasets import load_dataset
+from photoglue.datasets.base import DataSet
+from photoglue.datasets.layouts import load_dataset
 from photoglue.evaluation.jobs import Settings
 from photoglue.evaluation.results import Result
 from photoglue.evaluation.run import evaluate
-from photoglue.evaluation.tradeoff import Setting, adaptivity_table, markdown_table, plot_sweep, sweep_table
+from photoglue.machine import version_line
 
 SETS = ("strecha/fountain-P11", "strecha/Herz-Jesus-P8", "strecha/entry-P10", "imb_reichstag")
 DEPTHS = (None, 0.99, 0.95, 0.9, 0.8)

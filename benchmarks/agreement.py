@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from photoglue.cli.machine import version_line
 from photoglue.extractors import create_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.pose import pose_error_deg, relative_pose
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, kernels
+from photoglue.machine import version_line
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue.engine import kernels
 from photoglue.metrics import auc
 from photoglue.solvers.poselib import verify
 

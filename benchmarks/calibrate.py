@@ -34,11 +34,11 @@ from calibration_data import (
 )
 from calibration_maps import MAPS, left_out
 
-from photoglue.cli.machine import version_line
-from photoglue.evaluation.calibration import equal_weights, fit_calibration, fit_verdict, score_reliability
-from photoglue.evaluation.calibration_pairs import JudgedPair, pooled
-from photoglue.matchers.calibration import PairVerdict, expected_matches
-from photoglue.matchers.kinds import model_of
+from photoglue.evaluation.calibration.fit import equal_weights, fit_calibration, fit_verdict, score_reliability
+from photoglue.evaluation.calibration.pairs import JudgedPair, pooled
+from photoglue.machine import version_line
+from photoglue.matchers.lightglue.kinds import model_of
+from photoglue.matchers.lightglue.verdict import PairVerdict, expected_matches
 from photoglue.metrics import expected_calibration_error, reliability, roc_auc
 from photoglue.solvers.poselib import verify
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from photoglue.data.scenes import Scene, read_scenes
-from photoglue.evaluation.calibration_pairs import JudgedPair, PhotoPair, extract_photos, judged, overlapping_pairs
-from photoglue.evaluation.datasets import load_dataset
+from photoglue.datasets.layouts import load_dataset
+from photoglue.datasets.scenes import Scene, read_scenes
+from photoglue.evaluation.calibration.pairs import JudgedPair, PhotoPair, extract_photos, judged, overlapping_pairs
 from photoglue.extractors import create_extractor
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.structs import Features

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from photoglue.evaluation.calibration import equal_weights, fit_logistic
-from photoglue.matchers.calibration import SCORE_LIMIT
+from photoglue.evaluation.calibration.fit import equal_weights, fit_logistic
+from photoglue.matchers.lightglue.verdict import SCORE_LIMIT
 
 Map = Callable[[np.ndarray], np.ndarray]
 Fitter = Callable[[np.ndarray, np.ndarray, np.ndarray], Map]

@@ -23,8 +23,8 @@ from peers import StandInClock, official
 from timing import Spread, alternate, speedups
 
 from photoglue import ALIKED, DISK, ALIKEDConfig, DISKConfig, SuperPoint, SuperPointConfig
-from photoglue.cli.machine import machine
 from photoglue.image import Resize, load_image
+from photoglue.machine import machine
 
 METHODS = ("aliked", "disk", "superpoint")
 PRECISIONS = ("float32", "bfloat16")

@@ -10,7 +10,7 @@ from contestants import MODES
 from device_runs import Pairs, Run, official_models, official_runs, timed_rows
 
 from photoglue import Features, LightGlue, LightGlueConfig
-from photoglue.matchers.lightglue.graphs import PairGraphs
+from photoglue.matchers.lightglue.engine.graphs import PairGraphs
 
 
 def latency_rows(

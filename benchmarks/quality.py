@@ -32,14 +32,14 @@ from quality_table import markdown, shown_in
 
 from photoglue import weights
 from photoglue.cli.evaluate import earlier_results
-from photoglue.cli.machine import machine, version_line
+from photoglue.datasets.base import DataSet
+from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import MissingExtra, WeightsError
-from photoglue.evaluation.base import DataSet
-from photoglue.evaluation.datasets import load_dataset
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.results import Result, write_whole
 from photoglue.evaluation.run import evaluate
+from photoglue.machine import machine, version_line
 
 METHODS = ("aliked+lightglue", "aliked+lightglue-adaptive", "aliked+nn", "sift+ratio", "sift+lightglue-adaptive")
 """The default ones."""

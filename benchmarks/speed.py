@@ -33,7 +33,7 @@ from throughput import throughput_rows
 from timing import Spread, alternate, speedups
 
 from photoglue import Features
-from photoglue.cli.machine import machine
+from photoglue.machine import machine
 
 ON_DEVICE = ("latency", "throughput")
 """Sections that say something about GPUs."""

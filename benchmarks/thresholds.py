@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from photoglue.cli.machine import version_line
-from photoglue.evaluation.base import DataSet
-from photoglue.evaluation.datasets import load_dataset
+from photoglue.datasets.base import DataSet
+from photoglue.datasets.layouts import load_dataset
+from photoglue.datasets.truths import Posed
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.run import features_of, match_block
 from photoglue.evaluation.solving import Task, solve
-from photoglue.evaluation.truths import Posed
 from photoglue.geometry.epipolar import fundamental_matrix, symmetric_epipolar_distance
+from photoglue.machine import version_line
 from photoglue.metrics import auc
 from photoglue.solvers.poselib import verify
 from photoglue.store import FeatureStore

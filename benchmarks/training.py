@@ -16,12 +16,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from floor import INPUT_DIM, WIDTH, best_rate, match_flops
 
-from photoglue.cli.machine import version_line
-from photoglue.data.pairs import HomographyPair
+from photoglue.machine import version_line
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.structs import Features
 from photoglue.training.losses import losses
 from photoglue.training.objective import Example, Objective
+from photoglue.training.pairs.base import HomographyPair
 
 LAYERS = 9
 PARTS = ("network", "loss", "backward", "optimiser")

@@ -8,12 +8,12 @@ poses, depths or cameras are wrong; red points that can be seen in both photos, 
 
 import argparse
 
-from photoglue.data.depth import read_depth, sample_depth
-from photoglue.data.pairs import PosedPair
-from photoglue.data.scenes import read_scene
+from photoglue.datasets.depth import read_depth, sample_depth
+from photoglue.datasets.scenes import read_scene
 from photoglue.extractors import create_extractor
 from photoglue.geometry.pose import relative_pose
 from photoglue.training.ground_truth import label
+from photoglue.training.pairs.base import PosedPair
 from photoglue.viz.labels import draw_labels
 
 

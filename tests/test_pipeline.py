@@ -17,7 +17,7 @@ def test_two_photos(motorcycle):
 def test_many_pairs_read_each_image_once(motorcycle, monkeypatch):
     from photoglue.pipeline import Pipeline
 
-    pipeline = Pipeline.pretrained(max_keypoints=200)
+    pipeline = Pipeline.pretrained(max_keypoints=200, precision="float32")
     found = pipeline.match_many(motorcycle, [(0, 1), (1, 0), (0, 0)])
     alone = pipeline.match(*motorcycle)
     assert torch.equal(found[0].matches0, alone.matches0)

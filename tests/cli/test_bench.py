@@ -175,7 +175,7 @@ def test_stopwatch_warms_up_and_keeps_the_first_result():
 
 class TestMachine:
     def test_version_line_tells_the_precision(self, cli, monkeypatch):
-        from photoglue.cli import machine
+        from photoglue import machine
 
         for name in ("bfloat16", "float32"):
             monkeypatch.setattr(machine, "choose_precision", lambda *_, name=name: getattr(torch, name))
@@ -184,7 +184,7 @@ class TestMachine:
             assert out.strip().endswith(f"threads · precision {name}") or torch.cuda.is_available()
 
     def test_facts(self, monkeypatch, tmp_path):
-        from photoglue.cli import machine
+        from photoglue import machine
 
         facts = machine.machine()
         assert facts["cpu"]

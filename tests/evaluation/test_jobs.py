@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError
 from photoglue.evaluation import run
-from photoglue.evaluation.datasets import load_dataset
 from photoglue.evaluation.jobs import Settings, jobs_of
 from photoglue.evaluation.methods import Method
 from photoglue.matchers.nearest import NearestNeighbor

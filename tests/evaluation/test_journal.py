@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from photoglue.datasets.base import EvaluationPair
+from photoglue.datasets.truths import Planar
 from photoglue.errors import OutputError
-from photoglue.evaluation.base import EvaluationPair
 from photoglue.evaluation.journal import Journal, digest_of_pairs
-from photoglue.evaluation.truths import Planar
 
 RUN = {"method": "m", "threshold": 1.0}
 

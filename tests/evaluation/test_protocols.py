@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from photoglue.errors import ConfigError
-from photoglue.evaluation.benchmarks import BENCHMARKS
-from photoglue.evaluation.estimators import ESTIMATORS
+from photoglue.evaluation.benchmarks.estimators import ESTIMATORS
+from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.protocols import PROTOCOLS, protocol_named, versions
 
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import torch
 
+from photoglue.datasets.layouts import load_dataset
 from photoglue.evaluation import run
-from photoglue.evaluation.datasets import load_dataset
 from photoglue.evaluation.rematch import Rematcher
 
 SETTINGS = run.Settings(workers=0, device="cpu")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from photoglue import LightGlue, LightGlueConfig
+from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.evaluation import run
-from photoglue.evaluation.datasets import load_dataset
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.results import Result
 from photoglue.matchers.nearest import NearestNeighbor

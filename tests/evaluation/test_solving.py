@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from photoglue.datasets.truths import Planar
 from photoglue.evaluation.solving import SolverPool, Task, solve
-from photoglue.evaluation.truths import Planar
 
 
 @pytest.fixture

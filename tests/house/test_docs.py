@@ -22,7 +22,7 @@ KINDS = {
 def feature_table() -> str:
     """From the records: what each name uses, under which licences, and whether it needs a download."""
     from photoglue.cli.weights import RECORDS
-    from photoglue.matchers.kinds import MODEL_OF_KIND
+    from photoglue.matchers.lightglue.kinds import MODEL_OF_KIND
 
     def told(name):
         record = RECORDS.get(name)
@@ -102,7 +102,7 @@ def test_commands_of_the_training_guide(command):
 def test_options_of_the_training_guide(capsys):
     """Every option that the text names exists; and the table of recipes is that of the program."""
     from photoglue.cli import main
-    from photoglue.training.presets import PRESETS
+    from photoglue.training.recipes.presets import PRESETS
 
     known = ""
     for command in ("homography", "posed", "confidence", "calibrate", "resume"):

@@ -14,8 +14,8 @@ class TinyPairs:
         return self.length
 
     def pair(self, epoch, index):
-        from photoglue.data.pairs import HomographyPair
         from photoglue.structs import Features
+        from photoglue.training.pairs.base import HomographyPair
 
         chance = torch.Generator().manual_seed(1000 * epoch + index)
         homography = torch.eye(3, dtype=torch.float64)
@@ -40,7 +40,7 @@ class TinyPairs:
 @pytest.fixture
 def tiny_pairs():
     """Makes sources of pairs; registered as PairSource, which the test's class cannot inherit before the hook."""
-    from photoglue.data.pairs import PairSource
+    from photoglue.training.pairs.base import PairSource
 
     PairSource.register(TinyPairs)
     return TinyPairs

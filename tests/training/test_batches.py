@@ -52,10 +52,10 @@ def test_processes_divide_a_batch(tiny_pairs):
 
 
 def test_posed_pairs_and_missing_fields_survive():
-    from photoglue.data.pairs import PosedPair
     from photoglue.geometry.camera import PinholeCamera
     from photoglue.structs import Features
     from photoglue.training.batches import PackedPairs
+    from photoglue.training.pairs.base import PosedPair
 
     camera = PinholeCamera(fx=100.0, fy=101.0, cx=50.0, cy=40.0, image_size=(100, 80))
 

@@ -84,7 +84,7 @@ def train(tiny_model, tiny_pairs, plain_objective, tmp_path):
     def make(processes, folder, source=None, hooks=None, **changes):
         from photoglue.training.config import TrainingConfig
         from photoglue.training.loop import Trainer
-        from photoglue.training.report import Hooks
+        from photoglue.training.progress import Hooks
 
         (tmp_path / folder).mkdir(exist_ok=True)
         recipe = {

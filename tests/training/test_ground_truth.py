@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from photoglue.data.pairs import HomographyPair, PosedPair
 from photoglue.errors import ConfigError, ShapeError
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.structs import Features
 from photoglue.training.ground_truth import IGNORED, UNMATCHED, LabelRules, label
+from photoglue.training.pairs.base import HomographyPair, PosedPair
 
 CAMERA0 = PinholeCamera(fx=500.0, fy=520.0, cx=321.0, cy=239.0, image_size=(640, 480))
 CAMERA1 = PinholeCamera(fx=610.0, fy=600.0, cx=390.0, cy=310.0, image_size=(800, 600))

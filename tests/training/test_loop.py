@@ -16,7 +16,7 @@ def trainer(tiny_model, tiny_pairs, plain_objective, tmp_path):
     def make(name="run", source=None, objective=None, model=None, hooks=None, **changes):
         from photoglue.training.config import TrainingConfig
         from photoglue.training.loop import Trainer
-        from photoglue.training.report import Hooks
+        from photoglue.training.progress import Hooks
 
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ class TestAveraging:
         assert not torch.equal(averaged, weights_of(run))
 
     def test_it_is_what_is_validated(self, trainer):
-        from photoglue.training.report import Hooks, Score
+        from photoglue.training.progress import Hooks, Score
 
         seen = []
 
@@ -154,7 +154,7 @@ class TestResuming:
     @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9, "accumulate": 2, "workers": 1}], ids=["plain", "all"])
     def test_interrupted_and_resumed_is_uninterrupted(self, trainer, tiny_model, changes):
         """To the last bit: weights, average, state of the optimiser, position and metrics."""
-        from photoglue.training.report import Hooks
+        from photoglue.training.progress import Hooks
 
         changes = {"log_every": 4, **changes}
         whole = trainer("whole", **changes)
@@ -187,7 +187,7 @@ class TestResuming:
             if report.pairs == 24:
                 raise RuntimeError("as if killed")
 
-        from photoglue.training.report import Hooks
+        from photoglue.training.progress import Hooks
 
         with pytest.raises(RuntimeError, match="killed"):
             trainer("parts", hooks=Hooks(on_report=die, tensorboard=False)).run()
@@ -207,7 +207,7 @@ class TestResuming:
             trainer(learning_rate=0.1).resume()
 
     def test_ctrl_c_saves_and_leaves(self, trainer):
-        from photoglue.training.report import Hooks
+        from photoglue.training.progress import Hooks
 
         def press(report):
             if report.pairs == 8:
@@ -226,7 +226,7 @@ class TestResuming:
         """Each look at the clock is a minute later: the rate has come to its end when the hour is over."""
         import itertools
 
-        from photoglue.training.report import Hooks
+        from photoglue.training.progress import Hooks
 
         minutes = itertools.count()
         hooks = Hooks(clock=lambda: 60.0 * next(minutes), tensorboard=False)
@@ -281,7 +281,7 @@ class TestNumbersThatAreNotFinite:
 class TestValidation:
     def test_when_and_with_which_weights(self, trainer):
         from photoglue.matchers.lightglue import LightGlue
-        from photoglue.training.report import Hooks, Score
+        from photoglue.training.progress import Hooks, Score
 
         seen, told = [], []
 
@@ -303,7 +303,7 @@ class TestValidation:
         assert [line["score"] for line in lines_of(run, "validation")] == [0.1, 0.9, 0.5, 0.2]
 
     def test_a_score_that_is_not_a_number_is_never_the_best(self, trainer):
-        from photoglue.training.report import Hooks, Score
+        from photoglue.training.progress import Hooks, Score
 
         hooks = Hooks(validate=lambda model: Score(score=math.nan, numbers={}), tensorboard=False)
         outcome = trainer(hooks=hooks).run()
@@ -311,7 +311,7 @@ class TestValidation:
 
     def test_of_equal_scores_the_later_counts(self, trainer):
         """A network that matches nothing yet scores 0, trained or not: what has learned more is to be kept."""
-        from photoglue.training.report import Hooks, Score
+        from photoglue.training.progress import Hooks, Score
 
         hooks = Hooks(validate=lambda model: Score(score=0.0, numbers={}), tensorboard=False)
         outcome = trainer(hooks=hooks, validate_every=16).run()

@@ -13,7 +13,7 @@ def run(tiny_model, tiny_pairs, plain_objective, tmp_path):
     def make(validated=True):
         from photoglue.training.config import TrainingConfig
         from photoglue.training.loop import Trainer
-        from photoglue.training.report import Hooks, Score
+        from photoglue.training.progress import Hooks, Score
 
         scores = iter([0.1, 0.9, 0.5])
 

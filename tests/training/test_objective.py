@@ -10,9 +10,9 @@ def sift_pairs(astronaut):
     cv2 = pytest.importorskip("cv2")
     import numpy as np
 
-    from photoglue.data.pairs import HomographyPair
     from photoglue.extractors.sift import SIFT, SIFTConfig
     from photoglue.image import read_image
+    from photoglue.training.pairs.base import HomographyPair
 
     photo = (read_image(astronaut).permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     extractor = SIFT(SIFTConfig(max_keypoints=200))

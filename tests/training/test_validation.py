@@ -95,7 +95,7 @@ def test_nothing_to_divide_by(partners, truth, expected):
 @pytest.fixture
 def pairs():
     """Two of points moved 10 px to the right, whose descriptors are alike; the second has two points that are not."""
-    from photoglue.data.pairs import HomographyPair
+    from photoglue.training.pairs.base import HomographyPair
 
     chance = torch.Generator().manual_seed(5)
     shift = torch.eye(3, dtype=torch.float64)

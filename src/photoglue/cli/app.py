@@ -15,11 +15,11 @@ from photoglue.cli.bench import Bench
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
-from photoglue.cli.machine import version_line
 from photoglue.cli.match import Match
 from photoglue.cli.train import Train
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
+from photoglue.machine import version_line
 
 Command: TypeAlias = (
     Annotated[Match, tyro.conf.subcommand("match")]

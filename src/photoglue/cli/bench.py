@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from photoglue.cli.demo import motorcycle
-from photoglue.cli.machine import auto_precision, default_device, machine, version_line
 from photoglue.cli.match import PRESETS
 from photoglue.cli.output import check_output, write_whole
 from photoglue.errors import ConfigError
 from photoglue.extractors import create_extractor
 from photoglue.image import load_image
+from photoglue.machine import auto_precision, default_device, machine, version_line
 from photoglue.matchers.lightglue import LightGlue
 from photoglue.precision import Precision
 from photoglue.structs import Features

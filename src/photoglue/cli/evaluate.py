@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.evaluation import run
-from photoglue.evaluation.datasets import load_dataset
+from photoglue.evaluation.benchmarks.terms import term_of
 from photoglue.evaluation.jobs import Settings, jobs_of
 from photoglue.evaluation.rematch import Rematcher
-from photoglue.evaluation.report import write_report
-from photoglue.evaluation.report_terms import term_of
+from photoglue.evaluation.report.page import write_report
 from photoglue.evaluation.results import ProtocolCard, Result, table_of
 
 SHOWN = (

@@ -6,8 +6,8 @@ from typing import Literal
 
 import torch
 
+from photoglue.datasets.base import DataSet
 from photoglue.errors import ConfigError
-from photoglue.evaluation.base import DataSet
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.protocols import Protocol, protocol_named
 from photoglue.evaluation.results import ProtocolCard

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from photoglue.datasets.base import EvaluationPair
 from photoglue.errors import OutputError
-from photoglue.evaluation.base import EvaluationPair
 from photoglue.evaluation.results import as_json, numbers
 
 PairValues: TypeAlias = list[dict[str, float]]

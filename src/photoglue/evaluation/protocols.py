@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 
 from photoglue.errors import ConfigError
-from photoglue.evaluation.estimators import estimator_named
+from photoglue.evaluation.benchmarks.estimators import estimator_named
 from photoglue.evaluation.results import ProtocolCard, ResizeSide
 from photoglue.version import __version__
 

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from photoglue.evaluation.base import EvaluationPair
-from photoglue.evaluation.homography import match_errors
+from photoglue.datasets.base import EvaluationPair
+from photoglue.datasets.truths import Planar, Posed
+from photoglue.evaluation.benchmarks.planar import match_errors
 from photoglue.evaluation.jobs import Job, Settings
 from photoglue.evaluation.results import PairRecord, Result
 from photoglue.evaluation.run import features_of, match_block
-from photoglue.evaluation.truths import Planar, Posed
 from photoglue.geometry.epipolar import fundamental_matrix, symmetric_epipolar_distance
 from photoglue.matchers.base import Matcher
 from photoglue.store import FeatureStore

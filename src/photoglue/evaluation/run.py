@@ -20,10 +20,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from photoglue.datasets.base import DataSet, EvaluationPair
 from photoglue.errors import OutputError, PhotoGlueError
-from photoglue.evaluation.base import DataSet, EvaluationPair
-from photoglue.evaluation.benchmarks import BENCHMARKS
-from photoglue.evaluation.cached import feature_file
+from photoglue.evaluation.benchmarks.table import BENCHMARKS
+from photoglue.evaluation.features import feature_file
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.journal import Journal, PairValues, digest_of, digest_of_pairs
 from photoglue.evaluation.methods import Method

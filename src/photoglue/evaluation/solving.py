@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from photoglue.evaluation.base import MatchedPair
-from photoglue.evaluation.benchmarks import BENCHMARKS
-from photoglue.evaluation.cached import resize_to
+from photoglue.datasets.truths import Truth, resized_truth
+from photoglue.evaluation.benchmarks.base import MatchedPair
+from photoglue.evaluation.benchmarks.table import BENCHMARKS
+from photoglue.evaluation.features import resize_to
 from photoglue.evaluation.journal import PairValues
 from photoglue.evaluation.results import ProtocolCard
-from photoglue.evaluation.truths import Truth, resized_truth
 from photoglue.structs import Matches
 
 MOST_WORKERS = 8

@@ -1,11 +1,12 @@
 """What every extractor shares: reading, resizing, batching, masks, and undoing the scale in one place."""
 
+import hashlib
 import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, TypeAlias, final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, TypeAlias, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -224,3 +225,11 @@ class Extractor(nn.Module, ABC):
             )
             for features, (_, _, resize) in zip(self.detect(images, masks), prepared, strict=True)
         ]
+
+
+def extractor_options(extractor: Extractor) -> dict[str, Any]:
+    """What decides an extractor's features, to be kept with them: its kind, options, and a hash of its weights."""
+    weights = hashlib.sha256()
+    for name, tensor in sorted(extractor.state_dict().items()):
+        weights.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return {"kind": extractor.kind, **asdict(extractor.config), "weights": weights.hexdigest()[:16]}

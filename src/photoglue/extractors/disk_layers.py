@@ -161,7 +161,7 @@ class Convolution(nn.Sequential):
         """The gate's."""
         return cast("nn.PReLU", self[1]).weight
 
-    def parts(self, part: str, dtype: torch.dtype) -> tuple[Float[Tensor, "d *kernel"], Float[Tensor, " out"]]:
+    def parts(self, part: str, dtype: torch.dtype) -> tuple[Float[Tensor, " d *kernel"], Float[Tensor, " out"]]:
         """Weight and bias in a floating type: of the convolution ("all"), or of the last one for "logits" or
         "descriptors", as ``UNet`` uses them.
         """  # noqa: D205

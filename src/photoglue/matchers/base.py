@@ -2,23 +2,21 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 
 from photoglue.errors import PhotoGlueWarning, ShapeError
-from photoglue.matchers.calibration import PairVerdict
 from photoglue.structs import Features, Matches
 
 
 class Matcher(ABC):
     """Says which features of two images show the same point."""
 
-    verdict: PairVerdict | None = None
-    """How likely two photos overlap, from the matches of this matcher; its ``calibration`` says how likely a match is
-    correct. None: nothing is known of what its scores mean."""
+    verdict: Callable[[Matches], float] | None = None
+    """How likely two photos overlap, from the matches of this matcher; None: what its scores mean is not known."""
 
     @abstractmethod
     def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:

@@ -18,10 +18,10 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from photoglue.data.pairs import PairSource, TrainingPair
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.training.config import TrainingConfig
 from photoglue.training.distributed import Processes
+from photoglue.training.pairs.base import PairSource, TrainingPair
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

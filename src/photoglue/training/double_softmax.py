@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from photoglue.matchers.lightglue.kernels import LOG2_E, linear
+from photoglue.matchers.lightglue.engine.kernels import LOG2_E, linear
 from photoglue.matchers.lightglue.packing import Segments
 
 LN_2 = math.log(2.0)

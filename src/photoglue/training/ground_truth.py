@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from photoglue.data.depth import has_depth, project_points
-from photoglue.data.pairs import HomographyPair, PosedPair, TrainingPair
+from photoglue.datasets.depth import has_depth, project_points
 from photoglue.errors import ConfigError, ShapeError
 from photoglue.geometry.epipolar import all_line_distances, fundamental_matrix
 from photoglue.geometry.homography import warp_points
 from photoglue.structs import TensorStruct
+from photoglue.training.pairs.base import HomographyPair, PosedPair, TrainingPair
 
 UNMATCHED = -1
 """The point has no partner in the other image."""

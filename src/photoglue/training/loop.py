@@ -17,7 +17,6 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from photoglue.data.pairs import PairSource, TrainingPair
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.matchers.lightglue import LightGlue
 from photoglue.precision import choose_precision
@@ -37,7 +36,8 @@ from photoglue.training.distributed import Processes
 from photoglue.training.interrupt import StopRequest
 from photoglue.training.log import RunLog
 from photoglue.training.losses import LossTerms
-from photoglue.training.report import Hooks, Outcome, Report, Score
+from photoglue.training.pairs.base import PairSource, TrainingPair
+from photoglue.training.progress import Hooks, Outcome, Report, Score
 from photoglue.training.schedule import learning_rate, progress
 
 FAILURES_IN_A_ROW = 5

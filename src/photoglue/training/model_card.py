@@ -13,7 +13,7 @@ from photoglue.errors import MissingExtra, require
 from photoglue.matchers.lightglue import LightGlue
 from photoglue.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, write_whole
 from photoglue.training.log import read_metrics
-from photoglue.training.report import BASELINE
+from photoglue.training.progress import BASELINE
 from photoglue.version import __version__
 
 CARD = "model_card.md"

@@ -6,11 +6,11 @@ from typing import TypeAlias, final
 
 import torch
 
-from photoglue.data.pairs import TrainingPair
 from photoglue.matchers.lightglue import LightGlue
 from photoglue.structs import Features, TensorStruct
 from photoglue.training.ground_truth import DEFAULT_RULES, LabelRules, Labels, label
 from photoglue.training.losses import LossConfig, LossTerms, losses
+from photoglue.training.pairs.base import TrainingPair
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from photoglue.data.pairs import TrainingPair
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.pose import pose_error_deg
 from photoglue.matchers.base import Matcher
@@ -26,7 +25,8 @@ from photoglue.solvers.poselib import verify
 from photoglue.structs import Features, Matches
 from photoglue.training.ground_truth import DEFAULT_RULES, UNMATCHED, LabelRules, Labels, label
 from photoglue.training.objective import Example, Objective
-from photoglue.training.report import Score
+from photoglue.training.pairs.base import TrainingPair
+from photoglue.training.progress import Score
 
 AUC_DEG = (5.0, 10.0, 20.0)
 FILTER_THRESHOLD = 0.1

@@ -28,7 +28,7 @@ def test_sift_gets_it_without_network_and_the_official_one_still_takes_sift():
     assert model.config.n_layers == 9
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
     assert "sift-opencv" in (model.config.kinds or ())
-    from photoglue.matchers.kinds import kinds_of
+    from photoglue.matchers.lightglue.kinds import kinds_of
 
     assert "sift-opencv" in kinds_of("sift")
 

@@ -164,7 +164,7 @@ def test_saved_and_loaded_is_the_same(checkpoint_of, tmp_path):
 class TestVerdict:
     @pytest.fixture
     def verdict(self):
-        from photoglue.matchers.calibration import PairVerdict, ScoreCalibration
+        from photoglue.matchers.lightglue.verdict import PairVerdict, ScoreCalibration
 
         calibration = ScoreCalibration(slope=1 / 3, offset=0.1)
         return PairVerdict(calibration=calibration, offset=-1 / 7, evidence=5.1, failures=0.2)
@@ -208,8 +208,8 @@ class TestVerdict:
 
     @pytest.mark.weights
     def test_released_models_have_that_of_the_table(self):
-        from photoglue.matchers.calibration import VERDICTS
         from photoglue.matchers.lightglue import LightGlue
+        from photoglue.matchers.lightglue.verdict import VERDICTS
 
         for features, model in (("aliked-n16rot", "aliked"), ("disk", "disk"), ("sift-opencv", "sift-photoglue")):
             assert LightGlue.pretrained(features).verdict is VERDICTS.get(model)

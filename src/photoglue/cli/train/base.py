@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 
 from photoglue.cli.train.progress import TrainingLine, duration
-from photoglue.data.pairs import PairSource, TrainingPair
 from photoglue.errors import ConfigError
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.precision import Precision, choose_device
@@ -25,8 +24,9 @@ from photoglue.training.loop import Trainer
 from photoglue.training.losses import LossConfig
 from photoglue.training.model_card import RunFacts, write_results
 from photoglue.training.objective import Objective
-from photoglue.training.presets import PRESETS
-from photoglue.training.report import Hooks, Outcome, Score
+from photoglue.training.pairs.base import PairSource, TrainingPair
+from photoglue.training.progress import Hooks, Outcome, Score
+from photoglue.training.recipes.presets import PRESETS
 from photoglue.training.validation import PoseExample, Validation
 from photoglue.training.warm_start import shape_of, warm_start
 

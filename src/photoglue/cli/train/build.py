@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from photoglue.data.photos import SkippedPhoto
+from photoglue.datasets.photos import SkippedPhoto
 
 Told: TypeAlias = Callable[[int, int], None]
 """Is told how many photos are done, and of how many."""

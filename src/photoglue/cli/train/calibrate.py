@@ -10,11 +10,10 @@ from rich.progress import track
 from torch import Tensor
 
 from photoglue.cli.output import check_output
-from photoglue.cli.train.features import training_extractor
 from photoglue.cli.train.posed import read_folders
 from photoglue.errors import ConfigError
-from photoglue.evaluation.calibration import ScoreReliability
-from photoglue.evaluation.calibration_pairs import (
+from photoglue.evaluation.calibration.fit import ScoreReliability
+from photoglue.evaluation.calibration.pairs import (
     FEWEST_TO_JUDGE,
     LeftOut,
     extract_photos,
@@ -25,8 +24,9 @@ from photoglue.evaluation.calibration_pairs import (
     unrelated_pairs,
 )
 from photoglue.extractors.base import Extractor
-from photoglue.matchers.calibration import PairVerdict
+from photoglue.extractors.named import training_extractor
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, pretrained
+from photoglue.matchers.lightglue.verdict import PairVerdict
 from photoglue.metrics import roc_auc
 from photoglue.precision import choose_device
 

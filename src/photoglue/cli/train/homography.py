@@ -9,14 +9,19 @@ from rich.console import Console
 
 from photoglue.cli.train.base import RunData, RunOptions
 from photoglue.cli.train.build import Told, build_once, build_workers, list_skipped, readable_size
-from photoglue.cli.train.features import training_extractor
-from photoglue.data.cache import FeatureCache
-from photoglue.data.homographies import HomographyConfig
-from photoglue.data.homography_cache import CacheSummary, HomographyCacheConfig, build_homography_cache, summarise
-from photoglue.data.homography_pairs import HomographyPairs
-from photoglue.data.photos import PhotoFolder, find_photos
+from photoglue.datasets.photos import PhotoFolder, find_photos
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
+from photoglue.extractors.named import training_extractor
+from photoglue.store.cache import FeatureCache
+from photoglue.training.pairs.homographies import HomographyConfig
+from photoglue.training.pairs.homography_cache import (
+    CacheSummary,
+    HomographyCacheConfig,
+    build_homography_cache,
+    summarise,
+)
+from photoglue.training.pairs.homography_pairs import HomographyPairs
 
 HELD_OUT_EVERY = 20
 VALIDATION_PHOTOS = 200

@@ -11,16 +11,16 @@ from rich.console import Console
 
 from photoglue.cli.train.base import PresetName, RunData, RunOptions
 from photoglue.cli.train.build import Told, build_once, build_workers, list_skipped, readable_size
-from photoglue.cli.train.features import training_extractor
-from photoglue.data.cache import FeatureCache
-from photoglue.data.homography_pairs import HomographyPairs
-from photoglue.data.mixture import Mixture
-from photoglue.data.pairs import PairSource, PosedPair
-from photoglue.data.posed_cache import PosedCacheConfig, build_posed_cache, check_posed_cache
-from photoglue.data.posed_pairs import PosedPairs
-from photoglue.data.scenes import Scene, find_scenes, read_megadepth_scene, read_scene
+from photoglue.datasets.scenes import Scene, find_scenes, read_megadepth_scene, read_scene
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
+from photoglue.extractors.named import training_extractor
+from photoglue.store.cache import FeatureCache
+from photoglue.training.pairs.base import PairSource, PosedPair
+from photoglue.training.pairs.homography_pairs import HomographyPairs
+from photoglue.training.pairs.mixture import Mixture
+from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_cache, check_posed_cache
+from photoglue.training.pairs.posed_pairs import PosedPairs
 from photoglue.training.validation import PoseExample
 
 HELD_OUT_EVERY = 6

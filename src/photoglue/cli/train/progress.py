@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from photoglue.training.report import BASELINE, Report, Score
+from photoglue.training.progress import BASELINE, Report, Score
 
 
 class TrainingLine:

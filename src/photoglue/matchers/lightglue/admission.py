@@ -6,8 +6,8 @@ import torch
 
 from photoglue.errors import FeatureKindError, ShapeError
 from photoglue.matchers.base import check_pairs, check_points
-from photoglue.matchers.kinds import MODEL_OF_KIND
 from photoglue.matchers.lightglue.config import LightGlueConfig
+from photoglue.matchers.lightglue.kinds import MODEL_OF_KIND
 from photoglue.matchers.lightglue.pretrained import INPUT_DIMS
 from photoglue.structs import Features
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.matchers.lightglue.kernels import LOG2_E, linear, project
+from photoglue.matchers.lightglue.engine.kernels import LOG2_E, linear, project
 
 TILE_ELEMENTS = 2**22
 """Similarities held at once: 16 MB."""

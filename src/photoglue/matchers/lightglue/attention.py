@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from photoglue.matchers.lightglue.attention_grad import attend_in_blocks, trains_in_blocks
+from photoglue.matchers.lightglue.engine.blocks_grad import attend_in_blocks, trains_in_blocks
+from photoglue.matchers.lightglue.engine.varlen import attend_packed, packs_attention
 from photoglue.matchers.lightglue.packing import Segments
-from photoglue.matchers.lightglue.varlen import attend_packed, packs_attention
 
 
 def attend(

@@ -30,19 +30,24 @@ from photoglue.matchers.lightglue.assignment import MatchAssignment, match_point
 from photoglue.matchers.lightglue.blocks import TransformerLayer
 from photoglue.matchers.lightglue.config import LightGlueConfig
 from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
-from photoglue.matchers.lightglue.graphs import PairGraphs
-from photoglue.matchers.lightglue.inference import Rewritten
-from photoglue.matchers.lightglue.kernels import project
+from photoglue.matchers.lightglue.engine.folded import Rewritten
+from photoglue.matchers.lightglue.engine.graphs import PairGraphs
+from photoglue.matchers.lightglue.engine.kernels import project
 from photoglue.matchers.lightglue.outcome import fill, unmatched
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
 from photoglue.matchers.lightglue.pretrained import Fixed
 from photoglue.matchers.lightglue.states import AllLayers, all_layers
+from photoglue.matchers.lightglue.verdict import PairVerdict
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features, Matches
 
 
 class LightGlue(nn.Module, Matcher):
     """The network. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained."""
+
+    verdict: PairVerdict | None = None  # type: ignore[assignment]
+    """How likely two photos overlap, from the matches of this matcher; its ``calibration`` says how likely a match is
+    correct. None: nothing is known of what its scores mean."""
 
     def __init__(self, config: LightGlueConfig | None = None) -> None:
         super().__init__()

@@ -19,9 +19,9 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning, WeightsError
-from photoglue.matchers.calibration import VERDICTS, PairVerdict
-from photoglue.matchers.kinds import kinds_of, model_of
 from photoglue.matchers.lightglue.config import LightGlueConfig
+from photoglue.matchers.lightglue.kinds import kinds_of, model_of
+from photoglue.matchers.lightglue.verdict import VERDICTS, PairVerdict
 from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
 
 RELEASE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv"

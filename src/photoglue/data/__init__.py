@@ -1,1 +1,0 @@
-"""Pairs of images whose geometry is known, for training and evaluation."""

@@ -1,0 +1,219 @@
+"""From a folder to a data set: which layout it has, and its pairs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+
+from photoglue.datasets.base import DataSet, EvaluationPair
+from photoglue.datasets.images import IMAGE_SUFFIXES, Images
+from photoglue.datasets.loftr import loftr_scenes, scene_files
+from photoglue.datasets.planar import is_marked, is_sequence, marked_pair, sequence
+from photoglue.datasets.pose_lists import cameras_json, gluefactory_list, pairs_json, superglue_list
+from photoglue.datasets.truths import Apart
+from photoglue.errors import ConfigError
+
+DEPTH = 2
+"""Scenes are looked for so many folders down: ``GROUP/NAME`` of WxBS."""
+NO_PHOTOS = frozenset({"depth", "depths"})
+"""Folders whose images are no photos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What one folder with a layout holds."""
+
+    pairs: list[EvaluationPair]
+    """All of it."""
+    turns: Mapping[str, int] = field(default_factory=dict)
+    """Images to turn, as in ``DataSet``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a data set may lie on disk."""
+
+    benchmark: str
+    """The kind of benchmark that it is for."""
+    looked_for: str
+    """What is looked for in a folder, for messages."""
+    found: Callable[[Path], bool]
+    """Whether a folder has it."""
+    load: Callable[[Path, Images, str, bool], Scene]
+    """(folder, images, name of the scene, whether all pairs are wanted) → what it holds."""
+
+
+def _superglue_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*_pairs_with_gt.txt"))
+
+
+def _superglue(folder: Path, images: Images, scene: str) -> Scene:
+    pairs: list[EvaluationPair] = []
+    turns: dict[str, int] = {}
+    for path in _superglue_files(folder):
+        more, turned = superglue_list(path, folder, images, scene)
+        pairs, turns = pairs + more, turns | turned
+    return Scene(pairs=pairs, turns=turns)
+
+
+# A folder has the first of these that it fits.
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        benchmark="homography",
+        looked_for="1.jpg (or .png, .ppm) with H_1_2",
+        found=is_sequence,
+        load=lambda folder, images, scene, _: Scene(pairs=sequence(folder, images, scene)),
+    ),
+    Layout(
+        benchmark="correspondences",
+        looked_for="corrs.txt (WxBS)",
+        found=is_marked,
+        load=lambda folder, images, scene, _: Scene(pairs=marked_pair(folder, images, scene)),
+    ),
+    Layout(
+        benchmark="relative_pose",
+        looked_for="pairs.json",
+        found=lambda folder: (folder / "pairs.json").is_file(),
+        load=lambda folder, images, scene, _: Scene(pairs=pairs_json(folder, images, scene)),
+    ),
+    Layout(
+        benchmark="relative_pose",
+        looked_for="cameras.json",
+        found=lambda folder: (folder / "cameras.json").is_file(),
+        load=lambda folder, images, scene, every: Scene(pairs=cameras_json(folder, images, scene, all_pairs=every)),
+    ),
+    Layout(
+        benchmark="relative_pose",
+        looked_for="pairs_calibrated.txt (glue-factory)",
+        found=lambda folder: (folder / "pairs_calibrated.txt").is_file(),
+        load=lambda folder, images, scene, _: Scene(pairs=gluefactory_list(folder, images, scene)),
+    ),
+    Layout(
+        benchmark="relative_pose",
+        looked_for="*_pairs_with_gt.txt (SuperGlue)",
+        found=lambda folder: bool(_superglue_files(folder)),
+        load=lambda folder, images, scene, _: _superglue(folder, images, scene),
+    ),
+    Layout(
+        benchmark="relative_pose",
+        looked_for="scene-info .npz files (LoFTR)",
+        found=lambda folder: bool(scene_files(folder)),
+        load=lambda folder, images, _, __: Scene(pairs=loftr_scenes(folder, images)),
+    ),
+)
+
+
+def load_dataset(
+    folder: Path, benchmark: str | None = None, *, all_pairs: bool = False, max_pairs: int | None = None
+) -> DataSet:
+    """The data set in a folder, whichever layout it has; several scenes in folders of their own are one data set.
+
+    Args:
+        folder: With the files of a layout (see ``LAYOUTS``), or with folders of them.
+        benchmark: Which kind, if the folder has several; "overlap": pairs of different scenes of any kind.
+        all_pairs: All pairs of ``cameras.json``, whatever ``pairs.txt`` lists.
+        max_pairs: So many at most, evenly taken from all.
+
+    Raises:
+        ConfigError: If no layout is there, or several kinds are, or a file is damaged.
+        ImageError: If an image is missing or cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {str(folder)!r}.")
+    if max_pairs is not None and max_pairs < 1:
+        raise ConfigError(f"max_pairs is {max_pairs}; it must be at least 1, or None for all.")
+    images = Images(folder=folder)
+    apart = benchmark == "overlap"
+    dataset = _apart(folder, images) if apart else _with_truth(folder, images, benchmark, all_pairs)
+    if not dataset.pairs:
+        raise ConfigError(f"{str(folder)!r} has no pairs.")
+    count = len(dataset.pairs)
+    if max_pairs is not None and max_pairs < count:
+        kept = tuple(dataset.pairs[i * count // max_pairs] for i in range(max_pairs))
+        dataset = replace(dataset, pairs=kept, image_set=f"{max_pairs} of {dataset.image_set}")
+    return dataset
+
+
+def _with_truth(folder: Path, images: Images, benchmark: str | None, all_pairs: bool) -> DataSet:
+    found = _scenes_below(folder, DEPTH)
+    if benchmark is not None:
+        found = [(place, layout) for place, layout in found if layout.benchmark == benchmark]
+    kinds = sorted({layout.benchmark for _, layout in found})
+    if not found:
+        wanted = [layout.looked_for for layout in LAYOUTS if benchmark in (None, layout.benchmark)]
+        raise ConfigError(
+            f"{str(folder)!r} has no data set{f' for {benchmark}' if benchmark else ''}. Looked for, there and in its "
+            f"folders: {'; '.join(wanted)}."
+        )
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"{str(folder)!r} has data sets of several kinds: {', '.join(kinds)}. Name one of its folders, or choose "
+            "with --benchmark."
+        )
+    pairs: list[EvaluationPair] = []
+    turns: dict[str, int] = {}
+    for place, layout in found:
+        name = folder.resolve().name if place == folder else images.name_of(place)
+        scene = layout.load(place, images, name, all_pairs)
+        pairs, turns = pairs + scene.pairs, turns | dict(scene.turns)
+    for name, turn in turns.items():
+        if turn % 2:
+            images.sizes[name] = images.sizes[name][::-1]
+    return DataSet(
+        name=folder.resolve().name,
+        benchmark=kinds[0],
+        folder=folder,
+        pairs=tuple(pairs),
+        sizes=dict(images.sizes),
+        turns=turns,
+        image_set=f"{len(pairs)} pairs of {found[0][1].looked_for}{', all' if all_pairs else ''}",
+    )
+
+
+def _scenes_below(folder: Path, depth: int) -> list[tuple[Path, Layout]]:
+    """The folder itself if it has a layout, else those below it that have."""
+    layout = next((layout for layout in LAYOUTS if layout.found(folder)), None)
+    if layout is not None:
+        return [(folder, layout)]
+    if depth == 0:
+        return []
+    return [found for below in sorted(folder.iterdir()) if below.is_dir() for found in _scenes_below(below, depth - 1)]
+
+
+def _apart(folder: Path, images: Images) -> DataSet:
+    """Each image of a scene with one image of each other scene. Scenes are the folders of images below the folder.
+
+    Take care that no two of them show the same place.
+    """
+    scenes: dict[str, list[str]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
+        name = images.name_of(path)
+        if not NO_PHOTOS.isdisjoint(name.split("/")[:-1]):
+            continue
+        place = path.parent.parent if path.parent.name == "images" else path.parent
+        images.size(name, folder)
+        scenes.setdefault(images.name_of(place) if place != folder else ".", []).append(name)
+    if len(scenes) < 2:
+        raise ConfigError(
+            f"{str(folder)!r} has {len(scenes)} folders with images; for pairs that do not overlap two are needed, "
+            "of different scenes: SCENE/*.jpg or SCENE/images/*.jpg."
+        )
+    pairs = [
+        EvaluationPair(
+            scene=f"{scene0} | {scene1}",
+            name0=scenes[scene0][i % len(scenes[scene0])],
+            name1=scenes[scene1][i % len(scenes[scene1])],
+            truth=Apart(),
+        )
+        for scene0, scene1 in combinations(scenes, 2)
+        for i in range(max(len(scenes[scene0]), len(scenes[scene1])))
+    ]
+    return DataSet(
+        name=folder.resolve().name,
+        benchmark="overlap",
+        folder=folder,
+        pairs=tuple(pairs),
+        sizes=dict(images.sizes),
+        image_set=f"{len(pairs)} pairs of {len(scenes)} scenes",
+    )

@@ -1,0 +1,1 @@
+"""What scores mean: how likely a match, or an overlap, is."""

@@ -1,0 +1,1 @@
+"""What makes inference and training fast: folded layers, kernels, attention in blocks."""

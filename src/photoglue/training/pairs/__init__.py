@@ -1,0 +1,1 @@
+"""Training pairs: random views of photos, and posed photos with depth."""

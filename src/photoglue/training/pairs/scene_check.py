@@ -1,0 +1,126 @@
+"""Whether a scene's poses and depths agree with its photos."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from photoglue.datasets.depth import has_depth, project_points, read_depth, sample_depth
+from photoglue.datasets.scenes import Scene
+from photoglue.extractors.base import Extractor
+from photoglue.geometry.pose import relative_pose
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.training.pairs.base import PosedPair
+
+GOOD_PX = 3.0
+"""Nearer than this, points are labelled as matches in training."""
+MISMATCH_PX = 30.0
+"""Matches farther off than this are taken for mismatches, and do not count in the median."""
+MIN_MATCHES = 30
+MIN_SHARE = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneCheck:
+    """How well matches of descriptors agree with the geometry that a scene claims."""
+
+    name: str
+    pairs: int
+    matches: int
+    """Mutual nearest neighbours that pass the ratio test and have depth in image 0, in all pairs."""
+    median_px: float
+    """Of how far matches below 30 px are from where depth and pose put them; NaN if there is none."""
+    share: float
+    """Of matches that are nearer than 3 px, mismatches among the others; NaN if there is none."""
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether there are enough matches to tell, and they say that poses or depths are wrong."""
+        return self.matches >= MIN_MATCHES and (self.share < MIN_SHARE or self.median_px > GOOD_PX)
+
+    def describe(self) -> str:
+        """A sentence for people."""
+        found = f"{self.matches} matches in {self.pairs} pairs"
+        if self.contradicts:
+            median = "" if math.isnan(self.median_px) else f" (median {self.median_px:.1f} px)"
+            return (
+                f"Scene {self.name!r}: its poses or depths contradict its photos: of {found}, {self.share:.0%} are "
+                f"within {GOOD_PX:g} px of where they should be{median}. Check the pose's "
+                "direction (world to camera), the unit of the depth and the size that K is for, or leave the scene out."
+            )
+        if self.matches == 0:
+            return (
+                f"Scene {self.name!r}: no matches with depth in {self.pairs} pairs, so its poses could not be checked."
+            )
+        return f"Scene {self.name!r}: {found}, {self.share:.0%} within {GOOD_PX:g} px, median {self.median_px:.2f} px."
+
+
+def check_scene(scene: Scene, extractor: Extractor, *, pairs: int = 8, ratio: float = 0.8) -> SceneCheck:
+    """Matches some pairs of a scene, and compares with depth and pose.
+
+    Args:
+        scene: Its photos and depths are read.
+        extractor: One whose nearest neighbours are mostly right, such as SIFT.
+        pairs: So many at most, spread over the overlaps from 0.3 to 0.85.
+        ratio: Of Lowe's test.
+
+    Raises:
+        ImageError: If a photo or depth cannot be read.
+    """
+    chosen = scene.pairs[spread_over_overlaps(scene.overlaps, pairs)]
+    found = {}
+    for index in sorted(set(chosen.flatten().tolist())):
+        frame = scene.frames[index]
+        features = extractor.extract(frame.image_path).cpu()
+        found[index] = features, sample_depth(read_depth(frame), features.keypoints)
+    examples = []
+    for index0, index1 in chosen.tolist():
+        frame0, frame1 = scene.frames[index0], scene.frames[index1]
+        examples.append(
+            PosedPair(
+                features0=found[index0][0],
+                features1=found[index1][0],
+                depths0=found[index0][1],
+                depths1=found[index1][1],
+                camera0=frame0.camera,
+                camera1=frame1.camera,
+                cam1_from_cam0=relative_pose(frame0.cam_from_world, frame1.cam_from_world),
+            )
+        )
+    return check_pairs(scene.name, examples, ratio=ratio)
+
+
+def check_pairs(name: str, pairs: Iterable[PosedPair], *, ratio: float = 0.8) -> SceneCheck:
+    """Matches pairs of one scene, and compares with depth and pose."""
+    errors = [_errors(pair, NearestNeighbor(ratio)) for pair in pairs]
+    every = torch.cat(errors) if errors else torch.zeros(0, dtype=torch.float64)
+    near = every[every < MISMATCH_PX]
+    return SceneCheck(
+        name=name,
+        pairs=len(errors),
+        matches=len(every),
+        median_px=float(near.median()) if len(near) else float("nan"),
+        share=float((every < GOOD_PX).double().mean()) if len(every) else float("nan"),
+    )
+
+
+def spread_over_overlaps(overlaps: Float64[Tensor, " p"], count: int) -> Int64[Tensor, " k"]:
+    """Rows of at most ``count`` pairs: evenly from those with overlaps of 0.3 to 0.85, else from all."""
+    order = torch.argsort(overlaps, stable=True)
+    medium = order[(overlaps[order] >= 0.3) & (overlaps[order] <= 0.85)]
+    order = medium if len(medium) else order
+    places = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.int64)
+    return order[torch.from_numpy(places)]
+
+
+def _errors(pair: PosedPair, matcher: NearestNeighbor) -> Float64[Tensor, " k"]:
+    """How far the matches with depth land from their partners, pixels; infinite behind the camera."""
+    matches = matcher.match(pair.features0, pair.features1)
+    depths = pair.depths0[matches.matches0 >= 0]
+    landed = project_points(matches.points0, depths, pair.camera0, pair.camera1, pair.cam1_from_cam0)
+    error = torch.hypot(*(landed - matches.points1).unbind(dim=1))
+    return error[has_depth(depths)].nan_to_num(nan=torch.inf)

@@ -1,0 +1,1 @@
+"""How to train: which data, which schedule, which losses."""

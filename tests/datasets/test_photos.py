@@ -1,0 +1,123 @@
+"""Photos below a folder: found in a stable order, the unusable ones counted and named."""
+
+import shutil
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from photoglue.datasets.photos import find_photos, read_photo
+from photoglue.errors import ConfigError, ImageError
+
+
+def _photo(path, size=(200, 180), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(np.arange(size[0] * size[1] * 3).astype(np.uint8).reshape(size[1], size[0], 3)).save(
+        path, **options
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, astronaut):
+    root = tmp_path / "photos"
+    for name in ("b.png", "a.JPG", "deep/er/c.webp", "deep/a.tif", "ünï – 雪.jpeg"):
+        _photo(root / name)
+    shutil.copy(astronaut, root / "deep" / "astronaut.png")
+    _photo(root / "tiny.png", (400, 159))
+    _photo(root / "just.png", (160, 400))
+    (root / "broken.jpg").write_bytes(b"no image")
+    (root / "empty.png").touch()
+    (root / "notes.txt").write_text("no photo")
+    _photo(root / ".hidden.png")
+    _photo(root / ".thumbnails" / "small.png")
+    (root / "folder.jpg").mkdir()
+    return root
+
+
+def test_all_usable_photos_are_found_in_a_stable_order(folder):
+    photos = find_photos(folder)
+    wanted = ("a.JPG", "b.png", "deep/a.tif", "deep/astronaut.png", "deep/er/c.webp", "just.png", "ünï – 雪.jpeg")
+    assert photos.names == wanted
+    assert len(photos) == len(wanted)
+    assert photos.path(3) == folder / "deep" / "astronaut.png"
+    assert find_photos(str(folder)) == photos
+
+
+def test_the_others_are_listed_with_the_reason(folder):
+    assert [(photo.name, photo.reason) for photo in find_photos(folder).skipped] == [
+        ("broken.jpg", "unreadable (UnidentifiedImageError)"),
+        ("empty.png", "unreadable (UnidentifiedImageError)"),
+        ("tiny.png", "400 × 159 pixels; the shorter side must have at least 160"),
+    ]
+    assert "tiny.png" in find_photos(folder, min_side=159).names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "b.png\ndeep/a.tif\n\n# a remark\nmissing.png\nb.png\n",
+        "file\tclean\nb.png\tyes\ndeep/a.tif\tno\nmissing.png\t\n",
+        "b.png\r\ndeep/a.tif\r\nmissing.png\r\n",
+    ],
+)
+def test_a_list_of_names_chooses(folder, tmp_path, text):
+    chosen = tmp_path / "list.tsv"
+    chosen.write_text(text, newline="")
+    photos = find_photos(folder, only=chosen)
+    assert photos.names == ("b.png", "deep/a.tif")
+    assert [(photo.name, photo.reason) for photo in photos.skipped] == [
+        ("missing.png", "in the list, but not in the folder")
+    ]
+
+
+def test_a_photo_that_is_called_file_can_be_listed_after_the_heading(folder, tmp_path):
+    """Only a first line "file" is a heading."""
+    (tmp_path / "list.txt").write_text("b.png\nfile\n")
+    assert [photo.name for photo in find_photos(folder, only=tmp_path / "list.txt").skipped] == ["file"]
+
+
+def test_nothing_to_use_is_an_error_that_says_why(folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"folder '.*absent' does not exist"):
+        find_photos(tmp_path / "absent")
+    with pytest.raises(ConfigError, match=r"b\.png' is a file; a folder of photos was wanted"):
+        find_photos(folder / "b.png")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match=r"There are no photos below '.*none' \(files that end in \.bmp, \.jpeg"):
+        find_photos(tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"None of the 10 photos below .* can be used \(a\.JPG: 200 × 180.*; …\)"):
+        find_photos(folder, min_side=1000)
+    (tmp_path / "blank.txt").write_text("# nothing\n")
+    with pytest.raises(ConfigError, match=r"list '.*blank\.txt' names no photo"):
+        find_photos(folder, only=tmp_path / "blank.txt")
+    with pytest.raises(ConfigError, match=r"list of photos '.*list\.txt' cannot be read"):
+        find_photos(folder, only=tmp_path / "list.txt")
+
+
+def test_a_photo_is_read_upright_and_in_rgb(tmp_path, astronaut):
+    reference = np.asarray(PIL.Image.open(astronaut).convert("RGB"))
+    np.testing.assert_array_equal(read_photo(astronaut), reference)
+    gray = PIL.Image.open(astronaut).convert("L").crop((0, 0, 300, 200))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    gray.save(tmp_path / "turned.png", exif=exif)
+    turned = read_photo(tmp_path / "turned.png")
+    assert turned.shape == (300, 200, 3)
+    assert turned.dtype == np.uint8
+    np.testing.assert_array_equal(turned[..., 1], np.rot90(np.asarray(gray), -1))
+    with pytest.raises(ImageError, match="There is no file"):
+        read_photo(tmp_path / "none.png")
+
+
+def test_the_real_photos_are_all_found(shared_data):
+    folder = shared_data / "train_images"
+    photos = find_photos(folder, only=folder / "MANIFEST.tsv")
+    assert len(photos) == len(list(folder.glob("*.jpg")) + list(folder.glob("*.png"))) > 100
+    assert photos.skipped == ()
+
+
+def test_the_order_is_that_of_the_names(folder):
+    """Not of folders and files as they are walked through: "deep.jpg" sorts before "deep/a.tif"."""
+    _photo(folder / "deep.jpg")
+    names = find_photos(folder).names
+    assert list(names) == sorted(names)
+    assert names.index("deep.jpg") + 1 == names.index("deep/a.tif")

@@ -1,0 +1,71 @@
+"""Work by several processes comes back in order, and the same as by one."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from photoglue.errors import PhotoGlueError
+from photoglue.workers import in_order
+
+pytest.importorskip("cv2")
+
+
+def _scaled(state, item):
+    if item == 8:
+        raise PhotoGlueError("not this one")
+    return state * item, torch.get_num_threads(), os.getpid()
+
+
+def _fatal(state, item):
+    os._exit(3)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_results_come_in_the_order_of_the_items_and_errors_come_through(workers):
+    before, results = torch.get_num_threads(), []
+    with pytest.raises(PhotoGlueError, match="not this one"):
+        results.extend(in_order(_scaled, 3, iter(range(20)), workers))
+    assert [value for value, *_ in results] == [3 * item for item in range(8)]
+    assert {threads for _, threads, _ in results} == {1}
+    assert (os.getpid() in {process for *_, process in results}) == (workers == 0)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_explained():
+    with pytest.raises(PhotoGlueError, match="worker process ended unexpectedly"):
+        list(in_order(_fatal, None, [1, 2], 1))
+
+
+WAITING = """
+import os, time
+from photoglue.workers import in_order
+
+def wait(state, item):
+    os.write(1, f"{os.getpid()}\\n".encode())  # in one piece, whatever the other one writes
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(in_order(wait, None, [1, 2], 2))
+"""
+
+
+@pytest.mark.slow
+def test_when_the_main_process_is_killed_the_others_end(tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    main = subprocess.Popen([sys.executable, tmp_path / "waiting.py"], stdout=subprocess.PIPE, text=True)
+    workers = [int(main.stdout.readline()) for _ in range(2)]
+    main.kill()
+    try:
+        # The output ends when the last process that may write to it has ended.
+        main.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        pytest.fail("the workers are still there")

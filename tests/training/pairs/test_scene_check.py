@@ -1,0 +1,86 @@
+"""The check finds poses, cameras and depths that contradict the photos, and leaves right ones alone."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rendered_scene import poses, write_scene
+
+from photoglue.datasets.scenes import read_scene, read_scenes
+from photoglue.extractors.sift import SIFT, SIFTConfig
+from photoglue.training.pairs.scene_check import SceneCheck, check_pairs, check_scene, spread_over_overlaps
+
+pytest.importorskip("cv2")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return read_scene(write_scene(tmp_path_factory.mktemp("scenes") / "wall"))
+
+
+@pytest.fixture(scope="module")
+def sift():
+    return SIFT(SIFTConfig(resize=None, max_keypoints=400))
+
+
+def test_a_scene_without_any_right_match_is_told_of_without_a_median():
+    told = SceneCheck(name="wall", pairs=8, matches=41, median_px=math.nan, share=0.0).describe()
+    assert "of 41 matches in 8 pairs, 0% are within 3 px of where they should be. Check" in told
+
+
+def test_a_right_scene_agrees(scene, sift):
+    check = check_scene(scene, sift, pairs=4)
+    assert (check.name, check.pairs) == ("wall", 4)
+    assert check.matches > 100
+    assert check.median_px < 0.5
+    assert check.share > 0.8
+    assert not check.contradicts
+    assert check.describe().startswith(f"Scene 'wall': {check.matches} matches in 4 pairs, ")
+
+
+@pytest.mark.parametrize("what", ["inverted", "transposed", "depth", "intrinsics"])
+def test_a_wrong_scene_is_named(scene, sift, what):
+    frames = []
+    for frame, pose in zip(scene.frames, poses(4), strict=True):
+        if what == "inverted":
+            changed = replace(frame, cam_from_world=torch.from_numpy(np.linalg.inv(pose)))
+        elif what == "transposed":
+            pose[:3, :3] = pose[:3, :3].T
+            changed = replace(frame, cam_from_world=torch.from_numpy(pose))
+        elif what == "depth":
+            changed = replace(frame, depth_scale=frame.depth_scale * 2)
+        else:
+            changed = replace(frame, camera=replace(frame.camera, fx=frame.camera.fx / 3, fy=frame.camera.fy / 3))
+        frames.append(changed)
+    check = check_scene(replace(scene, frames=tuple(frames)), sift, pairs=4)
+    assert check.contradicts
+    assert "'wall': its poses or depths contradict its photos" in check.describe()
+
+
+def test_too_little_to_tell_is_no_contradiction():
+    check = check_pairs("empty", [])
+    assert (check.pairs, check.matches) == (0, 0)
+    assert np.isnan(check.median_px)
+    assert np.isnan(check.share)
+    assert not check.contradicts
+    assert check.describe() == "Scene 'empty': no matches with depth in 0 pairs, so its poses could not be checked."
+
+
+def test_pairs_are_spread_over_medium_overlaps():
+    overlaps = torch.tensor([0.9, 0.1, 0.5, 0.3, 0.85, 0.7, 0.2], dtype=torch.float64)
+    assert spread_over_overlaps(overlaps, 2).tolist() == [3, 4]
+    assert sorted(spread_over_overlaps(overlaps, 9).tolist()) == [2, 3, 4, 5]
+    assert spread_over_overlaps(overlaps[:2], 9).tolist() == [1, 0]
+    assert spread_over_overlaps(overlaps[:0], 9).tolist() == []
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_real_scenes_agree(shared_data, sift):
+    for scene in read_scenes(shared_data / "depth_scenes", only=["cyprus", "kitchen"]):
+        check = check_scene(scene, sift, pairs=2)
+        assert check.matches > 20
+        assert check.median_px < 1.5
+        assert check.share > 0.4
