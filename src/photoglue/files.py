@@ -1,0 +1,127 @@
+"""Files that are whole or absent, short names for contents, and dataclasses as JSON."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dacite
+
+from photoglue.errors import ConfigError, OutputError
+
+T = TypeVar("T")
+
+
+def write_whole(path: Path, content: bytes, *, advice: str = "") -> None:
+    """Write a file under a temporary name, make sure that it is on the disk, and move it into place.
+
+    Nobody ever sees half of it, and what was there before stays until then.
+
+    Args:
+        path: The file to write; its folder exists.
+        content: All of it.
+        advice: A sentence for the error message that says how to go on.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+        raise OutputError(f"{str(path)!r} cannot be written: {reason}.{' ' * bool(advice)}{advice}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def digest_of(content: Any) -> str:
+    """A name of 12 letters and digits for anything that JSON can hold; another content has another one."""
+    return hashlib.sha256(json.dumps(as_json(content), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def digest_of_file(path: Path) -> str:
+    """A name of 16 letters and digits for what is in a file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def as_json(value: Any) -> Any:
+    """A dataclass, mapping, list or plain value as JSON can hold it: infinity as ``"inf"``, paths as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_json(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """A dataclass or anything that ``as_json`` takes, as text."""
+    return json.dumps(as_json(value), indent=indent, allow_nan=False)
+
+
+def from_json(kind: type[T], content: str | bytes | Mapping[str, Any], *, origin: str) -> T:
+    """The dataclass that ``to_json`` wrote, checked: no field may be unknown, missing or of another type.
+
+    Args:
+        kind: The dataclass; its fields may be dataclasses, tuples, mappings and paths.
+        content: Text, or what ``json.loads`` made of it.
+        origin: What it comes from, for the error message, such as the name of a file.
+
+    Raises:
+        ConfigError: If it is not such a thing; the message says why.
+    """
+    try:
+        stored = json.loads(content) if isinstance(content, str | bytes) else content
+        if not isinstance(stored, Mapping):
+            raise TypeError(f"an object was wanted, this is {type(stored).__name__}")
+        checks = dacite.Config(strict=True, cast=[tuple, Path], type_hooks={float: float})
+        return dacite.from_dict(kind, stored, checks)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+    except (dacite.DaciteError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{origin} holds no {kind.__name__} that can be used here: {error}.") from error
+
+
+def whole_lines(path: Path) -> tuple[list[Any], int]:
+    """The lines of a file of JSON lines, up to the first that is damaged or was cut off in the middle.
+
+    Returns:
+        What the lines hold, and their length in bytes; nothing and 0 if there is no such file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    rows: list[Any] = []
+    length = 0
+    if not path.exists():
+        return rows, length
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        if not line.endswith(b"\n"):
+            break
+        rows.append(row)
+        length += len(line)
+    return rows, length
