@@ -6,14 +6,14 @@ import torch
 
 from photoglue.errors import FeatureKindError, ShapeError
 from photoglue.matchers.base import check_pairs, check_points
-from photoglue.matchers.lightglue.config import LightGlueConfig
+from photoglue.matchers.lightglue.config import LightGlueShape
 from photoglue.matchers.lightglue.kinds import MODEL_OF_KIND
 from photoglue.matchers.lightglue.pretrained import INPUT_DIMS
 from photoglue.structs import Features
 
 
 def admitted(
-    pairs: Sequence[tuple[Features, Features]], config: LightGlueConfig, device: torch.device
+    pairs: Sequence[tuple[Features, Features]], shape: LightGlueShape, device: torch.device
 ) -> list[tuple[Features, Features]]:
     """The pairs on the device, each image checked and moved once, however often it occurs.
 
@@ -25,25 +25,25 @@ def admitted(
     images = {id(features): features for pair in pairs for features in pair}
     placed = {}
     for key, features in images.items():
-        _check(features, config)
+        _check(features, shape)
         placed[key] = features.to(device)
     check_points(list(placed.values()))
     return [(placed[id(features0)], placed[id(features1)]) for features0, features1 in pairs]
 
 
-def _check(features: Features, config: LightGlueConfig) -> None:
+def _check(features: Features, shape: LightGlueShape) -> None:
     width = features.descriptors.shape[1]
-    if features.kind is not None and config.kinds is not None and features.kind not in config.kinds:
+    if features.kind is not None and shape.kinds is not None and features.kind not in shape.kinds:
         raise FeatureKindError(
-            f"The features are {features.kind!r}; this model was trained for {', '.join(config.kinds)}. "
+            f"The features are {features.kind!r}; this model was trained for {', '.join(shape.kinds)}. "
             f"{_what_fits(features.kind)}"
         )
-    if width != config.input_dim:
+    if width != shape.input_dim:
         raise ShapeError(
-            f"The descriptors have {width} channels; this model was trained for {config.input_dim}"
-            f"{' (' + ', '.join(config.kinds) + ')' if config.kinds else ''}. {_what_fits(features.kind, width)}"
+            f"The descriptors have {width} channels; this model was trained for {shape.input_dim}"
+            f"{' (' + ', '.join(shape.kinds) + ')' if shape.kinds else ''}. {_what_fits(features.kind, width)}"
         )
-    if config.add_scale_ori and (features.scales is None or features.orientations is None):
+    if shape.add_scale_ori and (features.scales is None or features.orientations is None):
         raise ShapeError(
             "This model needs the scale and orientation of each point; these features have none. "
             "Pass scales= and orientations=, or use the model of your features."

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from photoglue.errors import ConfigError
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import pretrained
 from photoglue.matchers.lightglue.adaptive import (
@@ -28,14 +29,14 @@ from photoglue.matchers.lightglue.adaptive import (
 from photoglue.matchers.lightglue.admission import admitted
 from photoglue.matchers.lightglue.assignment import MatchAssignment, match_points
 from photoglue.matchers.lightglue.blocks import TransformerLayer
-from photoglue.matchers.lightglue.config import LightGlueConfig
+from photoglue.matchers.lightglue.config import LightGlueConfig, LightGlueShape
 from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
 from photoglue.matchers.lightglue.engine.folded import Rewritten
 from photoglue.matchers.lightglue.engine.graphs import PairGraphs
 from photoglue.matchers.lightglue.engine.kernels import project
 from photoglue.matchers.lightglue.outcome import fill, unmatched
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
-from photoglue.matchers.lightglue.pretrained import Fixed
+from photoglue.matchers.lightglue.pretrained import StoredNetwork
 from photoglue.matchers.lightglue.states import AllLayers, all_layers
 from photoglue.matchers.lightglue.verdict import PairVerdict
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
@@ -43,22 +44,31 @@ from photoglue.structs import Features, Matches
 
 
 class LightGlue(nn.Module, Matcher):
-    """The network. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained."""
+    """The network. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained.
+
+    Args:
+        config: The options of a match; they may be replaced later, by setting ``model.config``.
+        shape: The shape of the network; it is fixed.
+
+    Raises:
+        ConfigError: If the config asks for more layers than the shape has.
+    """
 
     verdict: PairVerdict | None = None  # type: ignore[assignment]
     """How likely two photos overlap, from the matches of this matcher; its ``calibration`` says how likely a match is
     correct. None: nothing is known of what its scores mean."""
 
-    def __init__(self, config: LightGlueConfig | None = None) -> None:
+    def __init__(self, config: LightGlueConfig | None = None, *, shape: LightGlueShape | None = None) -> None:
         super().__init__()
-        self.config = config = config or LightGlueConfig()
-        width, heads = config.descriptor_dim, config.num_heads
-        projects = config.input_dim != width
-        self.input_proj = nn.Linear(config.input_dim, width) if projects else nn.Identity()
-        self.posenc = FourierEncoding(4 if config.add_scale_ori else 2, width // heads)
-        self.transformers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(config.n_layers))
-        self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(config.n_layers))
-        self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(config.n_layers - 1))
+        self.config = config or LightGlueConfig()
+        self.shape = shape = _shortened(shape or LightGlueShape(), self.config.n_layers)
+        width, heads = shape.descriptor_dim, shape.num_heads
+        projects = shape.input_dim != width
+        self.input_proj = nn.Linear(shape.input_dim, width) if projects else nn.Identity()
+        self.posenc = FourierEncoding(4 if shape.add_scale_ori else 2, width // heads)
+        self.transformers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(shape.n_layers))
+        self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(shape.n_layers))
+        self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(shape.n_layers - 1))
         self.precision: Precision | None = None
         self._rewritten = Rewritten()
         self._graphs = PairGraphs()
@@ -76,17 +86,15 @@ class LightGlue(nn.Module, Matcher):
 
         Args:
             features: "aliked", "disk", "superpoint", "sift" or "doghardnet"; or a kind, such as "aliked-n16rot".
-            config: Thresholds, and ``n_layers`` to use only the first ones. Whatever the weights fix must be left at
-                its default.
+            config: The options; None: the defaults.
             path: A file to use instead of searching and downloading; it must be the same file.
             precision: See ``prepare``.
 
         Raises:
-            ConfigError: If there are no weights of that name, or the config asks for another shape than they have.
+            ConfigError: If there are no weights of that name, or more layers are asked for than they have.
             WeightsError: If they cannot be had or are corrupt.
         """
-        state, fixed = pretrained.released(features, path)
-        return cls._from_state(state, fixed, config, f"The released model {features!r}").prepare(precision)
+        return cls._of_stored(pretrained.released(features, path), config).prepare(precision)
 
     @classmethod
     def from_checkpoint(
@@ -102,15 +110,14 @@ class LightGlue(nn.Module, Matcher):
 
         Args:
             path: ``.safetensors``, or anything that ``torch.save`` wrote that holds only tensors and plain values.
-            config: Thresholds; whatever the file fixes must be left at its default. None: those stored with the file.
+            config: The options; None: those stored with the file.
             precision: See ``prepare``.
 
         Raises:
             WeightsError: If it cannot be read, or tensors are missing or left over; the message names them.
-            ConfigError: If the config asks for another shape than the file has.
+            ConfigError: If more layers are asked for than the file has.
         """
-        state, fixed, stored = pretrained.checkpoint(Path(path))
-        return cls._from_state(state, fixed, config or stored, f"{str(path)!r}").prepare(precision)
+        return cls._of_stored(pretrained.checkpoint(Path(path)), config).prepare(precision)
 
     def prepare(self, precision: Precision | None = "auto") -> "LightGlue":
         """Choose what inference runs on: the layers as they are trained, or rewritten to be fast.
@@ -152,16 +159,17 @@ class LightGlue(nn.Module, Matcher):
         Raises:
             OutputError: If the file cannot be written.
         """
-        pretrained.save(self.state_dict(), self.config, Path(path), self.verdict)
+        network = StoredNetwork(
+            state=self.state_dict(), shape=self.shape, config=self.config, verdict=self.verdict, origin="This network"
+        )
+        pretrained.save(network, Path(path))
 
     @classmethod
-    def _from_state(
-        cls, state: dict[str, Tensor], fixed: Fixed, config: LightGlueConfig | None, origin: str
-    ) -> "LightGlue":
-        model = cls(pretrained.merge(config, fixed))
-        pretrained.load(model, state, model.config.n_layers, origin)
-        if model.config.n_layers == fixed.stored_layers:  # a shorter network has other scores
-            model.verdict = fixed.verdict
+    def _of_stored(cls, stored: StoredNetwork, config: LightGlueConfig | None) -> "LightGlue":
+        model = cls(config or stored.config, shape=stored.shape)
+        pretrained.load(model, stored, model.shape.n_layers)
+        if model.shape == stored.shape:  # a shorter network has other scores
+            model.verdict = stored.verdict
         return model.eval().requires_grad_(False)
 
     @property
@@ -188,13 +196,13 @@ class LightGlue(nn.Module, Matcher):
         """
         config = self.config
         require_float32(self)
-        placed = admitted(pairs, config, self.device)
+        placed = admitted(pairs, self.shape, self.device)
         found: list[Matches | None] = [None] * len(placed)
         filled = [i for i, pair in enumerate(placed) if len(pair[0]) and len(pair[1])]
         for i in set(range(len(placed))) - set(filled):
-            survived = config.n_layers if config.width_confidence is None else 1
+            survived = self.shape.n_layers if config.width_confidence is None else 1
             prune0, prune1 = (features.keypoints.new_full((len(features),), survived).long() for features in placed[i])
-            found[i] = unmatched(*placed[i], config.n_layers, 1, prune0, prune1)
+            found[i] = unmatched(*placed[i], self.shape.n_layers, 1, prune0, prune1)
         for batch in batches([sum(map(len, placed[i])) for i in filled], TOKENS_AT_ONCE[self.device.type]):
             members = [filled[position] for position in batch]
             with without_autocast(self.device):
@@ -225,17 +233,17 @@ class LightGlue(nn.Module, Matcher):
         exits: list[tuple[int, Pack]] = []
         adaptive = config.depth_confidence is not None or config.width_confidence is not None
         pack, ran = (pack, 0) if adaptive else self._graphs.run(layers, pack)
-        for layer in range(ran, config.n_layers):
+        for layer in range(ran, self.shape.n_layers):
             pack = replace(pack, x=layers[layer](pack.x, pack.encoding, pack.segments))
-            if layer == config.n_layers - 1:
+            if layer == self.shape.n_layers - 1:
                 break  # nothing is decided after the last layer
             pack, done = self._adapt(layer, pack, first, survived)
             exits += done
             if not pack.pairs:
                 break
-        exits.append((config.n_layers, pack))
+        exits.append((self.shape.n_layers, pack))
         if config.width_confidence is None:
-            survived.fill_(config.n_layers)
+            survived.fill_(self.shape.n_layers)
         found = self._read_off(pairs, first, survived, exits)
         return [replace(matches, precision=str(precision).removeprefix("torch.")) for matches in found]
 
@@ -249,7 +257,7 @@ class LightGlue(nn.Module, Matcher):
     def _packed(self, images: list[Features], segments: Segments) -> Pack:
         weight = self.posenc.Wr.weight
         descriptors = torch.cat([features.descriptors for features in images]).to(weight.dtype)
-        positions = positions_of(images, segments, self.config.add_scale_ori)
+        positions = positions_of(images, segments, self.shape.add_scale_ori)
         return Pack(
             x=project(self.input_proj, descriptors) if isinstance(self.input_proj, nn.Linear) else descriptors,
             encoding=self.posenc(positions),
@@ -271,7 +279,7 @@ class LightGlue(nn.Module, Matcher):
             pack,
             self.token_confidence[layer](pack.x) if config.depth_confidence is not None else None,
             self._head(layer).matchability_of(pack.x) if config.width_confidence is not None else None,
-            threshold=confidence_threshold(layer, config.n_layers),
+            threshold=confidence_threshold(layer, self.shape.n_layers),
             counts=[sum(first.lengths[2 * pair : 2 * pair + 2]) for pair in pack.pairs],
             depth_confidence=config.depth_confidence,
             width_confidence=config.width_confidence,
@@ -304,7 +312,7 @@ class LightGlue(nn.Module, Matcher):
             for i, pair in enumerate(pack.pairs):
                 rows0, rows1 = rows[2 * pair : 2 * pair + 2]
                 found[pair] = matches = unmatched(
-                    *pairs[pair], self.config.n_layers, stop, survived[rows0], survived[rows1]
+                    *pairs[pair], self.shape.n_layers, stop, survived[rows0], survived[rows1]
                 )
                 t0, t1 = tokens[2 * i : 2 * i + 2]
                 if t0.start == t0.stop or t1.start == t1.stop:
@@ -314,3 +322,15 @@ class LightGlue(nn.Module, Matcher):
                 )
                 fill(matches, mutual, pack.origin[t0] - rows0.start, pack.origin[t1] - rows1.start)
         return [found[pair] for pair in range(len(pairs))]
+
+
+def _shortened(shape: LightGlueShape, n_layers: int | None) -> LightGlueShape:
+    """The shape with only the first layers, if so many are asked for."""
+    if n_layers is None:
+        return shape
+    if n_layers > shape.n_layers:
+        raise ConfigError(
+            f"n_layers is {n_layers}; the network has {shape.n_layers} layers. Ask for at most {shape.n_layers}, or "
+            "leave it out to use all."
+        )
+    return replace(shape, n_layers=n_layers)

@@ -51,7 +51,7 @@ def all_layers(
     placed = [features.to(device) for features in images]
     # fp32 whatever autocast says: positions in half precision would be off by pixels.
     with torch.autocast(device.type, enabled=False):
-        encoding = model.posenc(positions_of(placed, segments, model.config.add_scale_ori))
+        encoding = model.posenc(positions_of(placed, segments, model.shape.add_scale_ori))
     x = model.input_proj(torch.cat([features.descriptors for features in placed]))
     outputs = []
     for number, layer in enumerate(model.transformers):

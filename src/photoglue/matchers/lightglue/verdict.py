@@ -6,10 +6,9 @@ known geometry, none of which is in the evaluation sets; ``benchmarks/calibrate.
 one's own get theirs from ``photoglue train calibrate``, and keep it in their file.
 """
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -53,22 +52,6 @@ class ScoreCalibration:
         """The probability that each match is correct, in (0, 1), for scores in [0, 1] of any floating type; float32."""
         logits = torch.logit(scores.double(), eps=SCORE_LIMIT)
         return torch.sigmoid(self.offset + self.slope * logits).float()
-
-    def to_json(self) -> str:
-        """As text, exactly."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "ScoreCalibration":
-        """What ``to_json`` wrote.
-
-        Raises:
-            ConfigError: If it is anything else.
-        """
-        try:
-            return cls(**{name: float(value) for name, value in json.loads(text).items()})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{text[:60]!r} is no calibration of scores; {{slope, offset}} was wanted.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,26 +97,6 @@ class PairVerdict:
         odds = (1 - self.failures) * math.exp(min(logit, LOGIT_LIMIT)) + self.failures
         return odds / (1 + odds)
 
-    def to_json(self) -> str:
-        """As text, exactly."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "PairVerdict":
-        """What ``to_json`` wrote.
-
-        Raises:
-            ConfigError: If it is anything else.
-        """
-        try:
-            stored = json.loads(text)
-            calibration = ScoreCalibration.from_json(json.dumps(stored.pop("calibration")))
-            return cls(calibration=calibration, **{name: float(value) for name, value in stored.items()})
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise ConfigError(
-                f"{text[:60]!r} is no verdict on pairs; {{calibration, offset, evidence, failures}} was wanted."
-            ) from error
-
 
 def expected_matches(matches: Matches, calibration: ScoreCalibration) -> float:
     """How many of the matches should be correct: the sum of their probabilities.
@@ -161,12 +124,6 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
     }
 )
 """Of the released LightGlue models, under their names. A new row is what the command above it prints."""
-
-
-def score_calibration(features: str) -> ScoreCalibration | None:
-    """The calibration for a kind of features, such as "aliked-n16"; None if there is none."""
-    verdict = VERDICTS.get(model_of(features))
-    return None if verdict is None else verdict.calibration
 
 
 def overlap_probability(matches: Matches, features: str | None = None) -> float | None:

@@ -97,11 +97,11 @@ def trained():
 
 
 def small_model(**changes):
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 
     torch.manual_seed(0)
-    shape = {"input_dim": 16, "descriptor_dim": 16, "n_layers": 2, "num_heads": 2}
-    return LightGlue(LightGlueConfig.accurate(**{**shape, **changes})).eval().prepare("float32")
+    shape = LightGlueShape(input_dim=16, descriptor_dim=16, n_layers=2, num_heads=2)
+    return LightGlue(LightGlueConfig.accurate(**changes), shape=shape).eval().prepare("float32")
 
 
 def points(count, seed=0):
