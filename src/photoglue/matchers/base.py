@@ -15,17 +15,30 @@ from photoglue.structs import Features, Matches
 class Matcher(ABC):
     """Says which features of two images show the same point."""
 
-    verdict: Callable[[Matches], float] | None = None
-    """How likely two photos overlap, from the matches of this matcher; None: what its scores mean is not known."""
+    @property
+    def verdict(self) -> Callable[[Matches], float | None] | None:
+        """A function from matches of this matcher to how likely the two photos overlap, in (0, 1).
+
+        None: what the scores of this matcher mean is not known. A matcher that knows overrides it with an attribute.
+        """
+        return None
 
     @abstractmethod
     def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
-        """Matches of many pairs, in their order; each gets what it would get alone."""
+        """Matches of many pairs, in their order."""
 
     @final
     def match(self, features0: Features, features1: Features) -> Matches:
-        """Matches of one pair: ``match_many`` with one."""
+        """Matches of one pair."""
         return self.match_many([(features0, features1)])[0]
+
+    @final
+    def overlap_probability(self, matches: Matches) -> float | None:
+        """How likely the two photos show the same thing, in (0, 1), from the matches that this matcher gave for them.
+
+        None if what its scores mean is not known, as for nearest neighbours and for weights that were not calibrated.
+        """
+        return None if self.verdict is None else self.verdict(matches)
 
 
 def check_pairs(pairs: Sequence[tuple[Features, Features]]) -> None:

@@ -1,7 +1,7 @@
 """LightGlue's two dataclasses: the shape of a network, which its weights fix, and the options of a match."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from photoglue.errors import ConfigError
@@ -39,6 +39,21 @@ class LightGlueShape:
     def edge(cls, **changes: Any) -> "LightGlueShape":
         """A small network, to be trained: 5 layers of width 128 with 2 heads. No released weights have this shape."""
         return cls(**{"descriptor_dim": 128, "n_layers": 5, "num_heads": 2, **changes})
+
+    def shortened(self, n_layers: int | None) -> "LightGlueShape":
+        """The shape of a network of only the first so many layers; None: this shape.
+
+        Raises:
+            ConfigError: If the network has not so many.
+        """
+        if n_layers is None:
+            return self
+        if n_layers > self.n_layers:
+            raise ConfigError(
+                f"n_layers is {n_layers}; the network has {self.n_layers} layers. Ask for at most {self.n_layers}, or "
+                "leave it out to use all."
+            )
+        return replace(self, n_layers=n_layers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from photoglue.errors import ConfigError
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import pretrained
 from photoglue.matchers.lightglue.adaptive import (
@@ -24,20 +24,19 @@ from photoglue.matchers.lightglue.adaptive import (
     Pack,
     TokenConfidence,
     confidence_threshold,
-    judge,
+    decide,
 )
-from photoglue.matchers.lightglue.admission import admitted
-from photoglue.matchers.lightglue.assignment import MatchAssignment, match_points
+from photoglue.matchers.lightglue.assignment import MatchAssignment, read_off, unmatched
 from photoglue.matchers.lightglue.blocks import TransformerLayer
 from photoglue.matchers.lightglue.config import LightGlueConfig, LightGlueShape
 from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
-from photoglue.matchers.lightglue.engine.folded import Rewritten
+from photoglue.matchers.lightglue.engine.folded import FoldCache
 from photoglue.matchers.lightglue.engine.graphs import PairGraphs
 from photoglue.matchers.lightglue.engine.kernels import project
-from photoglue.matchers.lightglue.outcome import fill, unmatched
+from photoglue.matchers.lightglue.inputs import checked_pairs
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
 from photoglue.matchers.lightglue.pretrained import StoredNetwork
-from photoglue.matchers.lightglue.states import AllLayers, all_layers
+from photoglue.matchers.lightglue.states import AllLayers, layer_output
 from photoglue.matchers.lightglue.verdict import PairVerdict
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features, Matches
@@ -54,14 +53,14 @@ class LightGlue(nn.Module, Matcher):
         ConfigError: If the config asks for more layers than the shape has.
     """
 
-    verdict: PairVerdict | None = None  # type: ignore[assignment]
+    verdict: PairVerdict | None = None
     """How likely two photos overlap, from the matches of this matcher; its ``calibration`` says how likely a match is
     correct. None: nothing is known of what its scores mean."""
 
     def __init__(self, config: LightGlueConfig | None = None, *, shape: LightGlueShape | None = None) -> None:
         super().__init__()
         self.config = config or LightGlueConfig()
-        self.shape = shape = _shortened(shape or LightGlueShape(), self.config.n_layers)
+        self.shape = shape = (shape or LightGlueShape()).shortened(self.config.n_layers)
         width, heads = shape.descriptor_dim, shape.num_heads
         projects = shape.input_dim != width
         self.input_proj = nn.Linear(shape.input_dim, width) if projects else nn.Identity()
@@ -70,7 +69,7 @@ class LightGlue(nn.Module, Matcher):
         self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(shape.n_layers))
         self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(shape.n_layers - 1))
         self.precision: Precision | None = None
-        self._rewritten = Rewritten()
+        self._fold_cache = FoldCache()
         self._graphs = PairGraphs()
 
     @classmethod
@@ -120,15 +119,18 @@ class LightGlue(nn.Module, Matcher):
         return cls._of_stored(pretrained.checkpoint(Path(path)), config).prepare(precision)
 
     def prepare(self, precision: Precision | None = "auto") -> "LightGlue":
-        """Choose what inference runs on: the layers as they are trained, or rewritten to be fast.
+        """Choose what inference runs on: the layers as they are trained, or folded to be fast.
 
-        The rewriting (`inference.py`) happens at the first match on a device, and again after weights have changed. It
-        is for inference only: no gradient passes. On CUDA in half precision, a network without exit and pruning runs a
-        single pair of up to 8192 points as one recorded graph (`graphs.py`).
+        Folding (`engine/folded.py`) happens at the first match on a device, and again after weights have changed. It is
+        for inference only: no gradient passes. On CUDA in half precision, a network without exit and pruning runs a
+        single pair of up to 8192 points as one recorded graph (`engine/graphs.py`).
 
         Args:
-            precision: What the rewritten layers compute in; "auto": bfloat16 where the hardware has it natively. The
+            precision: What the folded layers compute in; "auto": bfloat16 where the hardware has it natively. The
                 residual stream and the assignment stay float32. None: the plain layers, the reference.
+
+        Raises:
+            ConfigError: If there is no such precision.
         """
         if precision is not None:
             choose_precision(precision, self.device)
@@ -136,21 +138,21 @@ class LightGlue(nn.Module, Matcher):
         return self
 
     def train(self, mode: bool = True) -> "LightGlue":
-        """As in torch; forgets the rewritten layers, and in training mode the verdict."""
-        self._forget_rewritten()
+        """Set training or evaluation mode, as in torch; forgets the folded layers, and in training mode the verdict."""
+        self._forget_folded()
         if mode:
             self.verdict = None
         super().train(mode)
         return self
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As in torch; forgets the rewritten layers and the verdict, which were of other weights."""
-        self._forget_rewritten()
+        """Load weights, as in torch; forgets the folded layers and the verdict, which were of other weights."""
+        self._forget_folded()
         self.verdict = None
         return super().load_state_dict(*args, **kwargs)
 
-    def _forget_rewritten(self) -> None:
-        self._rewritten.clear()
+    def _forget_folded(self) -> None:
+        self._fold_cache.clear()
         self._graphs.clear()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -174,7 +176,7 @@ class LightGlue(nn.Module, Matcher):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights, where matching is computed."""
         device: torch.device = self.posenc.Wr.weight.device
         return device
 
@@ -194,22 +196,20 @@ class LightGlue(nn.Module, Matcher):
             ShapeError: If descriptors have the wrong width, or scales, orientations are missing, or values are not
                 finite.
         """
-        config = self.config
         require_float32(self)
-        placed = admitted(pairs, self.shape, self.device)
-        found: list[Matches | None] = [None] * len(placed)
-        filled = [i for i, pair in enumerate(placed) if len(pair[0]) and len(pair[1])]
-        for i in set(range(len(placed))) - set(filled):
-            survived = self.shape.n_layers if config.width_confidence is None else 1
-            prune0, prune1 = (features.keypoints.new_full((len(features),), survived).long() for features in placed[i])
-            found[i] = unmatched(*placed[i], self.shape.n_layers, 1, prune0, prune1)
-        for batch in batches([sum(map(len, placed[i])) for i in filled], TOKENS_AT_ONCE[self.device.type]):
-            members = [filled[position] for position in batch]
+        checked = checked_pairs(pairs, self.shape, self.device)
+        steps = self.shape.n_layers if self.config.width_confidence is None else 1
+        matches = {
+            i: unmatched(*pair, self.shape.n_layers, 1, *(torch.full((len(features),), steps) for features in pair))
+            for i, pair in enumerate(checked)
+            if not (len(pair[0]) and len(pair[1]))
+        }
+        rest = [i for i in range(len(checked)) if i not in matches]
+        for batch in batches([sum(map(len, checked[i])) for i in rest], TOKENS_AT_ONCE[self.device.type]):
+            members = [rest[position] for position in batch]
             with without_autocast(self.device):
-                some = self._match_packed([placed[i] for i in members])
-            for i, matches in zip(members, some, strict=True):
-                found[i] = matches
-        return [matches for matches in found if matches is not None]
+                matches.update(zip(members, self._match_packed([checked[i] for i in members]), strict=True))
+        return [matches[i] for i in range(len(checked))]
 
     def all_layers(self, pairs: Sequence[tuple[Features, Features]], *, checkpointed: bool = False) -> AllLayers:
         """What every layer says of every point, for training: no exit, no pruning, gradients flow.
@@ -221,10 +221,23 @@ class LightGlue(nn.Module, Matcher):
             checkpointed: Compute each layer again in the backward pass instead of keeping what is inside it: a third
                 more time, far less memory.
         """
-        return all_layers(self, pairs, checkpointed=checkpointed)
+        images = [features.to(self.device) for pair in pairs for features in pair]
+        segments = Segments(tuple(len(features) for features in images))
+        with without_autocast(self.device):
+            encoding = self.posenc(positions_of(images, segments, self.shape.add_scale_ori))
+        x = self.input_proj(torch.cat([features.descriptors for features in images]))
+        outputs = []
+        for number, layer in enumerate(self.transformers):
+            if checkpointed:
+                x = checkpoint(layer, x, encoding, segments, use_reentrant=False)
+            else:
+                x = layer(x, encoding, segments)
+            confidence = self._confidence(number) if number < len(self.token_confidence) else None
+            outputs.append(layer_output(x, self._head(number), confidence))
+        return AllLayers(segments, tuple(outputs))
 
     def _match_packed(self, pairs: list[tuple[Features, Features]]) -> list[Matches]:
-        config = self.config
+        config, n_layers = self.config, self.shape.n_layers
         images = [features for pair in pairs for features in pair]
         first = Segments(tuple(len(features) for features in images))
         pack = self._packed(images, first)
@@ -233,26 +246,25 @@ class LightGlue(nn.Module, Matcher):
         exits: list[tuple[int, Pack]] = []
         adaptive = config.depth_confidence is not None or config.width_confidence is not None
         pack, ran = (pack, 0) if adaptive else self._graphs.run(layers, pack)
-        for layer in range(ran, self.shape.n_layers):
+        for layer in range(ran, n_layers):
             pack = replace(pack, x=layers[layer](pack.x, pack.encoding, pack.segments))
-            if layer == self.shape.n_layers - 1:
-                break  # nothing is decided after the last layer
-            pack, done = self._adapt(layer, pack, first, survived)
-            exits += done
-            if not pack.pairs:
-                break
-        exits.append((self.shape.n_layers, pack))
+            if adaptive and layer < n_layers - 1:  # nothing is decided after the last layer
+                pack, done = self._adapt(layer, pack, first, survived)
+                exits += done
+                if not pack.pairs:
+                    break
+        exits.append((n_layers, pack))
         if config.width_confidence is None:
-            survived.fill_(self.shape.n_layers)
-        found = self._read_off(pairs, first, survived, exits)
-        return [replace(matches, precision=str(precision).removeprefix("torch.")) for matches in found]
+            survived.fill_(n_layers)
+        matches = read_off(pairs, first, survived, exits, self.log_assignment, threshold=config.filter_threshold)
+        return [replace(each, precision=str(precision).removeprefix("torch.")) for each in matches]
 
     def _layers(self) -> tuple[nn.ModuleList, torch.dtype]:
         """The layers that inference runs on, and what they compute in."""
         if self.precision is None or self.training:
             return self.transformers, self.posenc.Wr.weight.dtype
         dtype = choose_precision(self.precision, self.device)
-        return self._rewritten.layers_of(self.transformers, dtype), dtype
+        return self._fold_cache.layers_of(self.transformers, dtype), dtype
 
     def _packed(self, images: list[Features], segments: Segments) -> Pack:
         weight = self.posenc.Wr.weight
@@ -270,14 +282,12 @@ class LightGlue(nn.Module, Matcher):
     def _adapt(
         self, layer: int, pack: Pack, first: Segments, survived: Int64[Tensor, " T"]
     ) -> tuple[Pack, list[tuple[int, Pack]]]:
-        """The pack that goes on, and the pairs that exit, each with the layers it ran (from 1)."""
+        """The pack that goes on, and the pairs that exit, each with the number of layers that it ran."""
         config = self.config
-        if config.depth_confidence is None and config.width_confidence is None:
-            return pack, []
         threshold = config.pruning_min_keypoints
-        verdict = judge(
+        decision = decide(
             pack,
-            self.token_confidence[layer](pack.x) if config.depth_confidence is not None else None,
+            self._confidence(layer)(pack.x) if config.depth_confidence is not None else None,
             self._head(layer).matchability_of(pack.x) if config.width_confidence is not None else None,
             threshold=confidence_threshold(layer, self.shape.n_layers),
             counts=[sum(first.lengths[2 * pair : 2 * pair + 2]) for pair in pack.pairs],
@@ -285,7 +295,7 @@ class LightGlue(nn.Module, Matcher):
             width_confidence=config.width_confidence,
             pruning_min_keypoints=PRUNING_MIN_KEYPOINTS[pack.x.device.type] if threshold is None else threshold,
         )
-        going_on, done, emptied = pack.divided(verdict, survived)
+        going_on, done, emptied = pack.divided(decision, survived)
         # Where all points of an image are gone, the official code notices when the next layer begins.
         exits = [(stop, part) for stop, part in ((layer + 1, done), (layer + 2, emptied)) if part.pairs]
         return going_on, exits
@@ -295,42 +305,7 @@ class LightGlue(nn.Module, Matcher):
         assert isinstance(head, MatchAssignment)
         return head
 
-    def _read_off(
-        self,
-        pairs: list[tuple[Features, Features]],
-        first: Segments,
-        survived: Int64[Tensor, " T"],
-        exits: list[tuple[int, Pack]],
-    ) -> list[Matches]:
-        """Matches of the pairs that exited, with point numbers of the images as they came."""
-        found: dict[int, Matches] = {}
-        rows = first.slices()
-        for stop, pack in exits:
-            tokens = pack.segments.slices()
-            if pack.segments.total and 0 not in pack.segments.lengths:
-                descriptors, logits = (x.float() for x in self._head(stop - 1)(pack.x))
-            for i, pair in enumerate(pack.pairs):
-                rows0, rows1 = rows[2 * pair : 2 * pair + 2]
-                found[pair] = matches = unmatched(
-                    *pairs[pair], self.shape.n_layers, stop, survived[rows0], survived[rows1]
-                )
-                t0, t1 = tokens[2 * i : 2 * i + 2]
-                if t0.start == t0.stop or t1.start == t1.stop:
-                    continue
-                mutual = match_points(
-                    descriptors[t0], descriptors[t1], logits[t0], logits[t1], self.config.filter_threshold
-                )
-                fill(matches, mutual, pack.origin[t0] - rows0.start, pack.origin[t1] - rows1.start)
-        return [found[pair] for pair in range(len(pairs))]
-
-
-def _shortened(shape: LightGlueShape, n_layers: int | None) -> LightGlueShape:
-    """The shape with only the first layers, if so many are asked for."""
-    if n_layers is None:
-        return shape
-    if n_layers > shape.n_layers:
-        raise ConfigError(
-            f"n_layers is {n_layers}; the network has {shape.n_layers} layers. Ask for at most {shape.n_layers}, or "
-            "leave it out to use all."
-        )
-    return replace(shape, n_layers=n_layers)
+    def _confidence(self, layer: int) -> TokenConfidence:
+        head = self.token_confidence[layer]
+        assert isinstance(head, TokenConfidence)
+        return head

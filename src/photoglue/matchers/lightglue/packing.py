@@ -42,8 +42,12 @@ class Segments:
 
     def slices(self) -> list[slice]:
         """The tokens of each image."""
-        offsets = self.offsets
-        return [slice(start, end) for start, end in pairwise(offsets)]
+        return [slice(start, end) for start, end in pairwise(self.offsets)]
+
+    def partners(self) -> list[slice]:
+        """For each image the tokens of the other image of its pair."""
+        slices = self.slices()
+        return [slices[i ^ 1] for i in range(len(slices))]
 
     def of_pairs(self, pairs: Iterable[int]) -> "Segments":
         """The segments of some pairs, packed without the others."""

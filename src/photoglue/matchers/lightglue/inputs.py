@@ -12,7 +12,7 @@ from photoglue.matchers.lightglue.pretrained import INPUT_DIMS
 from photoglue.structs import Features
 
 
-def admitted(
+def checked_pairs(
     pairs: Sequence[tuple[Features, Features]], shape: LightGlueShape, device: torch.device
 ) -> list[tuple[Features, Features]]:
     """The pairs on the device, each image checked and moved once, however often it occurs.
@@ -23,12 +23,11 @@ def admitted(
     """
     check_pairs(pairs)
     images = {id(features): features for pair in pairs for features in pair}
-    placed = {}
-    for key, features in images.items():
+    for features in images.values():
         _check(features, shape)
-        placed[key] = features.to(device)
-    check_points(list(placed.values()))
-    return [(placed[id(features0)], placed[id(features1)]) for features0, features1 in pairs]
+    moved = {key: features.to(device) for key, features in images.items()}
+    check_points(list(moved.values()))
+    return [(moved[id(features0)], moved[id(features1)]) for features0, features1 in pairs]
 
 
 def _check(features: Features, shape: LightGlueShape) -> None:
@@ -51,11 +50,11 @@ def _check(features: Features, shape: LightGlueShape) -> None:
 
 
 def _what_fits(kind: str | None, width: int | None = None) -> str:
+    """A sentence that says which model takes such features."""
     if kind is not None and kind in MODEL_OF_KIND:
         return f'Use LightGlue.pretrained("{MODEL_OF_KIND[kind]}").'
-    if width is not None:
-        names = {name for name, dim in INPUT_DIMS.items() if dim == width}
-        if names:
-            listed = " or ".join(f'"{name}"' for name in sorted(names))
-            return f"Released models for {width} channels: LightGlue.pretrained({listed})."
+    names = sorted(name for name, dim in INPUT_DIMS.items() if dim == width)
+    if names:
+        listed = " or ".join(f'"{name}"' for name in names)
+        return f"Released models for {width} channels: LightGlue.pretrained({listed})."
     return "No released LightGlue fits them; NearestNeighbor() matches any features, or train your own."
