@@ -5,13 +5,14 @@ import json
 import torch
 
 from photoglue import machine
+from photoglue.precision import choose_device
 from photoglue.version import __version__
 
 
 def test_the_line_names_what_results_depend_on():
     line = machine.version_line()
     assert line.startswith(f"photoglue {__version__} · torch {torch.__version__} · Python 3.")
-    assert line.endswith(f"precision {machine.auto_precision(machine.default_device())}")
+    assert line.endswith(f"precision {machine.auto_precision(choose_device(None))}")
 
 
 def test_facts_are_json_and_of_this_process():

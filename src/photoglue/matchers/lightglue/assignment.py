@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from photoglue.matchers.base import mutual_partners
 from photoglue.matchers.lightglue.adaptive import Pack
 from photoglue.matchers.lightglue.engine.kernels import LOG2_E, linear, project
 from photoglue.matchers.lightglue.packing import Segments
@@ -67,17 +68,11 @@ def match_points(
     row = functional.logsigmoid(logits0) * LOG2_E - row
     column = functional.logsigmoid(logits1) * LOG2_E - column
     best0, choice0, best1 = tiles.maxima(row, column)
-    # Where a row's best is also its column's best, the two choose each other. Equal rivals: the first row wins.
-    mutual = best0 == best1[choice0]
-    count = len(best0)
-    numbers = torch.arange(count, device=best0.device)
-    claimed = torch.full_like(best1, count, dtype=torch.int64)
-    claimed.scatter_reduce_(0, choice0, numbers.masked_fill(~mutual, count), "amin")
-    mutual = claimed[choice0] == numbers
-    scores0 = best0.exp2().masked_fill(~mutual, 0)
-    chosen = claimed < count
-    choice1 = claimed.masked_fill(~chosen, 0)
-    scores1 = scores0[choice1].masked_fill(~chosen, 0)
+    partner1 = mutual_partners(best0, choice0, best1)
+    chosen1 = partner1 < len(best0)
+    scores0 = best0.exp2().masked_fill(partner1[choice0] != torch.arange(len(best0), device=best0.device), 0)
+    choice1 = partner1.masked_fill(~chosen1, 0)
+    scores1 = scores0[choice1].masked_fill(~chosen1, 0)
     return MutualMatches(
         matches0=choice0.masked_fill(scores0 <= threshold, -1),
         matches1=choice1.masked_fill(scores1 <= threshold, -1),

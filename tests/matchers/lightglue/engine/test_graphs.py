@@ -133,13 +133,13 @@ def test_sizes(tokens, size):
 
 
 @pytest.mark.parametrize("lengths", [(5, 3), (3, 5), (1, 1), (4, 4), (1, 7)])
-def test_layout_is_that_of_the_segments(lengths):
-    from photoglue.matchers.lightglue.engine import varlen
-    from photoglue.matchers.lightglue.engine.graphs import PaddedPair
+def test_layout_is_that_of_the_segments(recorders, lengths):
+    from photoglue.matchers.lightglue.engine import graphs, varlen
+    from photoglue.matchers.lightglue.engine.graphs import RecordedPair
     from photoglue.matchers.lightglue.packing import Segments
 
-    pair = PaddedPair(8, pack_of(5, 3))
-    pair.fill(pack_of(*lengths))
+    pair = RecordedPair(graphs.CudaRecorder(None), torch.nn.ModuleList(), 8, pack_of(5, 3))
+    pair.states(pack_of(*lengths))
     layout, wanted = pair.layout(), varlen._layout(Segments(lengths), torch.device("cpu"))
     assert torch.equal(layout.offsets, wanted.offsets)
     assert torch.equal(layout.swapped, wanted.swapped)
@@ -205,7 +205,7 @@ def test_one_graph_for_each_size_however_many_pairs(recorders, monkeypatch):
     assert len(recorders) == 1
     assert recorders[0].records == 3
     assert recorders[0].replays == 19 + 3
-    assert set(model._graphs._kept) == {8, 16, 32}
+    assert set(model._graphs._graphs) == {8, 16, 32}
     model.match(points(20), points(13, 1))
     assert recorders[0].replays == 19 + 3  # too large: as without graphs
 
@@ -302,7 +302,7 @@ class TestForgotten:
         found = model.prepare("bfloat16").match(points(9), points(8, 1))
         assert found.precision == "bfloat16"
         assert [each.finished for each in recorders] == [1, 0]
-        assert len(model._graphs._kept) == 1
+        assert len(model._graphs._graphs) == 1
 
     @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
     def test_a_copy_has_its_own(self, recorders, copied):
@@ -311,7 +311,7 @@ class TestForgotten:
         other = copied(model)
         with torch.no_grad():
             other.transformers[0].self_attn.Wqkv.weight.mul_(3)
-        assert not other._graphs._kept
+        assert not other._graphs._graphs
         other.train(False)
         assert not torch.equal(other.match(points(9), points(8, 1)).matching_scores0, wanted.matching_scores0)
         check_equal(model.match(points(9), points(8, 1)), wanted)
@@ -330,7 +330,7 @@ class TestFailure:
             warnings.simplefilter("error")
             check_equal(model.match(*pair), found)
         check_equal(small_model().match_many([pair, pair])[0], found)
-        assert model._graphs._kept == {}
+        assert model._graphs._graphs == {}
 
     def test_recording_fails(self, recorders, monkeypatch):
         def record(self, work):
@@ -350,11 +350,11 @@ class TestFailure:
 
     @pytest.mark.weights
     def test_a_graph_that_knows_where_the_images_lay_before(self, recorders, trained, real, monkeypatch):
-        from photoglue.matchers.lightglue.engine.graphs import PaddedPair
+        from photoglue.matchers.lightglue.engine.graphs import RecordedPair
 
-        kept = {}
-        layout = PaddedPair.layout
-        monkeypatch.setattr(PaddedPair, "layout", lambda pair: kept.setdefault(len(pair.x), layout(pair)))
+        before = {}
+        layout = RecordedPair.layout
+        monkeypatch.setattr(RecordedPair, "layout", lambda pair: before.setdefault(len(pair._x), layout(pair)))
         model = copy.deepcopy(trained)
         with pytest.warns(PhotoGlueWarning, match="differ"):
             model.match(real[0][:256], real[1][:256])
@@ -373,7 +373,7 @@ def test_on_a_gpu(real, monkeypatch):
     model = LightGlue.pretrained("aliked", LightGlueConfig.accurate()).to("cuda")
     pairs = [(real[0][:m].to("cuda"), real[1][:n].to("cuda")) for m, n in POINTS]
     found = [model.match(*pair) for pair in pairs]
-    assert set(model._graphs._kept) == {512, 1024}
+    assert set(model._graphs._graphs) == {512, 1024}
     with torch.cuda.stream(torch.cuda.Stream()):
         check_equal(model.match(*pairs[0]).cpu(), found[0].cpu())
     monkeypatch.setattr(graphs, "_recordable", lambda *_: False)
