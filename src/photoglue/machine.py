@@ -26,7 +26,7 @@ def version_line() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What timings depend on, for files of them: processor, threads, GPU, versions."""
+    """The facts that timings depend on, to be stored with them: processor, threads, GPU, versions."""
     device = choose_device(None)
     name, flags = _processor()
     return {

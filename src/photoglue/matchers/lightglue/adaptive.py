@@ -87,6 +87,19 @@ class Pack:
         )
 
 
+def first_pack(x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments) -> Pack:
+    """All tokens of all pairs, before the first layer."""
+    images = len(segments.lengths)
+    return Pack(
+        x=x,
+        encoding=encoding,
+        origin=torch.arange(segments.total, device=x.device),
+        image=segments.spread(torch.arange(images, device=x.device)),
+        segments=segments,
+        pairs=tuple(range(images // 2)),
+    )
+
+
 def rows_of(chosen: Bool[Tensor, " t"], count: int) -> Int64[Tensor, " r"]:
     """The rows that are chosen, of which the host knows how many there are."""
     return _first_sorted(chosen, count) if chosen.is_cuda else chosen.nonzero().flatten()
@@ -124,7 +137,7 @@ def confidence_threshold(layer: int, n_layers: int) -> float:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided after one layer."""
+    """The pairs and tokens that go on after one layer, and those that do not."""
 
     going_on: tuple[int, ...]
     """Positions in ``Pack.pairs`` of the pairs that go on."""

@@ -168,7 +168,7 @@ class _Tiles:
         self.whole = self._compute(self.slices[0]) if len(self.slices) == 1 else None
 
     def log_sums(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " n"]]:
-        """log2 of the sum of 2^similarity over each row, and over each column."""
+        """The logarithm to the base 2 of the sum of 2^similarity over each row, and over each column."""
         rows: list[Tensor] = []
         columns: Tensor | None = None
         for tile in self:

@@ -15,7 +15,7 @@ from photoglue.matchers.lightglue.packing import Segments
 
 
 def feed_forward(width: int) -> nn.Sequential:
-    """From a state and its message, side by side, the update of the state."""
+    """A network that makes the update of a state from the state and its message, side by side."""
     return nn.Sequential(
         nn.Linear(2 * width, 2 * width), nn.LayerNorm(2 * width), nn.GELU(), nn.Linear(2 * width, width)
     )

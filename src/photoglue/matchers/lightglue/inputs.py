@@ -1,4 +1,4 @@
-"""Which features the network takes, and what it says to the others."""
+"""The features that a network takes, and the errors for all others."""
 
 from collections.abc import Sequence
 

@@ -25,6 +25,7 @@ from photoglue.matchers.lightglue.adaptive import (
     TokenConfidence,
     confidence_threshold,
     decide,
+    first_pack,
 )
 from photoglue.matchers.lightglue.assignment import MatchAssignment, read_off, unmatched
 from photoglue.matchers.lightglue.blocks import TransformerLayer
@@ -43,7 +44,7 @@ from photoglue.structs import Features, Matches
 
 
 class LightGlue(nn.Module, Matcher):
-    """The network. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained.
+    """The matcher LightGlue. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained.
 
     Args:
         config: The options of a match; they may be replaced later, by setting ``model.config``.
@@ -62,8 +63,7 @@ class LightGlue(nn.Module, Matcher):
         self.config = config or LightGlueConfig()
         self.shape = shape = (shape or LightGlueShape()).shortened(self.config.n_layers)
         width, heads = shape.descriptor_dim, shape.num_heads
-        projects = shape.input_dim != width
-        self.input_proj = nn.Linear(shape.input_dim, width) if projects else nn.Identity()
+        self.input_proj = nn.Identity() if shape.input_dim == width else nn.Linear(shape.input_dim, width)
         self.posenc = FourierEncoding(4 if shape.add_scale_ori else 2, width // heads)
         self.transformers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(shape.n_layers))
         self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(shape.n_layers))
@@ -156,15 +156,13 @@ class LightGlue(nn.Module, Matcher):
         self._graphs.clear()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the weights, the config and the verdict as ``.safetensors``, for ``from_checkpoint``.
+        """Write the weights, the shape, the options and the verdict as ``.safetensors``, for ``from_checkpoint``.
 
         Raises:
             OutputError: If the file cannot be written.
         """
-        network = StoredNetwork(
-            state=self.state_dict(), shape=self.shape, config=self.config, verdict=self.verdict, origin="This network"
-        )
-        pretrained.save(network, Path(path))
+        stored = StoredNetwork(state=self.state_dict(), shape=self.shape, config=self.config, verdict=self.verdict)
+        pretrained.save(stored, Path(path))
 
     @classmethod
     def _of_stored(cls, stored: StoredNetwork, config: LightGlueConfig | None) -> "LightGlue":
@@ -185,7 +183,8 @@ class LightGlue(nn.Module, Matcher):
         """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would
-        get alone. An image that is in several pairs is moved to the device once.
+        get alone: bit by bit in float32 on CPUs; in half precision, as on CPUs with AMX, products of other shapes may
+        round otherwise. An image that is in several pairs is moved to the device once.
 
         Args:
             pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.
@@ -193,18 +192,13 @@ class LightGlue(nn.Module, Matcher):
         Raises:
             ConfigError: If the weights were converted to another floating type; ``prepare`` is for that.
             FeatureKindError: If the model was not trained for these features.
-            ShapeError: If descriptors have the wrong width, or scales, orientations are missing, or values are not
-                finite.
+            ShapeError: If descriptors have the wrong width, scales are missing, or values are not finite.
         """
         require_float32(self)
         checked = checked_pairs(pairs, self.shape, self.device)
-        steps = self.shape.n_layers if self.config.width_confidence is None else 1
-        matches = {
-            i: unmatched(*pair, self.shape.n_layers, 1, *(torch.full((len(features),), steps) for features in pair))
-            for i, pair in enumerate(checked)
-            if not (len(pair[0]) and len(pair[1]))
-        }
-        rest = [i for i in range(len(checked)) if i not in matches]
+        empty = {i for i, pair in enumerate(checked) if not (len(pair[0]) and len(pair[1]))}
+        matches = {i: self._unmatched(*checked[i]) for i in empty}
+        rest = [i for i in range(len(checked)) if i not in empty]
         for batch in batches([sum(map(len, checked[i])) for i in rest], TOKENS_AT_ONCE[self.device.type]):
             members = [rest[position] for position in batch]
             with without_autocast(self.device):
@@ -212,7 +206,7 @@ class LightGlue(nn.Module, Matcher):
         return [matches[i] for i in range(len(checked))]
 
     def all_layers(self, pairs: Sequence[tuple[Features, Features]], *, checkpointed: bool = False) -> AllLayers:
-        """What every layer says of every point, for training: no exit, no pruning, gradients flow.
+        """The outputs of every layer for every point, for training: no exit, no pruning, gradients flow.
 
         Runs the plain layers, in fp32 or under ``torch.autocast``; the encoding of positions is always fp32.
 
@@ -267,17 +261,16 @@ class LightGlue(nn.Module, Matcher):
         return self._fold_cache.layers_of(self.transformers, dtype), dtype
 
     def _packed(self, images: list[Features], segments: Segments) -> Pack:
-        weight = self.posenc.Wr.weight
-        descriptors = torch.cat([features.descriptors for features in images]).to(weight.dtype)
+        descriptors = torch.cat([features.descriptors for features in images]).to(self.posenc.Wr.weight.dtype)
         positions = positions_of(images, segments, self.shape.add_scale_ori)
-        return Pack(
-            x=project(self.input_proj, descriptors) if isinstance(self.input_proj, nn.Linear) else descriptors,
-            encoding=self.posenc(positions),
-            origin=torch.arange(segments.total, device=weight.device),
-            image=segments.spread(torch.arange(len(images), device=weight.device)),
-            segments=segments,
-            pairs=tuple(range(len(images) // 2)),
-        )
+        x = project(self.input_proj, descriptors) if isinstance(self.input_proj, nn.Linear) else descriptors
+        return first_pack(x, self.posenc(positions), segments)
+
+    def _unmatched(self, features0: Features, features1: Features) -> Matches:
+        """The matches of a pair of which an image has no points."""
+        steps = self.shape.n_layers if self.config.width_confidence is None else 1
+        prune = [torch.full((len(features),), steps, device=self.device) for features in (features0, features1)]
+        return unmatched(features0, features1, self.shape.n_layers, 1, *prune)
 
     def _adapt(
         self, layer: int, pack: Pack, first: Segments, survived: Int64[Tensor, " T"]

@@ -13,9 +13,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 TOKENS_AT_ONCE = {"cpu": 2048, "mps": 16384, "cuda": 131072}
-"""How many points of both images go into one pass: enough to fill the device, not more than its memory likes. A pair is
-never split. CPU: measured on 2 cores, larger passes leave the cache: pairs of 512 points take a quarter longer at
-8192, pairs of 200 a tenth less; CUDA and MPS: an estimate, not measured."""
+"""The number of points, of all images, that go into one pass: enough to fill the device, not more than its memory
+likes. A pair is never split. CPU: measured on 2 cores, larger passes leave the cache: pairs of 512 points take
+a quarter longer at 8192, pairs of 200 a tenth less; CUDA and MPS: an estimate, not measured."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ INPUT_DIMS: Mapping[str, int] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class StoredNetwork:
-    """What is in a file of weights."""
+    """The content of a file of weights."""
 
     state: dict[str, Tensor]
     """Tensors under the names of the network's state dict."""
@@ -87,9 +87,9 @@ class StoredNetwork:
     config: LightGlueConfig | None = None
     """The options that are stored with the weights, if there are any."""
     verdict: PairVerdict | None = None
-    """What is known of the scores that these weights give."""
+    """What the scores that these weights give mean, where that was measured."""
     origin: str = "These weights"
-    """What it comes from, for error messages."""
+    """Name of the file or model, for error messages."""
 
 
 def released(features: str, path: str | os.PathLike[str] | None = None) -> StoredNetwork:

@@ -12,7 +12,7 @@ from photoglue.matchers.lightglue.packing import Segments
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """What the heads say after one layer, for all tokens of the pack; float32."""
+    """Outputs of the heads after one layer, for all tokens of the pack; float32."""
 
     descriptors: Float[Tensor, "t d"]
     """Their dot product between two images is the similarity."""
@@ -36,7 +36,7 @@ class AllLayers:
 def layer_output(
     x: Float[Tensor, "t d"], assignment: MatchAssignment, confidence: TokenConfidence | None
 ) -> LayerOutput:
-    """What the two heads of a layer say of the states after it."""
+    """The outputs of the two heads of a layer, from the states after it."""
     descriptors, matchability = assignment(x)
     logits = None if confidence is None else confidence.logits(x).float()
     return LayerOutput(descriptors.float(), matchability.float(), logits)

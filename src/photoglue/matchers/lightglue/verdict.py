@@ -72,8 +72,9 @@ class PairVerdict:
     """
 
     calibration: ScoreCalibration
-    """Of the single scores."""
+    """The calibration of the single scores."""
     offset: float
+    """Logit of an overlap where no match is expected to be correct."""
     evidence: float
     """Weight of log(1 + expected number of correct matches); positive."""
     failures: float
@@ -101,7 +102,7 @@ class PairVerdict:
 def expected_matches(matches: Matches, calibration: ScoreCalibration) -> float:
     """How many of the matches should be correct: the sum of their probabilities.
 
-    The same to the last digit for swapped images.
+    Swapped images give this number to the last digit.
     """
     scores = matches.scores.double().cpu()
     # Sorted, because a sum depends on its order, and that on which image comes first.
@@ -123,16 +124,17 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
         ),
     }
 )
-"""Of the released LightGlue models, under their names. A new row is what the command above it prints."""
+"""Verdicts of the released LightGlue models, under their names. A new row is what the command above it prints."""
 
 
 def overlap_probability(matches: Matches, features: str | None = None) -> float | None:
     """How likely two photos show the same thing, in (0, 1); the same for swapped images. See ``PairVerdict``.
 
-    Of matches of a released model. Where the matcher itself is at hand, its ``verdict`` is surer: that of its weights.
+    For matches of a released model. Where the matcher itself is at hand, take its ``overlap_probability``, which
+    knows its weights.
 
     Args:
-        matches: Of the two photos.
+        matches: The matches of the two photos.
         features: The kind that was matched, such as "aliked-n16"; None: unknown, which gives the least that any kind
             would have.
 

@@ -140,7 +140,7 @@ def _heads_first(values: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, 
 
 
 def fold(layers: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
-    """The same layers for inference, computing in ``dtype``, with copies of the weights as they are now."""
+    """The layers of a network folded for inference in ``dtype``, with copies of the weights as they are now."""
     return nn.ModuleList(FoldedLayer(layer, dtype) for layer in layers if isinstance(layer, TransformerLayer))
 
 
@@ -166,7 +166,7 @@ class FoldCache:
         return folded
 
     def clear(self) -> None:
-        """Forget them."""
+        """Forget the folded layers."""
         self._last = None
 
     def __reduce__(self) -> tuple[type["FoldCache"], tuple[()]]:
@@ -190,7 +190,7 @@ def _weights(places: list[tuple[dict[str, nn.Parameter | None], str]]) -> list[n
 
 
 def _fingerprint(weights: list[nn.Parameter], dtype: torch.dtype) -> list[object]:
-    """What differs if weights were written to, moved or replaced; tensors of inference mode do not count changes."""
+    """A value that differs if weights were written to, moved or replaced; in inference mode writing is not counted."""
     each: list[object] = [(id(x), x.data_ptr(), 0 if x.is_inference() else x._version) for x in weights]
     return [dtype, weights[0].device, *each]
 

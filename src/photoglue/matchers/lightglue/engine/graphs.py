@@ -66,7 +66,7 @@ class PairGraphs:
             self._forget()
 
     def run(self, layers: nn.ModuleList, pack: Pack) -> tuple[Pack, int]:
-        """(the pack after all layers, how many that were), or (the given pack, 0) where this is not for graphs.
+        """The pack after all layers and their number; or the given pack and 0, where this is not for graphs.
 
         There are graphs only of the layers that were given last.
         """
@@ -101,7 +101,7 @@ class PairGraphs:
 
 
 class CudaRecorder:
-    """All that knows of CUDA graphs: records work, and keeps the graphs of one network out of each other's way.
+    """Records work as CUDA graphs, and keeps the graphs of one network out of each other's way.
 
     They share memory for what they compute on the way, so that only one of them may run at a time.
     """
@@ -122,7 +122,7 @@ class CudaRecorder:
             self._done.record()
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """(what does the work again, where its result lies then)."""
+        """A function that does the work again, and the tensor that its result is in then."""
         graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)

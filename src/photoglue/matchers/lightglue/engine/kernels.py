@@ -42,7 +42,7 @@ def linear(x: Float[Tensor, "t i"], weight: Float[Tensor, "o i"], bias: Tensor |
 
 
 def project(layer: nn.Linear, x: Float[Tensor, "t i"]) -> Float[Tensor, "t o"]:
-    """What the layer gives; by ``linear`` where neither a gradient nor autocast is asked for."""
+    """The output of a linear layer, computed by ``linear`` where neither a gradient nor autocast is asked for."""
     plain = torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type)
     projected: Tensor = layer(x) if plain else linear(x, layer.weight, layer.bias)
     return projected
@@ -90,7 +90,7 @@ def attend_in_blocks(
 
 
 def _attend_block(q: Tensor, k: Tensor, columns: Tensor, partners: int, message: Tensor) -> None:
-    """Into ``message``; rows of ``q`` after its last one and of ``k`` after the last partner may hold anything."""
+    """Write the message to one block of queries; rows of ``q`` and ``k`` after the last ones may hold anything."""
     weights = linear(q, k)
     weights[:, partners:] = -math.inf
     # What is 2^64 times less likely than the best does not matter; as a subnormal number it would cost time.
@@ -100,16 +100,16 @@ def _attend_block(q: Tensor, k: Tensor, columns: Tensor, partners: int, message:
 
 
 def rounds_up(device: torch.device) -> bool:
-    """Whether products there like multiples of ``STEP``."""
+    """Whether products on a device are faster with multiples of ``STEP`` rows."""
     return _ONE_DNN and device.type == "cpu"
 
 
 def rounded_up(count: int) -> int:
-    """To a multiple of ``STEP``."""
+    """The smallest multiple of ``STEP`` that is not below a count."""
     return -(-count // STEP) * STEP
 
 
 def _rows(x: Tensor, start: int, count: int) -> Tensor:
-    """``count`` rows, with zeros where there are fewer."""
-    found = x[start : start + count]
-    return found if len(found) == count else functional.pad(found, (0, 0, 0, count - len(found)))
+    """``count`` rows from ``start`` on, with zeros where there are fewer."""
+    rows = x[start : start + count]
+    return rows if len(rows) == count else functional.pad(rows, (0, 0, 0, count - len(rows)))

@@ -132,5 +132,5 @@ def _rehearsed(device: torch.device, dtype: torch.dtype, channels: int) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line; its type if it says nothing."""
+    """The first line of an error's message; the name of its type if it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)
