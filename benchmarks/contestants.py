@@ -66,7 +66,7 @@ def overlap(found: set[tuple[int, ...]], official: set[tuple[int, ...]] | None) 
 
 def weights() -> dict[str, Tensor]:
     """The released tensors under the network's names."""
-    return pretrained.released("aliked")[0]
+    return pretrained.released("aliked").state
 
 
 def survivors(matches: Matches) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ import torch
 from floor import INPUT_DIM, WIDTH, best_rate, match_flops
 
 from photoglue.machine import version_line
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue import LightGlue, LightGlueShape
 from photoglue.structs import Features
 from photoglue.training.losses import losses
 from photoglue.training.objective import Example, Objective
@@ -70,7 +70,9 @@ class Step:
     def __init__(self, options: argparse.Namespace, dtype: torch.dtype, batch: int) -> None:
         self.device, self.part, self.steps = torch.device(options.device), min(options.part, batch), options.steps
         self.model = (
-            LightGlue(LightGlueConfig(input_dim=WIDTH, descriptor_dim=WIDTH, n_layers=LAYERS)).train().to(self.device)
+            LightGlue(shape=LightGlueShape(input_dim=WIDTH, descriptor_dim=WIDTH, n_layers=LAYERS))
+            .train()
+            .to(self.device)
         )
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
         self.dtype = dtype

@@ -96,8 +96,8 @@ class TestCustomExtractor:
         assert main(words.split()) == 0, capsys.readouterr().err
         assert "1 photos, 1 to validate with" in capsys.readouterr().out
         matcher = photoglue.LightGlue.from_checkpoint(tmp_path / "run" / "model.safetensors")
-        assert matcher.config.kinds == ("orb-opencv",)
-        assert matcher.config.add_scale_ori
+        assert matcher.shape.kinds == ("orb-opencv",)
+        assert matcher.shape.add_scale_ori
         features = orb.extract(astronaut)[torch.arange(64)]
         assert matcher.match(features, features).matches0.shape == (64,)
 

@@ -28,7 +28,7 @@ from photoglue.extractors import (
 )
 from photoglue.image import ImageSource, load_image
 from photoglue.matchers.base import Matcher
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline, match_images
 from photoglue.structs import Features, Matches
@@ -49,6 +49,7 @@ __all__ = [
     "ImageSource",
     "LightGlue",
     "LightGlueConfig",
+    "LightGlueShape",
     "Matcher",
     "Matches",
     "NearestNeighbor",

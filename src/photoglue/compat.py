@@ -14,7 +14,7 @@ import copy
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -61,29 +61,27 @@ class LightGlue(nn.Module):
 
     def __init__(self, features: str | None = "superpoint", **conf: Any) -> None:
         super().__init__()
-        conf = {**self.default_conf, **_known(conf, self.default_conf, "LightGlue")}
+        asked = _known(conf, self.default_conf, "LightGlue")
+        conf = {**self.default_conf, **asked}
         self.conf = SimpleNamespace(**conf)
-        thresholds = {
-            "depth_confidence": _none_if_off(conf["depth_confidence"]),
-            "width_confidence": _none_if_off(conf["width_confidence"]),
-            "filter_threshold": float(conf["filter_threshold"]),
-            "n_layers": conf["n_layers"],
-        }
+        config = lightglue.LightGlueConfig(
+            depth_confidence=_none_if_off(conf["depth_confidence"]),
+            width_confidence=_none_if_off(conf["width_confidence"]),
+            filter_threshold=float(conf["filter_threshold"]),
+            n_layers=asked.get("n_layers"),
+        )
         precision: Precision = "auto" if conf["mp"] else "float32"
         if features is not None:
-            config = lightglue.LightGlueConfig(**thresholds)
             self.net = lightglue.LightGlue.pretrained(features, config, precision=precision)
             # The official code has no kinds: dicts do not say what they hold.
-            self.net.config = replace(self.net.config, kinds=None)
+            self.net.shape = replace(self.net.shape, kinds=None)
+        elif conf["weights"] is not None:
+            self.net = lightglue.LightGlue.from_checkpoint(conf["weights"], config, precision=precision)
+            _check_shape(asked, self.net.shape)
         else:
-            shape = {name: conf[name] for name in ("input_dim", "descriptor_dim", "num_heads", "add_scale_ori")}
-            config = lightglue.LightGlueConfig(**thresholds, **shape)
-            weights = conf["weights"]
-            self.net = (
-                lightglue.LightGlue(config)
-                if weights is None
-                else lightglue.LightGlue.from_checkpoint(weights, config, precision=precision)
-            )
+            names = {field.name for field in fields(lightglue.LightGlueShape)} & conf.keys()
+            shape = lightglue.LightGlueShape(**{name: conf[name] for name in names})
+            self.net = lightglue.LightGlue(config, shape=shape)
 
     def forward(self, data: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
         """The official dict of matches for a batch of pairs.
@@ -321,6 +319,13 @@ def _known(conf: Mapping[str, Any], allowed: Mapping[str, Any], what: str) -> Ma
             hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(allowed)}."
             raise ConfigError(f"{what} has no option {name!r}.{hint}")
     return conf
+
+
+def _check_shape(asked: Mapping[str, Any], shape: lightglue.LightGlueShape) -> None:
+    """Refuse options that say something else of the network than its weights do."""
+    for name in ("input_dim", "descriptor_dim", "num_heads", "add_scale_ori"):
+        if asked.get(name, getattr(shape, name)) != getattr(shape, name):
+            raise ConfigError(f"{name} is {asked[name]}; these weights have {getattr(shape, name)}. Leave it out.")
 
 
 def _features_of(data: Mapping[str, Mapping[str, Tensor]], key: str) -> list[Features]:

@@ -1,4 +1,4 @@
-"""What this machine is, in a line and as facts."""
+"""What this machine is, in one line and as facts."""
 
 import os
 import platform
@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import torch
 
-from photoglue.precision import Precision, choose_precision
+from photoglue.precision import Precision, choose_device, choose_precision
 from photoglue.version import __version__
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
-"""Those that say how fast matrix products can be, as Linux spells them."""
+"""Flags of processors that say how fast matrix products can be, as Linux spells them."""
 
 
 def version_line() -> str:
     """Version, torch, what the machine computes on, and the precision that "auto" chooses there."""
-    device = default_device()
+    device = choose_device(None)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return (
         f"photoglue {__version__} · torch {torch.__version__} · Python {platform.python_version()} · {name} · "
@@ -26,8 +26,8 @@ def version_line() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What timings depend on, for files of them: processor, threads, GPU, versions."""
-    device = default_device()
+    """The facts that timings depend on, to be stored with them: processor, threads, GPU, versions."""
+    device = choose_device(None)
     name, flags = _processor()
     return {
         "cpu": name,
@@ -41,18 +41,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def default_device() -> torch.device:
-    """A GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def auto_precision(device: torch.device) -> Precision:
-    """What "auto" means on a device, such as "bfloat16"."""
+    """The precision that "auto" chooses on a device, such as "bfloat16"."""
     return cast(Precision, str(choose_precision("auto", device)).removeprefix("torch."))
 
 
 def _processor() -> tuple[str, frozenset[str]]:
-    """Its name and flags; only Linux tells the flags."""
+    """Name and flags of the processor; only Linux tells the flags."""
     facts: dict[str, str] = {}
     table = Path("/proc/cpuinfo")
     if table.is_file():

@@ -28,7 +28,7 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """Where to compute: as asked for; None: on a GPU if there is one.
+    """The device to compute on: the one that is named; None: a GPU if there is one, else the CPU.
 
     Raises:
         ConfigError: If there is no such device, or torch cannot use it here.

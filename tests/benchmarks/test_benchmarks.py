@@ -37,10 +37,11 @@ def test_the_floor_counts_what_torch_counts(features, m, n, monkeypatch):
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
     from photoglue.matchers.lightglue.engine import kernels
 
-    model = LightGlue(LightGlueConfig.accurate(input_dim=128)).eval()  # never prepared: the plain layers
+    # Never prepared: the plain layers.
+    model = LightGlue(LightGlueConfig.accurate(), shape=LightGlueShape(input_dim=128)).eval()
     monkeypatch.setattr(kernels, "_ONE_DNN", False)  # products of oneDNN are not counted
     # The fused kernel of the CPU is not counted; attention in single steps is.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -285,11 +286,11 @@ def test_a_training_step_is_counted_as_torch_counts_it(features):
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue
     from training import step_flops
 
     n, layers = 64, 9
-    model = LightGlue(LightGlueConfig(input_dim=256))
+    model = LightGlue()
     images = [replace(features(n, seed), descriptors=torch.randn(n, 256)) for seed in (0, 1)]
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         outputs = model.all_layers([(images[0], images[1])]).layers

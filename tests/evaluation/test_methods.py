@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from photoglue import LightGlue, LightGlueConfig
+from photoglue import LightGlue, LightGlueShape
 from photoglue.errors import ConfigError
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.protocols import protocol_named
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def weights(tmp_path):
     path = tmp_path / "a+b@1.safetensors"
-    LightGlue(LightGlueConfig(input_dim=128, descriptor_dim=32, num_heads=2, n_layers=2)).save(path)
+    LightGlue(shape=LightGlueShape(input_dim=128, descriptor_dim=32, num_heads=2, n_layers=2)).save(path)
     return path
 
 
@@ -42,7 +42,7 @@ def test_own_weights(weights):
             assert method.matcher == kind
         matcher = method.build_matcher("sift-opencv", CPU)
         assert (matcher.config.depth_confidence is None) == full
-        assert matcher.config.descriptor_dim == 32
+        assert matcher.shape.descriptor_dim == 32
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_resolved_name_has_the_precision_that_was_used(monkeypatch):
 
 def test_fingerprint_changes_with_the_weights(weights):
     before = Method.parse(f"sift+{weights}").fingerprint(CPU)
-    LightGlue(LightGlueConfig(input_dim=128, descriptor_dim=32, num_heads=2, n_layers=3)).save(weights)
+    LightGlue(shape=LightGlueShape(input_dim=128, descriptor_dim=32, num_heads=2, n_layers=3)).save(weights)
     assert Method.parse(f"sift+{weights}").fingerprint(CPU) != before
 
 

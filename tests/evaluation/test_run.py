@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 import torch
 
-from photoglue import LightGlue, LightGlueConfig
+from photoglue import LightGlue, LightGlueConfig, LightGlueShape
 from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.evaluation import run
@@ -102,8 +102,8 @@ def test_batches_and_their_order_change_nothing(planes, out, tmp_path, monkeypat
     """Matched in other company and another order, each pair has the same values."""
     weights = tmp_path / "own.safetensors"
     torch.manual_seed(1)
-    config = LightGlueConfig(input_dim=128, descriptor_dim=128, num_heads=2, n_layers=2, filter_threshold=0.0)
-    model = LightGlue(config)
+    shape = LightGlueShape(input_dim=128, descriptor_dim=128, num_heads=2, n_layers=2)
+    model = LightGlue(LightGlueConfig(filter_threshold=0.0), shape=shape)
     with torch.no_grad():  # little is mixed in, so that what is alike matches although nothing was trained
         for name, value in model.named_parameters():
             if "ffn.3" in name:

@@ -68,3 +68,25 @@ class TestPoints:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             match(features(((-0.5, -0.5), (60.5, 30.5))), features())
+
+
+class TestOverlap:
+    def test_unknown_unless_a_matcher_knows(self):
+        from photoglue.matchers.nearest import NearestNeighbor
+
+        (found,) = match(features(), features())
+        assert NearestNeighbor().verdict is None
+        assert NearestNeighbor().overlap_probability(found) is None
+
+    def test_it_is_what_the_verdict_says(self):
+        from dataclasses import replace
+
+        from photoglue import LightGlue
+        from photoglue.matchers.lightglue.verdict import VERDICTS
+
+        (found,) = match(features(), features())
+        found = replace(found, stop=9, n_layers=9)
+        network = LightGlue()
+        assert network.overlap_probability(found) is None  # random weights
+        network.verdict = VERDICTS["aliked"]
+        assert network.overlap_probability(found) == VERDICTS["aliked"](found) < 0.5

@@ -194,3 +194,15 @@ class TestErrors:
             compat.LightGlue("aliked")({"image0": entry, "image1": entry})
         with pytest.raises(ShapeError, match="no 'image1'"):
             compat.LightGlue("aliked")({"image0": as_batch(photos("aliked", motorcycle[0], count=9))})
+
+
+def test_own_weights_decide_the_shape(tmp_path):
+    from photoglue import LightGlue, LightGlueShape, compat
+    from photoglue.errors import ConfigError
+
+    path = tmp_path / "small.safetensors"
+    LightGlue(shape=LightGlueShape.edge(input_dim=64)).save(path)
+    assert compat.LightGlue(None, weights=path, input_dim=64).net.shape.n_layers == 5
+    for asked in ({"input_dim": 128}, {"n_layers": 9}):
+        with pytest.raises(ConfigError, match=f"{next(iter(asked))} is"):
+            compat.LightGlue(None, weights=path, **asked)

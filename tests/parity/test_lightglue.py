@@ -106,11 +106,12 @@ def test_fewer_layers(official, photos, motorcycle):
 @pytest.mark.weights
 def test_scale_and_orientation(official, photos, motorcycle):
     """No released SIFT weights are at hand: random ones, shared. Scales are officially raw pixels at 1024."""
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
     from photoglue.structs import Features
 
     theirs = official.LightGlue(None, input_dim=128, add_scale_ori=True, **OFF).eval()
-    ours = LightGlue(LightGlueConfig.accurate(input_dim=128, add_scale_ori=True, filter_threshold=0.0)).eval()
+    shape = LightGlueShape(input_dim=128, add_scale_ori=True)
+    ours = LightGlue(LightGlueConfig.accurate(filter_threshold=0.0), shape=shape).eval()
     theirs.conf.filter_threshold = 0.0
     state = {name: tensor for name, tensor in theirs.state_dict().items() if name != "confidence_thresholds"}
     ours.load_state_dict(state)

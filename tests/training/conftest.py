@@ -49,12 +49,13 @@ def tiny_pairs():
 @pytest.fixture
 def tiny_model():
     """Makes networks of 2 layers and width 32; the same seed, the same weights."""
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 
     def make(seed=0, **changes):
         torch.manual_seed(seed)
         shape = {"input_dim": 16, "descriptor_dim": 32, "n_layers": 2, "num_heads": 2, "kinds": ("tiny",)}
-        return LightGlue(LightGlueConfig(**{**shape, **changes}))
+        options = {name: changes.pop(name) for name in changes.keys() & {"filter_threshold", "depth_confidence"}}
+        return LightGlue(LightGlueConfig(**options), shape=LightGlueShape(**{**shape, **changes}))
 
     return make
 

@@ -24,7 +24,7 @@ def checkpoint(tiny_model):
     optimizer.step()
     return Checkpoint(
         config=TrainingConfig(total_pairs=100, ema_decay=0.9),
-        network=model.config,
+        network=model.shape,
         position=Position(step=3, pairs=24, elapsed_s=1.5, best_score=0.5, best_pairs=16),
         model=model.state_dict(),
         averaged={name: tensor + 1 for name, tensor in model.state_dict().items()},

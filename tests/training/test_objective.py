@@ -35,11 +35,11 @@ def sift_pairs(astronaut):
 
 @pytest.fixture
 def small():
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueShape
 
     torch.manual_seed(0)
-    config = LightGlueConfig(input_dim=128, descriptor_dim=64, n_layers=3, num_heads=2, add_scale_ori=True)
-    return LightGlue(config).train()
+    shape = LightGlueShape(input_dim=128, descriptor_dim=64, n_layers=3, num_heads=2, add_scale_ori=True)
+    return LightGlue(shape=shape).train()
 
 
 def empty_pair(pair, side):

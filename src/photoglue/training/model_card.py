@@ -56,7 +56,7 @@ def write_results(folder: Path, facts: RunFacts) -> list[Path]:
     """
     chosen = folder / (BEST if (folder / BEST).is_file() else LAST)
     checkpoint = load_checkpoint(chosen)
-    model = LightGlue(checkpoint.network)
+    model = LightGlue(shape=checkpoint.network)
     model.load_state_dict(checkpoint.averaged or checkpoint.model)
     files = [folder / WEIGHTS, folder / HALF_WEIGHTS]
     model.save(files[0])

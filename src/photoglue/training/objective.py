@@ -67,7 +67,7 @@ class Objective:
 
 
 def _nothing(model: LightGlue, dropped: int) -> LossTerms:
-    zeros = torch.zeros(model.config.n_layers, device=model.device)
+    zeros = torch.zeros(model.shape.n_layers, device=model.device)
     return LossTerms(
         total=zeros.sum(),
         nll=zeros,

@@ -24,7 +24,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from photoglue.errors import ConfigError
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, pretrained
+from photoglue.matchers.lightglue import LightGlue, LightGlueShape, pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,11 @@ def warm_start(model: LightGlue, source: str | os.PathLike[str]) -> WarmStart:
         ConfigError: If the network is larger than the source in a way that nothing can fill.
         WeightsError: If the weights cannot be had.
     """
-    state, fixed, origin = _weights(source)
-    _check_fits(model, fixed, origin)
+    network, origin = _weights(source)
+    state = network.state
+    _check_fits(model, network.shape, origin)
     projection = state.get("input_proj.weight")
-    projects = projection is not None and projection.shape[1] == model.config.input_dim
+    projects = projection is not None and projection.shape[1] == model.shape.input_dim
     filled: dict[str, Tensor] = {}
     groups: dict[str, list[str]] = {"taken": [], "cut": [], "widened": [], "new": []}
     for name, wanted in model.state_dict().items():
@@ -87,21 +88,20 @@ def warm_start(model: LightGlue, source: str | os.PathLike[str]) -> WarmStart:
     return WarmStart(origin=origin, **{how: tuple(names) for how, names in groups.items()})
 
 
-def shape_of(source: str | os.PathLike[str]) -> LightGlueConfig:
+def shape_of(source: str | os.PathLike[str]) -> LightGlueShape:
     """The shape of the network that weights are for; see ``warm_start``.
 
     Raises:
         ConfigError: If there are no such weights.
         WeightsError: If they cannot be had.
     """
-    _, fixed, _ = _weights(source)
-    return pretrained.merge(None, fixed)
+    return _weights(source)[0].shape
 
 
-def _weights(source: str | os.PathLike[str]) -> tuple[dict[str, Tensor], pretrained.Fixed, str]:
-    """The source's tensors, what they fix, and what to call them."""
+def _weights(source: str | os.PathLike[str]) -> tuple[pretrained.StoredNetwork, str]:
+    """The source's network, and what to call it."""
     if isinstance(source, str) and source in pretrained.WEIGHTS:
-        return *pretrained.released(source), f"LightGlue for {source}"
+        return pretrained.released(source), f"LightGlue for {source}"
     path = Path(source)
     if path.is_dir():  # a run: what it shipped, else its best, else its last
         candidates = [path / name for name in ("model.safetensors", "best.pt", "last.pt")]
@@ -111,22 +111,21 @@ def _weights(source: str | os.PathLike[str]) -> tuple[dict[str, Tensor], pretrai
             f"There are no weights {str(source)!r}: give one of {', '.join(pretrained.WEIGHTS)}, a weight file, or the "
             "folder of a run."
         )
-    state, fixed, _ = pretrained.checkpoint(path)
-    return state, fixed, str(path)
+    return pretrained.checkpoint(path), str(path)
 
 
-def _check_fits(model: LightGlue, fixed: pretrained.Fixed, origin: str) -> None:
-    config = model.config
+def _check_fits(model: LightGlue, stored: LightGlueShape, origin: str) -> None:
+    shape = model.shape
     for name, have, wanted in (
-        ("layers", fixed.stored_layers, config.n_layers),
-        ("channels", fixed.descriptor_dim, config.descriptor_dim),
+        ("layers", stored.n_layers, shape.n_layers),
+        ("channels", stored.descriptor_dim, shape.descriptor_dim),
     ):
         if wanted > have:
             raise ConfigError(
                 f"The network has {wanted} {name}; {origin} has only {have}. Begin without --init, or with a network "
                 f"of at most {have} {name}."
             )
-    head, wanted_head = fixed.descriptor_dim // fixed.num_heads, config.descriptor_dim // config.num_heads
+    head, wanted_head = stored.descriptor_dim // stored.num_heads, shape.descriptor_dim // shape.num_heads
     if head != wanted_head:
         raise ConfigError(
             f"A head of the network has {wanted_head} channels; one of {origin} has {head}. Choose num_heads so that "

@@ -155,7 +155,7 @@ class TestFromPhotosToWeights:
         assert "after 16 pairs:" in told
         assert re.search(r"16 pairs · loss \d+\.\d+, last layer .* pairs/s, \d+% waiting · 0 s left", told)
         model = LightGlue.from_checkpoint(out / "model.safetensors")
-        assert (model.config.kinds, model.config.input_dim, model.config.n_layers) == (("corners",), 9, 5)
+        assert (model.shape.kinds, model.shape.input_dim, model.shape.n_layers) == (("corners",), 9, 5)
         card = (out / "model_card.md").read_text()
         assert "CC0" in card
         command = re.search(r"^Trained with `photoglue (.*?)`", card, re.MULTILINE).group(1)
@@ -244,8 +244,8 @@ class TestFromPhotosToWeights:
         assert (code, err) == (0, "")
         assert "taken from LightGlue for aliked; with columns for scale and orientation: posenc.Wr.weight" in told
         model = LightGlue.from_checkpoint(out / "model.safetensors")
-        assert model.config.add_scale_ori
-        assert model.config.kinds == ("sift-opencv",)
+        assert model.shape.add_scale_ori
+        assert model.shape.kinds == ("sift-opencv",)
 
     @pytest.mark.slow
     @pytest.mark.data

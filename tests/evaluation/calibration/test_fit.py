@@ -215,7 +215,7 @@ def test_on_a_real_scene_calibrated_scores_are_closer_to_the_truth(shared_data):
     from photoglue import LightGlue, create_extractor
     from photoglue.datasets.layouts import load_dataset
     from photoglue.evaluation.calibration.fit import correct_matches, score_reliability
-    from photoglue.matchers.lightglue.verdict import score_calibration
+    from photoglue.matchers.lightglue.verdict import VERDICTS
 
     dataset = load_dataset(shared_data / "eval/imb_reichstag", max_pairs=4)
     names = sorted({name for pair in dataset.pairs for name in (pair.name0, pair.name1)})
@@ -224,5 +224,5 @@ def test_on_a_real_scene_calibrated_scores_are_closer_to_the_truth(shared_data):
     found = LightGlue.pretrained("aliked").match_many([(features[p.name0], features[p.name1]) for p in dataset.pairs])
     correct = [correct_matches(matches, pair.truth) for matches, pair in zip(found, dataset.pairs, strict=True)]
     scores = torch.cat([matches.scores for matches in found])
-    before, after = score_reliability(scores, torch.cat(correct), score_calibration("aliked-n16")).errors
+    before, after = score_reliability(scores, torch.cat(correct), VERDICTS["aliked"].calibration).errors
     assert after < before

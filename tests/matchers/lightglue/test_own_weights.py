@@ -24,10 +24,10 @@ def test_the_file_is_in_the_package_and_small():
 
 def test_sift_gets_it_without_network_and_the_official_one_still_takes_sift():
     model = LightGlue.pretrained("sift-opencv")
-    assert model.config.add_scale_ori
-    assert model.config.n_layers == 9
+    assert model.shape.add_scale_ori
+    assert model.shape.n_layers == 9
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
-    assert "sift-opencv" in (model.config.kinds or ())
+    assert "sift-opencv" in (model.shape.kinds or ())
     from photoglue.matchers.lightglue.kinds import kinds_of
 
     assert "sift-opencv" in kinds_of("sift")

@@ -1,14 +1,13 @@
 import pytest
 import torch
 
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 from photoglue.structs import Features
 
 
 @pytest.fixture
 def small():
-    config = LightGlueConfig(input_dim=16, descriptor_dim=32, n_layers=3, num_heads=2)
-    return LightGlue(config)
+    return LightGlue(shape=LightGlueShape(input_dim=16, descriptor_dim=32, n_layers=3, num_heads=2))
 
 
 def features(n, dim=16, seed=0):
@@ -31,15 +30,7 @@ def test_every_layer_has_heads_and_the_last_no_confidence(small):
 def test_matching_reads_the_same_states(small):
     """The last layer of the training pass gives the matches that inference finds at full depth."""
     pair = (features(40), features(30, seed=1))
-    small.config = LightGlueConfig(
-        input_dim=16,
-        descriptor_dim=32,
-        n_layers=3,
-        num_heads=2,
-        depth_confidence=None,
-        width_confidence=None,
-        filter_threshold=0.0,
-    )
+    small.config = LightGlueConfig.accurate(filter_threshold=0.0)
     matches = small.eval().match(*pair)
     last = small.all_layers([pair]).layers[-1]
     similarity = last.descriptors[:40] @ last.descriptors[40:].T

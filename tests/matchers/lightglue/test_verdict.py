@@ -75,21 +75,6 @@ class TestScores:
     def test_no_scores(self, calibration):
         assert calibration(torch.zeros(0)).shape == (0,)
 
-    def test_json(self, calibration):
-        from photoglue.matchers.lightglue.verdict import ScoreCalibration
-
-        third = ScoreCalibration(slope=1 / 3, offset=-0.1)
-        assert ScoreCalibration.from_json(third.to_json()) == third
-        assert ScoreCalibration.from_json('{"slope": 2, "offset": 0}') == ScoreCalibration(slope=2.0, offset=0.0)
-
-    @pytest.mark.parametrize("text", ["", "[1, 2]", '{"slope": 1}', '{"slope": "a", "offset": 0}', '{"slope": null}'])
-    def test_other_texts(self, text):
-        from photoglue.errors import ConfigError
-        from photoglue.matchers.lightglue.verdict import ScoreCalibration
-
-        with pytest.raises(ConfigError, match="is no calibration of scores"):
-            ScoreCalibration.from_json(text)
-
     @pytest.mark.parametrize("slope", [0.0, -1.0, math.nan, math.inf])
     def test_a_slope_that_would_turn_the_order_around(self, slope):
         from photoglue.errors import ConfigError
@@ -141,28 +126,14 @@ class TestVerdict:
         assert 0 < steep(matches_with([])) < 0.01
         assert 1 - 1e-9 < steep(matches_with(np.ones(500))) < 1
 
-    def test_json(self):
+    def test_it_can_be_stored(self):
+        from photoglue.files import from_json, to_json
         from photoglue.matchers.lightglue.verdict import PairVerdict, ScoreCalibration
 
         odd = PairVerdict(
             calibration=ScoreCalibration(slope=1 / 3, offset=-0.1), offset=-math.pi * 5, evidence=2 / 7, failures=1 / 9
         )
-        assert PairVerdict.from_json(odd.to_json()) == odd
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "", "null", "[1]", '"x"', '{"slope": 1, "offset": 0}', '{"calibration": {"slope": 1, "offset": 0}}',
-            '{"calibration": {"slope": 1, "offset": 0}, "offset": "x", "evidence": 1, "failures": 0}',
-            '{"calibration": {"slope": 1, "offset": 0}, "offset": 0, "evidence": 1, "failures": 0, "more": 1}',
-        ],
-    )  # fmt: skip
-    def test_other_texts(self, text):
-        from photoglue.errors import ConfigError
-        from photoglue.matchers.lightglue.verdict import PairVerdict
-
-        with pytest.raises(ConfigError, match="is no verdict on pairs"):
-            PairVerdict.from_json(text)
+        assert from_json(PairVerdict, to_json(odd), origin="a file") == odd
 
     @pytest.mark.parametrize("wrong", [{"offset": math.nan}, {"evidence": 0.0}, {"failures": 1.0}, {"failures": -0.1}])
     def test_numbers_out_of_range(self, calibration, wrong):
@@ -186,19 +157,17 @@ class TestTable:
             assert 0 <= verdict.failures < 0.3
 
     def test_kinds_find_the_row_of_their_model(self):
-        from photoglue.matchers.lightglue.verdict import VERDICTS, overlap_probability, score_calibration
+        from photoglue.matchers.lightglue.verdict import VERDICTS, overlap_probability
 
         matches = matches_with(np.full(20, 0.7))
         for kind in ("aliked-n16", "aliked-n16rot", "aliked"):
             assert overlap_probability(matches, kind) == VERDICTS["aliked"](matches)
-            assert score_calibration(kind) == VERDICTS["aliked"].calibration
         assert overlap_probability(matches) == min(verdict(matches) for verdict in VERDICTS.values())
 
     def test_what_nothing_is_known_of(self):
-        from photoglue.matchers.lightglue.verdict import overlap_probability, score_calibration
+        from photoglue.matchers.lightglue.verdict import overlap_probability
 
         assert overlap_probability(matches_with([0.9]), "superpoint") is None
-        assert score_calibration("aliked-t16") is None
 
     def test_nearest_neighbours_have_none(self):
         from photoglue import Features, NearestNeighbor

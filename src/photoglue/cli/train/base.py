@@ -13,7 +13,7 @@ from rich.console import Console
 
 from photoglue.cli.train.progress import TrainingLine, duration
 from photoglue.errors import ConfigError
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue import LightGlue, LightGlueShape
 from photoglue.precision import Precision, choose_device
 from photoglue.structs import Features
 from photoglue.training.checkpoint import LAST, load_checkpoint
@@ -143,7 +143,8 @@ class RunOptions(ABC):
         data = self.data(console, device)
         torch.manual_seed(config.seed)
         # A run that goes on needs nothing of what it began with, which may have been moved since.
-        model = LightGlue(load_checkpoint(self.out / LAST).network if resume else self.network(data.example))
+        shape = load_checkpoint(self.out / LAST).network if resume else self.network(data.example)
+        model = LightGlue(shape=shape)
         command = read_command(self.out) if resume else self._started(model)
         console.print(f"{'began' if resume else 'begins'} with {command.started_from}", soft_wrap=True)
         processes = Processes.join(self.device)
@@ -224,7 +225,7 @@ class RunOptions(ABC):
         changes = {name: value for name, value in given.items() if name in known}
         return replace(config, **changes, **length, checkpointed=self.checkpointed or config.checkpointed)
 
-    def network(self, example: Features) -> LightGlueConfig:
+    def network(self, example: Features) -> LightGlueShape:
         """Of the shape that was asked for, for these features.
 
         Raises:
@@ -235,7 +236,7 @@ class RunOptions(ABC):
             raise ConfigError(
                 f"{example.kind!r} features have no scale and orientation; leave --scale-orientation auto."
             )
-        make = LightGlueConfig.edge if self.model == "edge" else LightGlueConfig
+        make = LightGlueShape.edge if self.model == "edge" else LightGlueShape
         return make(
             input_dim=example.descriptors.shape[1],
             add_scale_ori=has_scales and self.scale_orientation != "no",

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from photoglue.cli.output import check_output
 from photoglue.cli.train.posed import read_folders
@@ -87,7 +86,7 @@ class TrainCalibrate:
         if self.out is None:
             console.print("Nothing was written: --out FILE.safetensors stores this with the weights.")
             return 0
-        pretrained.save(self._state(), adaptive.config, self.out, verdict)
+        pretrained.save(replace(self._stored(), config=adaptive.config, verdict=verdict), self.out)
         console.print(f"weights with this calibration → {self.out}", soft_wrap=True)
         return 0
 
@@ -99,10 +98,10 @@ class TrainCalibrate:
             raise ConfigError(f"{self.weights!r} is no weight file, and no released model; those are {names}.")
         return LightGlue.from_checkpoint(self.weights, config)
 
-    def _state(self) -> dict[str, Tensor]:
-        """The tensors in the precision of their file."""
+    def _stored(self) -> pretrained.StoredNetwork:
+        """The weights in the precision of their file."""
         released = self.weights in pretrained.WEIGHTS
-        return pretrained.released(self.weights)[0] if released else pretrained.checkpoint(Path(self.weights))[0]
+        return pretrained.released(self.weights) if released else pretrained.checkpoint(Path(self.weights))
 
     def _extractor(self, model: LightGlue) -> Extractor:
         extractor = training_extractor(
@@ -111,7 +110,7 @@ class TrainCalibrate:
             allow_noncommercial=self.allow_noncommercial,
             resize=self.resize,
         )
-        kinds = model.config.kinds
+        kinds = model.shape.kinds
         if kinds is not None and extractor.kind not in kinds:
             raise ConfigError(
                 f"{self.weights!r} is for features of the kind {' or '.join(kinds)}; --features {self.features} are "

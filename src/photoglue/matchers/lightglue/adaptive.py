@@ -27,47 +27,47 @@ class Pack:
     """The tokens still at work, of the pairs still at work."""
 
     x: Float[Tensor, "t d"]
-    """Their states."""
+    """States of the tokens, float32."""
     encoding: Float[Tensor, "2 t 1 f"]
-    """Their positional encoding."""
+    """Positional encoding of the tokens: cosine and sine."""
     origin: Int64[Tensor, " t"]
-    """Their rows in the first pack, where every point had one."""
+    """Rows of the tokens in the first pack, where every point had one."""
     image: Int64[Tensor, " t"]
-    """Their images: 2i and 2i + 1 are those of ``pairs[i]``."""
+    """Images of the tokens: 2i and 2i + 1 are those of ``pairs[i]``."""
     segments: Segments
-    """Where each image's tokens lie."""
+    """Where each image's tokens lie in the pack."""
     pairs: tuple[int, ...]
-    """Which pairs these are."""
+    """Numbers of the pairs in the first pack."""
 
     def sums(self, flags: Bool[Tensor, "c t"]) -> list[list[int]]:
-        """How many tokens of each image have each of some flags, on the host: one read for all."""
+        """The number of tokens of each image that have each flag, on the host: one read for all."""
         counts = self.image.new_zeros(len(flags), len(self.segments.lengths))
         counts.scatter_add_(1, self.image.expand(len(flags), -1), flags.long())
         sums: list[list[int]] = counts.tolist()
         return sums
 
-    def divided(self, verdict: "Verdict", survived: Int64[Tensor, " T"]) -> list["Pack"]:
+    def divided(self, decision: "Decision", survived: Int64[Tensor, " T"]) -> list["Pack"]:
         """The pairs that go on, those that are done, those that are emptied, with the tokens that are left of each.
 
         Args:
-            verdict: On this pack.
-            survived: For each token of the first pack, 1 + how many pruning steps it survived: those of this verdict
+            decision: What was decided for this pack.
+            survived: For each token of the first pack, 1 + how many pruning steps it survived: those of this decision
                 are added.
         """
-        parts = verdict.going_on, verdict.done, verdict.emptied
-        if not any(verdict.pruned) and len(self.pairs) in map(len, parts):
+        parts = decision.going_on, decision.done, decision.emptied
+        if not any(decision.pruned) and len(self.pairs) in map(len, parts):
             return [self if part else self._select(slice(0), self.image, Segments(()), ()) for part in parts]
         places = {position: (k, place) for k, part in enumerate(parts) for place, position in enumerate(part)}
         images = range(len(self.segments.lengths))
         part_of = [places[i // 2][0] for i in images]
         numbers = [2 * places[i // 2][1] + i % 2 for i in images]
-        table = uploaded([part_of, verdict.pruned, numbers], torch.int64, self.image.device)
+        table = uploaded([part_of, decision.pruned, numbers], torch.int64, self.image.device)
         part_of_token, pruned, number = table[:, self.image].unbind()
-        survived.index_add_(0, self.origin, pruned * verdict.wanted)
-        left = verdict.wanted | (pruned == 0)
+        survived.index_add_(0, self.origin, pruned * decision.remaining)
+        left = decision.remaining | (pruned == 0)
         divided = []
         for k, part in enumerate(parts):
-            segments = Segments(verdict.lengths).of_pairs(part)
+            segments = Segments(decision.lengths).of_pairs(part)
             # What is empty, or everything, need not be looked for.
             if segments == self.segments:
                 divided.append(self)
@@ -87,13 +87,26 @@ class Pack:
         )
 
 
+def first_pack(x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments) -> Pack:
+    """All tokens of all pairs, before the first layer."""
+    images = len(segments.lengths)
+    return Pack(
+        x=x,
+        encoding=encoding,
+        origin=torch.arange(segments.total, device=x.device),
+        image=segments.spread(torch.arange(images, device=x.device)),
+        segments=segments,
+        pairs=tuple(range(images // 2)),
+    )
+
+
 def rows_of(chosen: Bool[Tensor, " t"], count: int) -> Int64[Tensor, " r"]:
     """The rows that are chosen, of which the host knows how many there are."""
     return _first_sorted(chosen, count) if chosen.is_cuda else chosen.nonzero().flatten()
 
 
 def _first_sorted(chosen: Bool[Tensor, " t"], count: int) -> Int64[Tensor, " r"]:
-    """The same by sorting: a GPU need not tell the host how many rows it found."""
+    """The first rows of those sorted by a flag: unlike with ``nonzero``, the host need not wait for a GPU to count."""
     return (~chosen).argsort(stable=True)[:count]
 
 
@@ -105,39 +118,42 @@ class TokenConfidence(nn.Module):
         self.token = nn.Sequential(nn.Linear(width, 1), nn.Sigmoid())
 
     def forward(self, x: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
-        """In [0, 1]; no gradient flows back into the states."""
+        """The confidence of each token, in [0, 1]; no gradient flows back into the states."""
         return torch.sigmoid(self.logits(x))
 
     def logits(self, x: Float[Tensor, "t d"]) -> Float[Tensor, " t"]:
-        """The same before the sigmoid."""
+        """The confidence before the sigmoid; no gradient flows back into the states."""
         confidence: Tensor = self.token[0](x.detach()).squeeze(-1)
         return confidence
 
 
 def confidence_threshold(layer: int, n_layers: int) -> float:
-    """Confident is a point above this after ``layer`` (from 0): strict at first, when confidences mean less."""
+    """The confidence above which a point is confident after ``layer``, which counts from 0.
+
+    Strict at first, when confidences mean less.
+    """
     return min(max(0.8 + 0.1 * math.exp(-4.0 * layer / n_layers), 0.0), 1.0)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was decided after one layer."""
+class Decision:
+    """The pairs and tokens that go on after one layer, and those that do not."""
 
     going_on: tuple[int, ...]
     """Positions in ``Pack.pairs`` of the pairs that go on."""
     done: tuple[int, ...]
-    """Positions of those that exit, with all their tokens."""
+    """Positions of the pairs that exit, with all their tokens."""
     emptied: tuple[int, ...]
-    """Positions of those that lose all tokens of an image."""
+    """Positions of the pairs that lose all tokens of an image."""
     pruned: tuple[bool, ...]
-    """For each image whether a pruning step runs on it, even if it drops nothing; never for a pair that is done."""
-    wanted: Bool[Tensor, " t"]
+    """For each image, whether a pruning step runs on it, even if it drops nothing; never for a pair that is done."""
+    remaining: Bool[Tensor, " t"]
     """The tokens that pruning leaves, where it runs."""
     lengths: tuple[int, ...]
-    """How many tokens are left of each image."""
+    """The number of tokens that are left of each image."""
 
 
-def judge(
+def decide(
     pack: Pack,
     confidence: Float[Tensor, " t"] | None,
     matchability: Float[Tensor, " t"] | None,
@@ -147,7 +163,7 @@ def judge(
     depth_confidence: float | None,
     width_confidence: float | None,
     pruning_min_keypoints: int,
-) -> Verdict:
+) -> Decision:
     """Which pairs exit after this layer, and which points of the others go on.
 
     Args:
@@ -162,12 +178,12 @@ def judge(
     """
     nobody = torch.zeros_like(pack.origin, dtype=torch.bool)
     unsure = nobody if confidence is None else confidence < threshold
-    wanted = ~nobody
+    remaining = ~nobody
     if matchability is not None and width_confidence is not None:
-        wanted = matchability > 1 - width_confidence
+        remaining = matchability > 1 - width_confidence
         if confidence is not None:
-            wanted |= confidence <= threshold
-    unsure_counts, wanted_counts = pack.sums(torch.stack([unsure, wanted]))
+            remaining |= confidence <= threshold
+    unsure_counts, remaining_counts = pack.sums(torch.stack([unsure, remaining]))
 
     done: tuple[int, ...] = ()
     if depth_confidence is not None:
@@ -177,18 +193,18 @@ def judge(
     lengths = pack.segments.lengths
     prunes = matchability is not None
     pruned = tuple(prunes and n > pruning_min_keypoints and j // 2 not in done for j, n in enumerate(lengths))
-    lengths = tuple(wanted_counts[j] if pruned[j] else n for j, n in enumerate(lengths))
+    lengths = tuple(remaining_counts[j] if pruned[j] else n for j, n in enumerate(lengths))
     emptied = tuple(i for i in range(len(pack.pairs)) if 0 in lengths[2 * i : 2 * i + 2])
-    return Verdict(
+    return Decision(
         going_on=tuple(i for i in range(len(pack.pairs)) if i not in done and i not in emptied),
         done=done,
         emptied=emptied,
         pruned=pruned,
-        wanted=wanted,
+        remaining=remaining,
         lengths=lengths,
     )
 
 
 def _confident_share(unsure: int, total: int) -> np.float32:
-    """In single precision, as the official code counts, so that ties fall the same way."""
+    """Share of the points that are confident; in single precision, like the official code, so that ties fall alike."""
     return np.float32(1.0) - np.float32(unsure) / np.float32(total)

@@ -15,7 +15,7 @@ from photoglue.matchers.lightglue.packing import Segments
 
 
 def feed_forward(width: int) -> nn.Sequential:
-    """From a state and its message, side by side, the update of the state."""
+    """A network that makes the update of a state from the state and its message, side by side."""
     return nn.Sequential(
         nn.Linear(2 * width, 2 * width), nn.LayerNorm(2 * width), nn.GELU(), nn.Linear(2 * width, width)
     )
@@ -34,11 +34,11 @@ class SelfBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments
     ) -> Float[Tensor, "t d"]:
-        """The states after it."""
+        """The states of all tokens after this block."""
         # The official weights interleave the three projections: channel = (head, channel of the head, q | k | v).
         q, k, v = self.Wqkv(x).unflatten(-1, (self.heads, -1, 3)).unbind(-1)
-        context = attend(rotate(q, encoding), rotate(k, encoding), v.contiguous(), segments, cross=False)
-        message = self.out_proj(context.flatten(-2))
+        q, k, v = (t.transpose(0, 1) for t in (rotate(q, encoding), rotate(k, encoding), v.contiguous()))
+        message = self.out_proj(attend(q, k, v, segments, cross=False))
         update: Tensor = self.ffn(torch.cat([x, message], dim=-1))
         return x + update
 
@@ -59,10 +59,9 @@ class CrossBlock(nn.Module):
         self.ffn = feed_forward(width)
 
     def forward(self, x: Float[Tensor, "t d"], segments: Segments) -> Float[Tensor, "t d"]:
-        """The states after it."""
-        qk = self.to_qk(x).unflatten(-1, (self.heads, -1))
-        v = self.to_v(x).unflatten(-1, (self.heads, -1))
-        message = self.to_out(attend(qk, qk, v, segments, cross=True).flatten(-2))
+        """The states of all tokens after this block."""
+        qk, v = (layer(x).unflatten(-1, (self.heads, -1)).transpose(0, 1) for layer in (self.to_qk, self.to_v))
+        message = self.to_out(attend(qk, qk, v, segments, cross=True))
         update: Tensor = self.ffn(torch.cat([x, message], dim=-1))
         return x + update
 
@@ -78,7 +77,7 @@ class TransformerLayer(nn.Module):
     def forward(
         self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments
     ) -> Float[Tensor, "t d"]:
-        """The states after it."""
+        """The states of all tokens after this block."""
         x = self.self_attn(x, encoding, segments)
         out: Tensor = self.cross_attn(x, segments)
         return out

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import pretrained
@@ -23,44 +24,52 @@ from photoglue.matchers.lightglue.adaptive import (
     Pack,
     TokenConfidence,
     confidence_threshold,
-    judge,
+    decide,
+    first_pack,
 )
-from photoglue.matchers.lightglue.admission import admitted
-from photoglue.matchers.lightglue.assignment import MatchAssignment, match_points
+from photoglue.matchers.lightglue.assignment import MatchAssignment, read_off, unmatched
 from photoglue.matchers.lightglue.blocks import TransformerLayer
-from photoglue.matchers.lightglue.config import LightGlueConfig
+from photoglue.matchers.lightglue.config import LightGlueConfig, LightGlueShape
 from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
-from photoglue.matchers.lightglue.engine.folded import Rewritten
+from photoglue.matchers.lightglue.engine.folded import FoldCache
 from photoglue.matchers.lightglue.engine.graphs import PairGraphs
 from photoglue.matchers.lightglue.engine.kernels import project
-from photoglue.matchers.lightglue.outcome import fill, unmatched
+from photoglue.matchers.lightglue.inputs import checked_pairs
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
-from photoglue.matchers.lightglue.pretrained import Fixed
-from photoglue.matchers.lightglue.states import AllLayers, all_layers
+from photoglue.matchers.lightglue.pretrained import StoredNetwork
+from photoglue.matchers.lightglue.states import AllLayers, layer_output
 from photoglue.matchers.lightglue.verdict import PairVerdict
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features, Matches
 
 
 class LightGlue(nn.Module, Matcher):
-    """The network. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained."""
+    """The matcher LightGlue. ``LightGlue(config)`` is random; ``LightGlue.pretrained("aliked")`` is trained.
 
-    verdict: PairVerdict | None = None  # type: ignore[assignment]
+    Args:
+        config: The options of a match; they may be replaced later, by setting ``model.config``.
+        shape: The shape of the network; it is fixed.
+
+    Raises:
+        ConfigError: If the config asks for more layers than the shape has.
+    """
+
+    verdict: PairVerdict | None = None
     """How likely two photos overlap, from the matches of this matcher; its ``calibration`` says how likely a match is
     correct. None: nothing is known of what its scores mean."""
 
-    def __init__(self, config: LightGlueConfig | None = None) -> None:
+    def __init__(self, config: LightGlueConfig | None = None, *, shape: LightGlueShape | None = None) -> None:
         super().__init__()
-        self.config = config = config or LightGlueConfig()
-        width, heads = config.descriptor_dim, config.num_heads
-        projects = config.input_dim != width
-        self.input_proj = nn.Linear(config.input_dim, width) if projects else nn.Identity()
-        self.posenc = FourierEncoding(4 if config.add_scale_ori else 2, width // heads)
-        self.transformers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(config.n_layers))
-        self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(config.n_layers))
-        self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(config.n_layers - 1))
+        self.config = config or LightGlueConfig()
+        self.shape = shape = (shape or LightGlueShape()).shortened(self.config.n_layers)
+        width, heads = shape.descriptor_dim, shape.num_heads
+        self.input_proj = nn.Identity() if shape.input_dim == width else nn.Linear(shape.input_dim, width)
+        self.posenc = FourierEncoding(4 if shape.add_scale_ori else 2, width // heads)
+        self.transformers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(shape.n_layers))
+        self.log_assignment = nn.ModuleList(MatchAssignment(width) for _ in range(shape.n_layers))
+        self.token_confidence = nn.ModuleList(TokenConfidence(width) for _ in range(shape.n_layers - 1))
         self.precision: Precision | None = None
-        self._rewritten = Rewritten()
+        self._fold_cache = FoldCache()
         self._graphs = PairGraphs()
 
     @classmethod
@@ -76,17 +85,15 @@ class LightGlue(nn.Module, Matcher):
 
         Args:
             features: "aliked", "disk", "superpoint", "sift" or "doghardnet"; or a kind, such as "aliked-n16rot".
-            config: Thresholds, and ``n_layers`` to use only the first ones. Whatever the weights fix must be left at
-                its default.
+            config: The options; None: the defaults.
             path: A file to use instead of searching and downloading; it must be the same file.
             precision: See ``prepare``.
 
         Raises:
-            ConfigError: If there are no weights of that name, or the config asks for another shape than they have.
+            ConfigError: If there are no weights of that name, or more layers are asked for than they have.
             WeightsError: If they cannot be had or are corrupt.
         """
-        state, fixed = pretrained.released(features, path)
-        return cls._from_state(state, fixed, config, f"The released model {features!r}").prepare(precision)
+        return cls._of_stored(pretrained.released(features, path), config).prepare(precision)
 
     @classmethod
     def from_checkpoint(
@@ -102,26 +109,28 @@ class LightGlue(nn.Module, Matcher):
 
         Args:
             path: ``.safetensors``, or anything that ``torch.save`` wrote that holds only tensors and plain values.
-            config: Thresholds; whatever the file fixes must be left at its default. None: those stored with the file.
+            config: The options; None: those stored with the file.
             precision: See ``prepare``.
 
         Raises:
             WeightsError: If it cannot be read, or tensors are missing or left over; the message names them.
-            ConfigError: If the config asks for another shape than the file has.
+            ConfigError: If more layers are asked for than the file has.
         """
-        state, fixed, stored = pretrained.checkpoint(Path(path))
-        return cls._from_state(state, fixed, config or stored, f"{str(path)!r}").prepare(precision)
+        return cls._of_stored(pretrained.checkpoint(Path(path)), config).prepare(precision)
 
     def prepare(self, precision: Precision | None = "auto") -> "LightGlue":
-        """Choose what inference runs on: the layers as they are trained, or rewritten to be fast.
+        """Choose what inference runs on: the layers as they are trained, or folded to be fast.
 
-        The rewriting (`inference.py`) happens at the first match on a device, and again after weights have changed. It
-        is for inference only: no gradient passes. On CUDA in half precision, a network without exit and pruning runs a
-        single pair of up to 8192 points as one recorded graph (`graphs.py`).
+        Folding (`engine/folded.py`) happens at the first match on a device, and again after weights have changed. It is
+        for inference only: no gradient passes. On CUDA in half precision, a network without exit and pruning runs a
+        single pair of up to 8192 points as one recorded graph (`engine/graphs.py`).
 
         Args:
-            precision: What the rewritten layers compute in; "auto": bfloat16 where the hardware has it natively. The
+            precision: What the folded layers compute in; "auto": bfloat16 where the hardware has it natively. The
                 residual stream and the assignment stay float32. None: the plain layers, the reference.
+
+        Raises:
+            ConfigError: If there is no such precision.
         """
         if precision is not None:
             choose_precision(precision, self.device)
@@ -129,44 +138,43 @@ class LightGlue(nn.Module, Matcher):
         return self
 
     def train(self, mode: bool = True) -> "LightGlue":
-        """As in torch; forgets the rewritten layers, and in training mode the verdict."""
-        self._forget_rewritten()
+        """Set training or evaluation mode, as in torch; forgets the folded layers, and in training mode the verdict."""
+        self._forget_folded()
         if mode:
             self.verdict = None
         super().train(mode)
         return self
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As in torch; forgets the rewritten layers and the verdict, which were of other weights."""
-        self._forget_rewritten()
+        """Load weights, as in torch; forgets the folded layers and the verdict, which were of other weights."""
+        self._forget_folded()
         self.verdict = None
         return super().load_state_dict(*args, **kwargs)
 
-    def _forget_rewritten(self) -> None:
-        self._rewritten.clear()
+    def _forget_folded(self) -> None:
+        self._fold_cache.clear()
         self._graphs.clear()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the weights, the config and the verdict as ``.safetensors``, for ``from_checkpoint``.
+        """Write the weights, the shape, the options and the verdict as ``.safetensors``, for ``from_checkpoint``.
 
         Raises:
             OutputError: If the file cannot be written.
         """
-        pretrained.save(self.state_dict(), self.config, Path(path), self.verdict)
+        stored = StoredNetwork(state=self.state_dict(), shape=self.shape, config=self.config, verdict=self.verdict)
+        pretrained.save(stored, Path(path))
 
     @classmethod
-    def _from_state(
-        cls, state: dict[str, Tensor], fixed: Fixed, config: LightGlueConfig | None, origin: str
-    ) -> "LightGlue":
-        model = cls(pretrained.merge(config, fixed))
-        pretrained.load(model, state, model.config.n_layers, origin)
-        if model.config.n_layers == fixed.stored_layers:  # a shorter network has other scores
-            model.verdict = fixed.verdict
+    def _of_stored(cls, stored: StoredNetwork, config: LightGlueConfig | None) -> "LightGlue":
+        model = cls(config or stored.config, shape=stored.shape)
+        pretrained.load(model, stored, model.shape.n_layers)
+        if model.shape == stored.shape:  # a shorter network has other scores
+            model.verdict = stored.verdict
         return model.eval().requires_grad_(False)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights, where matching is computed."""
         device: torch.device = self.posenc.Wr.weight.device
         return device
 
@@ -175,7 +183,8 @@ class LightGlue(nn.Module, Matcher):
         """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would
-        get alone. An image that is in several pairs is moved to the device once.
+        get alone: bit by bit in float32 on CPUs; in half precision, as on CPUs with AMX, products of other shapes may
+        round otherwise. An image that is in several pairs is moved to the device once.
 
         Args:
             pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.
@@ -183,28 +192,21 @@ class LightGlue(nn.Module, Matcher):
         Raises:
             ConfigError: If the weights were converted to another floating type; ``prepare`` is for that.
             FeatureKindError: If the model was not trained for these features.
-            ShapeError: If descriptors have the wrong width, or scales, orientations are missing, or values are not
-                finite.
+            ShapeError: If descriptors have the wrong width, scales are missing, or values are not finite.
         """
-        config = self.config
         require_float32(self)
-        placed = admitted(pairs, config, self.device)
-        found: list[Matches | None] = [None] * len(placed)
-        filled = [i for i, pair in enumerate(placed) if len(pair[0]) and len(pair[1])]
-        for i in set(range(len(placed))) - set(filled):
-            survived = config.n_layers if config.width_confidence is None else 1
-            prune0, prune1 = (features.keypoints.new_full((len(features),), survived).long() for features in placed[i])
-            found[i] = unmatched(*placed[i], config.n_layers, 1, prune0, prune1)
-        for batch in batches([sum(map(len, placed[i])) for i in filled], TOKENS_AT_ONCE[self.device.type]):
-            members = [filled[position] for position in batch]
+        checked = checked_pairs(pairs, self.shape, self.device)
+        empty = {i for i, pair in enumerate(checked) if not (len(pair[0]) and len(pair[1]))}
+        matches = {i: self._unmatched(*checked[i]) for i in empty}
+        rest = [i for i in range(len(checked)) if i not in empty]
+        for batch in batches([sum(map(len, checked[i])) for i in rest], TOKENS_AT_ONCE[self.device.type]):
+            members = [rest[position] for position in batch]
             with without_autocast(self.device):
-                some = self._match_packed([placed[i] for i in members])
-            for i, matches in zip(members, some, strict=True):
-                found[i] = matches
-        return [matches for matches in found if matches is not None]
+                matches.update(zip(members, self._match_packed([checked[i] for i in members]), strict=True))
+        return [matches[i] for i in range(len(checked))]
 
     def all_layers(self, pairs: Sequence[tuple[Features, Features]], *, checkpointed: bool = False) -> AllLayers:
-        """What every layer says of every point, for training: no exit, no pruning, gradients flow.
+        """The outputs of every layer for every point, for training: no exit, no pruning, gradients flow.
 
         Runs the plain layers, in fp32 or under ``torch.autocast``; the encoding of positions is always fp32.
 
@@ -213,10 +215,23 @@ class LightGlue(nn.Module, Matcher):
             checkpointed: Compute each layer again in the backward pass instead of keeping what is inside it: a third
                 more time, far less memory.
         """
-        return all_layers(self, pairs, checkpointed=checkpointed)
+        images = [features.to(self.device) for pair in pairs for features in pair]
+        segments = Segments(tuple(len(features) for features in images))
+        with without_autocast(self.device):
+            encoding = self.posenc(positions_of(images, segments, self.shape.add_scale_ori))
+        x = self.input_proj(torch.cat([features.descriptors for features in images]))
+        outputs = []
+        for number, layer in enumerate(self.transformers):
+            if checkpointed:
+                x = checkpoint(layer, x, encoding, segments, use_reentrant=False)
+            else:
+                x = layer(x, encoding, segments)
+            confidence = self._confidence(number) if number < len(self.token_confidence) else None
+            outputs.append(layer_output(x, self._head(number), confidence))
+        return AllLayers(segments, tuple(outputs))
 
     def _match_packed(self, pairs: list[tuple[Features, Features]]) -> list[Matches]:
-        config = self.config
+        config, n_layers = self.config, self.shape.n_layers
         images = [features for pair in pairs for features in pair]
         first = Segments(tuple(len(features) for features in images))
         pack = self._packed(images, first)
@@ -225,59 +240,55 @@ class LightGlue(nn.Module, Matcher):
         exits: list[tuple[int, Pack]] = []
         adaptive = config.depth_confidence is not None or config.width_confidence is not None
         pack, ran = (pack, 0) if adaptive else self._graphs.run(layers, pack)
-        for layer in range(ran, config.n_layers):
+        for layer in range(ran, n_layers):
             pack = replace(pack, x=layers[layer](pack.x, pack.encoding, pack.segments))
-            if layer == config.n_layers - 1:
-                break  # nothing is decided after the last layer
-            pack, done = self._adapt(layer, pack, first, survived)
-            exits += done
-            if not pack.pairs:
-                break
-        exits.append((config.n_layers, pack))
+            if adaptive and layer < n_layers - 1:  # nothing is decided after the last layer
+                pack, done = self._adapt(layer, pack, first, survived)
+                exits += done
+                if not pack.pairs:
+                    break
+        exits.append((n_layers, pack))
         if config.width_confidence is None:
-            survived.fill_(config.n_layers)
-        found = self._read_off(pairs, first, survived, exits)
-        return [replace(matches, precision=str(precision).removeprefix("torch.")) for matches in found]
+            survived.fill_(n_layers)
+        matches = read_off(pairs, first, survived, exits, self.log_assignment, threshold=config.filter_threshold)
+        return [replace(each, precision=str(precision).removeprefix("torch.")) for each in matches]
 
     def _layers(self) -> tuple[nn.ModuleList, torch.dtype]:
         """The layers that inference runs on, and what they compute in."""
         if self.precision is None or self.training:
             return self.transformers, self.posenc.Wr.weight.dtype
         dtype = choose_precision(self.precision, self.device)
-        return self._rewritten.layers_of(self.transformers, dtype), dtype
+        return self._fold_cache.layers_of(self.transformers, dtype), dtype
 
     def _packed(self, images: list[Features], segments: Segments) -> Pack:
-        weight = self.posenc.Wr.weight
-        descriptors = torch.cat([features.descriptors for features in images]).to(weight.dtype)
-        positions = positions_of(images, segments, self.config.add_scale_ori)
-        return Pack(
-            x=project(self.input_proj, descriptors) if isinstance(self.input_proj, nn.Linear) else descriptors,
-            encoding=self.posenc(positions),
-            origin=torch.arange(segments.total, device=weight.device),
-            image=segments.spread(torch.arange(len(images), device=weight.device)),
-            segments=segments,
-            pairs=tuple(range(len(images) // 2)),
-        )
+        descriptors = torch.cat([features.descriptors for features in images]).to(self.posenc.Wr.weight.dtype)
+        positions = positions_of(images, segments, self.shape.add_scale_ori)
+        x = project(self.input_proj, descriptors) if isinstance(self.input_proj, nn.Linear) else descriptors
+        return first_pack(x, self.posenc(positions), segments)
+
+    def _unmatched(self, features0: Features, features1: Features) -> Matches:
+        """The matches of a pair of which an image has no points."""
+        steps = self.shape.n_layers if self.config.width_confidence is None else 1
+        prune = [torch.full((len(features),), steps, device=self.device) for features in (features0, features1)]
+        return unmatched(features0, features1, self.shape.n_layers, 1, *prune)
 
     def _adapt(
         self, layer: int, pack: Pack, first: Segments, survived: Int64[Tensor, " T"]
     ) -> tuple[Pack, list[tuple[int, Pack]]]:
-        """The pack that goes on, and the pairs that exit, each with the layers it ran (from 1)."""
+        """The pack that goes on, and the pairs that exit, each with the number of layers that it ran."""
         config = self.config
-        if config.depth_confidence is None and config.width_confidence is None:
-            return pack, []
         threshold = config.pruning_min_keypoints
-        verdict = judge(
+        decision = decide(
             pack,
-            self.token_confidence[layer](pack.x) if config.depth_confidence is not None else None,
+            self._confidence(layer)(pack.x) if config.depth_confidence is not None else None,
             self._head(layer).matchability_of(pack.x) if config.width_confidence is not None else None,
-            threshold=confidence_threshold(layer, config.n_layers),
+            threshold=confidence_threshold(layer, self.shape.n_layers),
             counts=[sum(first.lengths[2 * pair : 2 * pair + 2]) for pair in pack.pairs],
             depth_confidence=config.depth_confidence,
             width_confidence=config.width_confidence,
             pruning_min_keypoints=PRUNING_MIN_KEYPOINTS[pack.x.device.type] if threshold is None else threshold,
         )
-        going_on, done, emptied = pack.divided(verdict, survived)
+        going_on, done, emptied = pack.divided(decision, survived)
         # Where all points of an image are gone, the official code notices when the next layer begins.
         exits = [(stop, part) for stop, part in ((layer + 1, done), (layer + 2, emptied)) if part.pairs]
         return going_on, exits
@@ -287,30 +298,7 @@ class LightGlue(nn.Module, Matcher):
         assert isinstance(head, MatchAssignment)
         return head
 
-    def _read_off(
-        self,
-        pairs: list[tuple[Features, Features]],
-        first: Segments,
-        survived: Int64[Tensor, " T"],
-        exits: list[tuple[int, Pack]],
-    ) -> list[Matches]:
-        """Matches of the pairs that exited, with point numbers of the images as they came."""
-        found: dict[int, Matches] = {}
-        rows = first.slices()
-        for stop, pack in exits:
-            tokens = pack.segments.slices()
-            if pack.segments.total and 0 not in pack.segments.lengths:
-                descriptors, logits = (x.float() for x in self._head(stop - 1)(pack.x))
-            for i, pair in enumerate(pack.pairs):
-                rows0, rows1 = rows[2 * pair : 2 * pair + 2]
-                found[pair] = matches = unmatched(
-                    *pairs[pair], self.config.n_layers, stop, survived[rows0], survived[rows1]
-                )
-                t0, t1 = tokens[2 * i : 2 * i + 2]
-                if t0.start == t0.stop or t1.start == t1.stop:
-                    continue
-                mutual = match_points(
-                    descriptors[t0], descriptors[t1], logits[t0], logits[t1], self.config.filter_threshold
-                )
-                fill(matches, mutual, pack.origin[t0] - rows0.start, pack.origin[t1] - rows1.start)
-        return [found[pair] for pair in range(len(pairs))]
+    def _confidence(self, layer: int) -> TokenConfidence:
+        head = self.token_confidence[layer]
+        assert isinstance(head, TokenConfidence)
+        return head

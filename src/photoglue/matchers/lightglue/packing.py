@@ -13,9 +13,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 TOKENS_AT_ONCE = {"cpu": 2048, "mps": 16384, "cuda": 131072}
-"""How many points of both images go into one pass: enough to fill the device, not more than its memory likes. A pair is
-never split. CPU: measured on 2 cores, larger passes leave the cache: pairs of 512 points take a quarter longer at
-8192, pairs of 200 a tenth less; CUDA and MPS: an estimate, not measured."""
+"""The number of points, of all images, that go into one pass: enough to fill the device, not more than its memory
+likes. A pair is never split. CPU: measured on 2 cores, larger passes leave the cache: pairs of 512 points take
+a quarter longer at 8192, pairs of 200 a tenth less; CUDA and MPS: an estimate, not measured."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,12 @@ class Segments:
 
     def slices(self) -> list[slice]:
         """The tokens of each image."""
-        offsets = self.offsets
-        return [slice(start, end) for start, end in pairwise(offsets)]
+        return [slice(start, end) for start, end in pairwise(self.offsets)]
+
+    def partners(self) -> list[slice]:
+        """For each image the tokens of the other image of its pair."""
+        slices = self.slices()
+        return [slices[i ^ 1] for i in range(len(slices))]
 
     def of_pairs(self, pairs: Iterable[int]) -> "Segments":
         """The segments of some pairs, packed without the others."""

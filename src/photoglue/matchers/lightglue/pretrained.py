@@ -5,12 +5,11 @@ The network's own names are the official ones. What else occurs: the older offic
 "model", prefixed "matcher."), wrappers' prefixes, and a buffer that is computed from the config.
 """
 
-import json
 import os
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,8 +17,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning, WeightsError
-from photoglue.matchers.lightglue.config import LightGlueConfig
+from photoglue.errors import ConfigError, PhotoGlueWarning, WeightsError
+from photoglue.files import from_json, to_json, write_whole
+from photoglue.matchers.lightglue.config import LightGlueConfig, LightGlueShape, options_from_json, options_to_json
 from photoglue.matchers.lightglue.kinds import kinds_of, model_of
 from photoglue.matchers.lightglue.verdict import VERDICTS, PairVerdict
 from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
@@ -78,20 +78,26 @@ INPUT_DIMS: Mapping[str, int] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fixed:
-    """What comes with weights; the rest of the config is the user's choice."""
+class StoredNetwork:
+    """The content of a file of weights."""
 
-    input_dim: int
-    descriptor_dim: int
-    num_heads: int
-    stored_layers: int
-    add_scale_ori: bool
-    kinds: tuple[str, ...] | None
-    verdict: PairVerdict | None
+    state: dict[str, Tensor]
+    """Tensors under the names of the network's state dict."""
+    shape: LightGlueShape
+    config: LightGlueConfig | None = None
+    """The options that are stored with the weights, if there are any."""
+    verdict: PairVerdict | None = None
+    """What the scores that these weights give mean, where that was measured."""
+    origin: str = "These weights"
+    """Name of the file or model, for error messages."""
 
 
-def released(features: str, path: str | os.PathLike[str] | None = None) -> tuple[dict[str, Tensor], Fixed]:
-    """The tensors of a released model under the network's names, and what they fix.
+def released(features: str, path: str | os.PathLike[str] | None = None) -> StoredNetwork:
+    """Read a released model.
+
+    Args:
+        features: Its name, or a kind of features.
+        path: A file to use instead of searching and downloading.
 
     Raises:
         ConfigError: If there is no such model.
@@ -103,47 +109,33 @@ def released(features: str, path: str | os.PathLike[str] | None = None) -> tuple
             f"There is no released LightGlue for {features!r}. There are: {', '.join(WEIGHTS)}. "
             "For a file of your own, use LightGlue.from_checkpoint(path); for features without one, NearestNeighbor()."
         )
-    record = WEIGHTS[name]
-    file = resolve(record, path)
+    file = resolve(WEIGHTS[name], path)
     state = network_state(load_state(file), str(file))
-    return state, replace(_shape_of(state, str(file)), kinds=kinds_of(name), verdict=VERDICTS.get(name))
+    return StoredNetwork(
+        state=state,
+        shape=replace(_shape_of(state, str(file)), kinds=kinds_of(name)),
+        verdict=VERDICTS.get(name),
+        origin=f"The released model {features!r}",
+    )
 
 
-def checkpoint(path: Path) -> tuple[dict[str, Tensor], Fixed, LightGlueConfig | None]:
-    """The tensors of any LightGlue file under the network's names, what they fix, and the config stored with them.
+def checkpoint(path: Path) -> StoredNetwork:
+    """Read any file of LightGlue's weights: ours, an official one, or a training checkpoint.
 
     Raises:
-        WeightsError: If the file cannot be read or holds no LightGlue.
+        WeightsError: If it cannot be read or holds no LightGlue.
     """
     state = network_state(load_state(path), str(path))
-    fixed = _shape_of(state, str(path))
-    stored = _stored_config(path)
-    fixed = replace(fixed, kinds=stored.kinds if stored else None, verdict=_stored_verdict(path))
-    return state, fixed, stored
-
-
-def merge(config: LightGlueConfig | None, fixed: Fixed) -> LightGlueConfig:
-    """The config with everything that the weights fix.
-
-    Raises:
-        ConfigError: If the config explicitly asks for something else.
-    """
-    default = LightGlueConfig()
-    config = config or default
-    forced: dict[str, object] = {
-        name: getattr(fixed, name) for name in ("input_dim", "descriptor_dim", "num_heads", "add_scale_ori")
-    }
-    if config.n_layers == default.n_layers:  # not asked for
-        config = replace(config, n_layers=fixed.stored_layers)
-    if config.n_layers > fixed.stored_layers:
-        raise ConfigError(f"n_layers is {config.n_layers}; these weights have {fixed.stored_layers} layers.")
-    for name, value in forced.items():
-        if getattr(config, name) not in (value, getattr(default, name)):
-            raise ConfigError(
-                f"{name} is {getattr(config, name)}; these weights have {value}. Leave it out: the weights decide."
-            )
-    kinds = config.kinds if config.kinds is not None else fixed.kinds
-    return replace(config, **forced, kinds=kinds)  # type: ignore[arg-type]
+    shape, config = _shape_of(state, str(path)), None
+    metadata = _metadata(path)
+    if "config" in metadata:
+        try:
+            stored, config = options_from_json(metadata["config"], repr(str(path)))
+        except ConfigError as error:
+            raise WeightsError(f"The options stored with the weights cannot be read: {error}") from error
+        shape = replace(shape, kinds=stored.kinds or None)
+    verdict = _stored_verdict(metadata.get("verdict"), path)
+    return StoredNetwork(state=state, shape=shape, config=config, verdict=verdict, origin=repr(str(path)))
 
 
 def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]:
@@ -166,7 +158,7 @@ def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]
     return {name: tensor for name, tensor in renamed.items() if not _is_leftover(name)}
 
 
-def load(model: nn.Module, state: Mapping[str, Tensor], n_layers: int, origin: str) -> None:
+def load(model: nn.Module, network: StoredNetwork, n_layers: int) -> None:
     """Load strictly; layers past ``n_layers`` are left out, which is what asking for fewer layers means.
 
     Raises:
@@ -174,44 +166,38 @@ def load(model: nn.Module, state: Mapping[str, Tensor], n_layers: int, origin: s
     """
     last = {"transformers": n_layers, "log_assignment": n_layers, "token_confidence": n_layers - 1}
     used = {}
-    for name, tensor in state.items():
+    for name, tensor in network.state.items():
         group, _, rest = name.partition(".")
         if group in last and rest.partition(".")[0].isdigit() and int(rest.partition(".")[0]) >= last[group]:
             continue
         used[name] = tensor
-    load_strictly(model, used, origin)
+    load_strictly(model, used, network.origin)
 
 
-def save(state: Mapping[str, Tensor], config: LightGlueConfig, path: Path, verdict: PairVerdict | None = None) -> None:
-    """Write weights, config and verdict as ``.safetensors``, under a temporary name first.
+def save(network: StoredNetwork, path: Path) -> None:
+    """Write weights, shape, options and verdict as ``.safetensors``.
 
     Raises:
-        OutputError: If the file cannot be written.
+        OutputError: If the file cannot be written; what was there before is still there.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    metadata = {"format": "photoglue-lightglue", "version": "1", "config": json.dumps(asdict(config))}
-    if verdict is not None:
-        metadata["verdict"] = verdict.to_json()
-    try:
-        # Not by save_file, whose files only their owner can read.
-        content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in state.items()}, metadata)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except Exception as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"The weights could not be written to {str(path)!r}: {error}.") from error
+    options = options_to_json(network.shape, network.config or LightGlueConfig())
+    metadata = {"format": "photoglue-lightglue", "version": "1", "config": options}
+    if network.verdict is not None:
+        metadata["verdict"] = to_json(network.verdict)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state.items()}
+    # Not by save_file, whose files only their owner can read.
+    write_whole(path, safetensors.torch.save(tensors, metadata))
 
 
-def _stored_verdict(path: Path) -> PairVerdict | None:
+def _stored_verdict(text: str | None, path: Path) -> PairVerdict | None:
     """The verdict that was saved with the weights, if there is one.
 
     One that cannot be read is left out, with a notice: the weights match as well without it.
     """
-    text = _metadata(path).get("verdict")
     if text is None:
         return None
     try:
-        return PairVerdict.from_json(text)
+        return from_json(PairVerdict, text, origin="Its calibration")
     except ConfigError as error:
         warnings.warn(
             f"The weights {str(path)!r} are used without the calibration of their scores: {error} "
@@ -229,21 +215,6 @@ def _metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def _stored_config(path: Path) -> LightGlueConfig | None:
-    text = _metadata(path).get("config")
-    if text is None:
-        return None
-    try:
-        stored = dict(json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"The options stored in {str(path)!r} cannot be read: {text[:60]!r}.") from error
-    unknown = set(stored) - {field.name for field in fields(LightGlueConfig)}
-    if unknown:
-        raise WeightsError(f"{str(path)!r} was written with options unknown here: {', '.join(sorted(unknown))}.")
-    stored["kinds"] = tuple(stored["kinds"]) if stored.get("kinds") else None
-    return LightGlueConfig(**stored)
-
-
 def _without_wrappers(name: str) -> str:
     """Without what DistributedDataParallel and torch.compile put before and into names."""
     return name.removeprefix("module.").replace("_orig_mod.", "")
@@ -258,7 +229,8 @@ def _is_leftover(name: str) -> bool:
     return name == "confidence_thresholds" or re.fullmatch(r"log_assignment\.\d+\.r", name) is not None
 
 
-def _shape_of(state: Mapping[str, Tensor], origin: str) -> Fixed:
+def _shape_of(state: Mapping[str, Tensor], origin: str) -> LightGlueShape:
+    """The shape of the network that these tensors belong to, without the kinds of features."""
     try:
         frequencies, positions = state["posenc.Wr.weight"].shape
         width = state["transformers.0.self_attn.out_proj.weight"].shape[0]
@@ -266,12 +238,10 @@ def _shape_of(state: Mapping[str, Tensor], origin: str) -> Fixed:
         raise WeightsError(f"{origin} is no LightGlue: {error} is missing or misshapen.") from None
     layers = {int(name.split(".")[1]) for name in state if re.match(r"transformers\.\d+\.", name)}
     projection = state.get("input_proj.weight")
-    return Fixed(
+    return LightGlueShape(
         input_dim=width if projection is None else projection.shape[1],
         descriptor_dim=width,
+        n_layers=len(layers),
         num_heads=width // (2 * frequencies),
-        stored_layers=len(layers),
         add_scale_ori=positions == 4,
-        kinds=None,
-        verdict=None,
     )

@@ -6,10 +6,9 @@ known geometry, none of which is in the evaluation sets; ``benchmarks/calibrate.
 one's own get theirs from ``photoglue train calibrate``, and keep it in their file.
 """
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -54,22 +53,6 @@ class ScoreCalibration:
         logits = torch.logit(scores.double(), eps=SCORE_LIMIT)
         return torch.sigmoid(self.offset + self.slope * logits).float()
 
-    def to_json(self) -> str:
-        """As text, exactly."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "ScoreCalibration":
-        """What ``to_json`` wrote.
-
-        Raises:
-            ConfigError: If it is anything else.
-        """
-        try:
-            return cls(**{name: float(value) for name, value in json.loads(text).items()})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{text[:60]!r} is no calibration of scores; {{slope, offset}} was wanted.") from error
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairVerdict:
@@ -89,8 +72,9 @@ class PairVerdict:
     """
 
     calibration: ScoreCalibration
-    """Of the single scores."""
+    """The calibration of the single scores."""
     offset: float
+    """Logit of an overlap where no match is expected to be correct."""
     evidence: float
     """Weight of log(1 + expected number of correct matches); positive."""
     failures: float
@@ -114,31 +98,11 @@ class PairVerdict:
         odds = (1 - self.failures) * math.exp(min(logit, LOGIT_LIMIT)) + self.failures
         return odds / (1 + odds)
 
-    def to_json(self) -> str:
-        """As text, exactly."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "PairVerdict":
-        """What ``to_json`` wrote.
-
-        Raises:
-            ConfigError: If it is anything else.
-        """
-        try:
-            stored = json.loads(text)
-            calibration = ScoreCalibration.from_json(json.dumps(stored.pop("calibration")))
-            return cls(calibration=calibration, **{name: float(value) for name, value in stored.items()})
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise ConfigError(
-                f"{text[:60]!r} is no verdict on pairs; {{calibration, offset, evidence, failures}} was wanted."
-            ) from error
-
 
 def expected_matches(matches: Matches, calibration: ScoreCalibration) -> float:
     """How many of the matches should be correct: the sum of their probabilities.
 
-    The same to the last digit for swapped images.
+    Swapped images give this number to the last digit.
     """
     scores = matches.scores.double().cpu()
     # Sorted, because a sum depends on its order, and that on which image comes first.
@@ -160,22 +124,17 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
         ),
     }
 )
-"""Of the released LightGlue models, under their names. A new row is what the command above it prints."""
-
-
-def score_calibration(features: str) -> ScoreCalibration | None:
-    """The calibration for a kind of features, such as "aliked-n16"; None if there is none."""
-    verdict = VERDICTS.get(model_of(features))
-    return None if verdict is None else verdict.calibration
+"""Verdicts of the released LightGlue models, under their names. A new row is what the command above it prints."""
 
 
 def overlap_probability(matches: Matches, features: str | None = None) -> float | None:
     """How likely two photos show the same thing, in (0, 1); the same for swapped images. See ``PairVerdict``.
 
-    Of matches of a released model. Where the matcher itself is at hand, its ``verdict`` is surer: that of its weights.
+    For matches of a released model. Where the matcher itself is at hand, take its ``overlap_probability``, which
+    knows its weights.
 
     Args:
-        matches: Of the two photos.
+        matches: The matches of the two photos.
         features: The kind that was matched, such as "aliked-n16"; None: unknown, which gives the least that any kind
             would have.
 

@@ -1,4 +1,4 @@
-"""The rewritten layers give what the plain ones give: exactly in fp32, closely in half precision."""
+"""The folded layers give what the plain ones give: exactly in fp32, closely in half precision."""
 
 import copy
 import pickle
@@ -52,99 +52,15 @@ def test_layer_in_bf16(large):
     assert (found - wanted).norm() < 0.02 * wanted.norm()
 
 
-@pytest.mark.parametrize("kernel", ["blocks", "plain"])
-@pytest.mark.parametrize("lengths", [(300, 513), (256, 256), (3, 1, 9, 4), (5, 5, 5, 5)])
-@pytest.mark.parametrize("cross", [False, True])
-def test_attention_against_the_formula(monkeypatch, kernel, lengths, cross):
-    """Both kernels, whatever this machine would choose; logits of many hundred neither overflow nor vanish."""
-    from photoglue.matchers.lightglue.engine import kernels
-    from photoglue.matchers.lightglue.packing import Segments
-
-    if kernel == "blocks" and not kernels._ONE_DNN:
-        pytest.skip("no oneDNN")
-    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: kernel == "blocks")
-    segments = Segments(lengths)
-    for size in (1, 40):
-        q, k, v = torch.randn(3, 2, segments.total, 16)
-        q *= size
-        found = kernels.attend_base2(q, k, v, segments, cross=cross).unflatten(1, (2, 16))
-        for i, rows in enumerate(segments.slices()):
-            others = segments.slices()[i ^ 1 if cross else i]
-            for head in range(2):
-                logits = q[head, rows].double() @ k[head, others].double().T / kernels.LOG2_E
-                wanted = logits.softmax(dim=1) @ v[head, others].double()
-                torch.testing.assert_close(found[rows, head].double(), wanted, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("lengths", [(70, 33), (64, 128), (5, 600, 1, 64)])
-@pytest.mark.parametrize("cross", [False, True])
-def test_attention_in_blocks_takes_nothing_from_rows_to_spare(monkeypatch, lengths, cross):
-    from photoglue.matchers.lightglue.engine import kernels
-    from photoglue.matchers.lightglue.packing import Segments
-
-    if not kernels._ONE_DNN:
-        pytest.skip("no oneDNN")
-    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: True)
-    segments = Segments(lengths)
-    tokens = segments.total
-    q, k, v = torch.randn(3, 2, tokens, 16)
-    wanted = kernels.attend_base2(q, k, v, segments, cross=cross)
-    q, k, v = (functional.pad(x, (0, 0, 0, kernels.STEP), value=torch.nan) for x in (q, k, v))
-    found = kernels.attend_base2(q, k, v[:, : tokens + 20], segments, cross=cross)
-    assert torch.equal(found[:tokens], wanted)
-    assert torch.equal(found[tokens:], torch.zeros(20, 32))
-
-
-def test_attention_in_blocks_of_too_many_points(monkeypatch):
-    """So many that not one row of them fits into a block."""
-    from photoglue.matchers.lightglue.engine import kernels
-    from photoglue.matchers.lightglue.packing import Segments
-
-    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: True)
-    q, k, v = torch.randn(3, 2, 230, 16)
-    wanted = kernels.attend_base2(q, k, v, Segments((30, 200)), cross=True)
-    monkeypatch.setattr(kernels, "BLOCK_ELEMENTS", 1)
-    found = kernels.attend_base2(q, k, v, Segments((30, 200)), cross=True)
-    torch.testing.assert_close(found, wanted)
-
-
-def test_bf16_where_one_dnn_has_none(monkeypatch):
-    """Processors without AVX-512: slow, but what was asked for."""
-    from photoglue.matchers.lightglue.engine import kernels
-
-    monkeypatch.setattr(kernels, "_ONE_DNN_TYPES", {torch.float32})
-    monkeypatch.delattr(torch.ops.mkldnn, "_linear_pointwise", raising=False)
-    x, weight, bias = torch.randn(5, 8).bfloat16(), torch.randn(4, 8).bfloat16(), torch.randn(4).bfloat16()
-    assert torch.equal(kernels.linear(x, weight, bias), functional.linear(x, weight, bias))
-
-
-def test_projections_of_the_network():
-    """In training, and in the validation of a training in half precision, they are torch's own."""
-    from photoglue.matchers.lightglue.engine import kernels
-
-    layer = torch.nn.Linear(64, 32)
-    x = torch.randn(7, 64)
-    assert kernels.project(layer, x).requires_grad
-    with torch.no_grad():
-        torch.testing.assert_close(kernels.project(layer, x), layer(x))
-        with torch.autocast("cpu", torch.bfloat16):
-            for mixed in (x, x.bfloat16()):
-                found = kernels.project(layer, mixed)
-                assert found.dtype == torch.bfloat16
-                assert torch.equal(found, layer(mixed))
-
-
 @pytest.mark.parametrize("blocks", [True, False])
 def test_products_have_few_shapes(monkeypatch, blocks):
     """What each new one costs is no small thing, and pruning makes a new size after each layer."""
     from photoglue.matchers.lightglue.blocks import TransformerLayer
-    from photoglue.matchers.lightglue.engine import folded as inference
-    from photoglue.matchers.lightglue.engine import kernels
+    from photoglue.matchers.lightglue.engine import folded, kernels
     from photoglue.matchers.lightglue.packing import Segments
 
-    monkeypatch.setattr(inference, "attends_in_blocks", lambda *_: blocks)
     monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: blocks)
-    monkeypatch.setattr(inference, "rounds_up", lambda _: True)
+    monkeypatch.setattr(folded, "rounds_up", lambda _: True)
     shapes = set()
 
     def linear(x, weight, bias=None):
@@ -152,15 +68,15 @@ def test_products_have_few_shapes(monkeypatch, blocks):
         return functional.linear(x, weight, bias)
 
     monkeypatch.setattr(kernels, "linear", linear)
-    monkeypatch.setattr(inference, "linear", linear)
-    layer = inference.FoldedLayer(TransformerLayer(32, 2), torch.float32)
+    monkeypatch.setattr(folded, "linear", linear)
+    layer = folded.FoldedLayer(TransformerLayer(32, 2), torch.float32)
     sizes = [(m, n) for m in range(1, 190, 9) for n in (5, 77, 150)]
     for m, n in sizes:
         x, encoding = torch.randn(m + n, 32), torch.randn(2, m + n, 1, 8)
         out = layer(x, encoding, Segments((m, n)))
         with monkeypatch.context() as unrounded:
-            unrounded.setattr(inference, "rounds_up", lambda _: False)
-            unrounded.setattr(inference, "linear", functional.linear)
+            unrounded.setattr(folded, "rounds_up", lambda _: False)
+            unrounded.setattr(folded, "linear", functional.linear)
             torch.testing.assert_close(out, layer(x, encoding, Segments((m, n))))
     # 4 of layers, for 5 sizes of a pack up to 320; 2 of attention, for 3 sizes of either image up to 192.
     assert len(shapes) <= 4 * 6 + 2 * 3 * 3 < len(sizes)
@@ -234,7 +150,7 @@ class TestModel:
 
     @pytest.mark.parametrize("how", ["in place", "through its parent", "replaced"])
     def test_other_changes_are_noticed(self, real, how):
-        """Half of the tensors of the rewritten layers are the weights themselves: all have to follow, or none."""
+        """Half of the tensors of the folded layers are the weights themselves: all have to follow, or none."""
         from photoglue.matchers.lightglue import LightGlue
 
         net = LightGlue.pretrained("aliked", precision="float32")
@@ -254,7 +170,7 @@ class TestModel:
         plain = net.prepare(None).match(*pair)
         torch.testing.assert_close(found.matching_scores0, plain.matching_scores0, atol=1e-4, rtol=0)
 
-    def test_copies_carry_no_rewritten_layers(self, real):
+    def test_copies_carry_no_folded_layers(self, real):
         """Not only for their size: tensors made in inference mode cannot be changed outside of it."""
         _, fast, _ = self.models()
         before = len(pickle.dumps(fast))
@@ -274,7 +190,7 @@ class TestModel:
             for found in pool.map(lambda _: fast.match(real[0][:100], real[1][:100]), range(6)):
                 assert torch.equal(found.matching_scores0, wanted.matching_scores0)
 
-    def test_the_rewritten_layers_are_not_part_of_the_state(self, real):
+    def test_the_folded_layers_are_not_part_of_the_state(self, real):
         _, fast, _ = self.models()
         names = set(fast.state_dict())
         fast.match(real[0][:9], real[1][:9])
@@ -287,55 +203,3 @@ class TestModel:
 
         with pytest.raises(ConfigError, match="precision is 'half'"):
             LightGlue.pretrained("aliked", precision="half")
-
-
-class TestAssignment:
-    def test_tiles_equal_dense(self, monkeypatch):
-        from photoglue.matchers.lightglue import assignment
-
-        a, b, z0, z1 = torch.randn(300, 32), torch.randn(170, 32), torch.randn(300), torch.randn(170)
-        dense = assignment.match_points(a, b, z0, z1, 0.1)
-        for elements in (1, 1000, 20_000):
-            monkeypatch.setattr(assignment, "TILE_ELEMENTS", elements)
-            tiled = assignment.match_points(a, b, z0, z1, 0.1)
-            assert torch.equal(dense.matches0, tiled.matches0)
-            assert torch.equal(dense.matches1, tiled.matches1)
-            torch.testing.assert_close(dense.scores0, tiled.scores0)
-            torch.testing.assert_close(dense.scores1, tiled.scores1)
-
-    def test_equal_rivals_are_matched_once(self):
-        from photoglue.matchers.lightglue.assignment import match_points
-
-        a = torch.eye(4)[[0, 0, 1]] * 20
-        found = match_points(a, torch.eye(4) * 20, torch.full((3,), 9.0), torch.full((4,), 9.0), 0.0)
-        assert found.matches0.tolist() == [0, -1, 1]
-        assert found.matches1.tolist() == [0, 2, -1, -1]
-
-
-def test_batches():
-    from photoglue.matchers.lightglue.packing import batches
-
-    assert batches([], 10) == []
-    assert batches([5, 20, 5, 1], 10) == [[3, 0], [2], [1]]
-    assert sorted(i for batch in batches(list(range(50)), 100) for i in batch) == list(range(50))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("lengths", [(64, 64, 64, 64), (30, 70)])
-@pytest.mark.parametrize("cross", [False, True])
-def test_torch_takes_its_flash_kernel(monkeypatch, dtype, lengths, cross):
-    """It falls back silently if a layout does not suit it. Of the plain layers and of the rewritten ones."""
-    from photoglue.matchers.lightglue.attention import attend
-    from photoglue.matchers.lightglue.engine import kernels
-    from photoglue.matchers.lightglue.packing import Segments
-
-    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: False)
-    segments = Segments(lengths)
-    heads_first = torch.randn(3, 4, segments.total, 64).to(dtype)
-    tokens_first = heads_first.transpose(1, 2).contiguous()
-    with torch.no_grad(), torch.profiler.profile() as profile:
-        kernels.attend_base2(*heads_first, segments, cross=cross)
-        attend(*tokens_first, segments, cross=cross)
-    calls = {event.key: event.count for event in profile.key_averages()}
-    assert calls["aten::_scaled_dot_product_flash_attention_for_cpu"] == 2 * (1 if segments.equal else len(lengths))
-    assert "aten::_scaled_dot_product_attention_math" not in calls

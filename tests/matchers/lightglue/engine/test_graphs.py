@@ -9,7 +9,6 @@ import copy
 import pickle
 import threading
 import warnings
-from unittest import mock
 
 import pytest
 import torch
@@ -74,11 +73,9 @@ def recorders(monkeypatch):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Attention by torch, queries and keys in half precision too."""
-    from photoglue.matchers.lightglue.engine import folded as inference
     from photoglue.matchers.lightglue.engine import kernels
 
-    for module in (inference, kernels):
-        monkeypatch.setattr(module, "attends_in_blocks", lambda *_: False)
+    monkeypatch.setattr(kernels, "attends_in_blocks", lambda *_: False)
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +94,11 @@ def trained():
 
 
 def small_model(**changes):
-    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+    from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 
     torch.manual_seed(0)
-    shape = {"input_dim": 16, "descriptor_dim": 16, "n_layers": 2, "num_heads": 2}
-    return LightGlue(LightGlueConfig.accurate(**{**shape, **changes})).eval().prepare("float32")
+    shape = LightGlueShape(input_dim=16, descriptor_dim=16, n_layers=2, num_heads=2)
+    return LightGlue(LightGlueConfig.accurate(**changes), shape=shape).eval().prepare("float32")
 
 
 def points(count, seed=0):
@@ -136,13 +133,13 @@ def test_sizes(tokens, size):
 
 
 @pytest.mark.parametrize("lengths", [(5, 3), (3, 5), (1, 1), (4, 4), (1, 7)])
-def test_layout_is_that_of_the_segments(lengths):
-    from photoglue.matchers.lightglue.engine import varlen
-    from photoglue.matchers.lightglue.engine.graphs import PaddedPair
+def test_layout_is_that_of_the_segments(recorders, lengths):
+    from photoglue.matchers.lightglue.engine import graphs, varlen
+    from photoglue.matchers.lightglue.engine.graphs import RecordedPair
     from photoglue.matchers.lightglue.packing import Segments
 
-    pair = PaddedPair(8, pack_of(5, 3))
-    pair.fill(pack_of(*lengths))
+    pair = RecordedPair(graphs.CudaRecorder(None), torch.nn.ModuleList(), 8, pack_of(5, 3))
+    pair.states(pack_of(*lengths))
     layout, wanted = pair.layout(), varlen._layout(Segments(lengths), torch.device("cpu"))
     assert torch.equal(layout.offsets, wanted.offsets)
     assert torch.equal(layout.swapped, wanted.swapped)
@@ -208,7 +205,7 @@ def test_one_graph_for_each_size_however_many_pairs(recorders, monkeypatch):
     assert len(recorders) == 1
     assert recorders[0].records == 3
     assert recorders[0].replays == 19 + 3
-    assert set(model._graphs._kept) == {8, 16, 32}
+    assert set(model._graphs._graphs) == {8, 16, 32}
     model.match(points(20), points(13, 1))
     assert recorders[0].replays == 19 + 3  # too large: as without graphs
 
@@ -305,7 +302,7 @@ class TestForgotten:
         found = model.prepare("bfloat16").match(points(9), points(8, 1))
         assert found.precision == "bfloat16"
         assert [each.finished for each in recorders] == [1, 0]
-        assert len(model._graphs._kept) == 1
+        assert len(model._graphs._graphs) == 1
 
     @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
     def test_a_copy_has_its_own(self, recorders, copied):
@@ -314,7 +311,7 @@ class TestForgotten:
         other = copied(model)
         with torch.no_grad():
             other.transformers[0].self_attn.Wqkv.weight.mul_(3)
-        assert not other._graphs._kept
+        assert not other._graphs._graphs
         other.train(False)
         assert not torch.equal(other.match(points(9), points(8, 1)).matching_scores0, wanted.matching_scores0)
         check_equal(model.match(points(9), points(8, 1)), wanted)
@@ -333,7 +330,7 @@ class TestFailure:
             warnings.simplefilter("error")
             check_equal(model.match(*pair), found)
         check_equal(small_model().match_many([pair, pair])[0], found)
-        assert model._graphs._kept == {}
+        assert model._graphs._graphs == {}
 
     def test_recording_fails(self, recorders, monkeypatch):
         def record(self, work):
@@ -353,11 +350,11 @@ class TestFailure:
 
     @pytest.mark.weights
     def test_a_graph_that_knows_where_the_images_lay_before(self, recorders, trained, real, monkeypatch):
-        from photoglue.matchers.lightglue.engine.graphs import PaddedPair
+        from photoglue.matchers.lightglue.engine.graphs import RecordedPair
 
-        kept = {}
-        layout = PaddedPair.layout
-        monkeypatch.setattr(PaddedPair, "layout", lambda pair: kept.setdefault(len(pair.x), layout(pair)))
+        before = {}
+        layout = RecordedPair.layout
+        monkeypatch.setattr(RecordedPair, "layout", lambda pair: before.setdefault(len(pair._x), layout(pair)))
         model = copy.deepcopy(trained)
         with pytest.warns(PhotoGlueWarning, match="differ"):
             model.match(real[0][:256], real[1][:256])
@@ -365,31 +362,6 @@ class TestFailure:
     def test_a_graph_that_gives_nothing(self, recorders, monkeypatch):
         monkeypatch.setattr(StandIn, "record", lambda self, work: (lambda: None, torch.full_like(work(), torch.nan)))
         self.check("differ")
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_callers_stream_is_given_back(fails):
-    """torch leaves its own in place when the end of a recording fails."""
-    from photoglue.matchers.lightglue.engine.graphs import WARM_UPS, CudaRecorder
-
-    names = ("Stream", "Event", "CUDAGraph", "graph", "stream", "device", "set_stream", "current_stream")
-    with contextlib.ExitStack() as stack:
-        fake = {name: stack.enter_context(mock.patch.object(torch.cuda, name, autospec=True)) for name in names}
-        stack.enter_context(mock.patch.object(torch.cuda, "graph_pool_handle"))
-        if fails:
-            fake["graph"].return_value.__exit__.side_effect = RuntimeError("capture was invalidated")
-        recorder = CudaRecorder(torch.device("cuda:0"))
-        work = mock.Mock(return_value=torch.zeros(1))
-        with recorder.turn(), pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
-            replay, result = recorder.record(work)
-            assert replay is fake["CUDAGraph"].return_value.replay
-            assert result is work.return_value
-        assert work.call_count == WARM_UPS + 1
-        fake["set_stream"].assert_called_once_with(fake["current_stream"].return_value)
-        event = fake["Event"].return_value
-        assert [call[0] for call in event.method_calls] == ["wait", "record"]
-        recorder.finish()
-        event.synchronize.assert_called_once_with()
 
 
 @pytest.mark.weights
@@ -401,7 +373,7 @@ def test_on_a_gpu(real, monkeypatch):
     model = LightGlue.pretrained("aliked", LightGlueConfig.accurate()).to("cuda")
     pairs = [(real[0][:m].to("cuda"), real[1][:n].to("cuda")) for m, n in POINTS]
     found = [model.match(*pair) for pair in pairs]
-    assert set(model._graphs._kept) == {512, 1024}
+    assert set(model._graphs._graphs) == {512, 1024}
     with torch.cuda.stream(torch.cuda.Stream()):
         check_equal(model.match(*pairs[0]).cpu(), found[0].cpu())
     monkeypatch.setattr(graphs, "_recordable", lambda *_: False)

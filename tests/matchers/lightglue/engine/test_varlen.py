@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from photoglue.errors import PhotoGlueWarning
+from photoglue.matchers.lightglue.attention import attend
 from photoglue.matchers.lightglue.engine import varlen
 from photoglue.matchers.lightglue.packing import Segments
 
@@ -37,8 +38,9 @@ def _forget():
 def test_packed_equals_image_by_image(lengths, cross, monkeypatch):
     monkeypatch.setattr(varlen, "kernel", lambda: documented_kernel)
     q, k, v = (torch.randn(sum(lengths), 2, 8) for _ in range(3))
-    packed = varlen.attend_packed(q, k, v, Segments(lengths), 0.3, cross=cross)
-    torch.testing.assert_close(packed, varlen.attend_one_by_one(q, k, v, Segments(lengths), 0.3, cross=cross))
+    packed = varlen.attend_packed(q, k, v, Segments(lengths), 8**-0.5, cross=cross).flatten(1)
+    one_by_one = attend(*(x.transpose(0, 1) for x in (q, k, v)), Segments(lengths), cross=cross)
+    torch.testing.assert_close(packed, one_by_one)
 
 
 def test_what_inference_made_can_be_trained_with(monkeypatch):

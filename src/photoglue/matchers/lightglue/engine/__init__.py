@@ -1,1 +1,1 @@
-"""What makes inference and training fast: folded layers, kernels, attention in blocks."""
+"""The parts that make inference and training fast: folded layers, kernels, attention in blocks."""

@@ -15,25 +15,31 @@ from photoglue.matchers.lightglue.engine.kernels import BLOCK_ELEMENTS, LOG2_E, 
 
 
 def trains_in_blocks(values: Tensor) -> bool:
-    """Whether ``attend_in_blocks`` is the fastest way here to the message of these values and its gradient."""
+    """Whether ``attend_with_gradients`` is the fastest way here to the message of these values and its gradient."""
     half = torch.is_autocast_enabled(values.device.type) and torch.get_autocast_dtype(values.device.type)
     return half == torch.bfloat16 and torch.is_grad_enabled() and attends_in_blocks(values.device, torch.bfloat16)
 
 
-def attend_in_blocks(
-    q: Float[Tensor, "b h n e"], k: Float[Tensor, "b h m e"], v: Float[Tensor, "b h m e"]
+def attend_with_gradients(
+    q: Float[Tensor, "b h n e"], k: Float[Tensor, "b h m e"], v: Float[Tensor, "b h m e"], scale: float
 ) -> Float[Tensor, "b h n e"]:
-    """Softmax attention: similarity and softmax in fp32, everything else in bf16, gradients included."""
+    """Softmax attention with similarity and softmax in fp32, everything else in bf16, gradients included.
+
+    Args:
+        q: Queries of each image.
+        k: Keys that they attend to.
+        v: Values of these keys.
+        scale: Factor of the similarity q·k, before the softmax to the base e.
+    """
     with torch.autocast(q.device.type, enabled=False):
-        message: Tensor = _BlockAttention.apply(q, k, v)  # type: ignore[no-untyped-call]
+        message: Tensor = _BlockAttention.apply(q, k, v, scale)  # type: ignore[no-untyped-call]
     return message
 
 
 class _BlockAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         batch, heads, rows, channels = q.shape
-        scale = channels**-0.5
         queries, keys = q.float().contiguous(), k.float().contiguous()
         columns = v.bfloat16().transpose(2, 3).contiguous()
         weights = columns.new_empty(batch, heads, rows, k.shape[2])
@@ -50,7 +56,7 @@ class _BlockAttention(torch.autograd.Function):
         return message
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q, k, v, weights, message = ctx.saved_tensors
         batch, heads, rows, _ = q.shape
         into = gradients[0].bfloat16().contiguous()
@@ -66,11 +72,11 @@ class _BlockAttention(torch.autograd.Function):
                     slope = linear(into[own], values[other]).sub_(drift[own]).mul_(weights[own])
                     torch.mm(slope, keys[other], out=of_q[own])
                     of_k[other] += slope.t() @ queries[own]
-        return of_q.to(q.dtype), of_k.to(k.dtype), of_v.to(v.dtype)
+        return of_q.to(q.dtype), of_k.to(k.dtype), of_v.to(v.dtype), None
 
 
 def _soft_max(similarity: Tensor, weights: Tensor) -> None:
-    """To the base 2, from fp32 (overwritten) into ``weights``; see `kernels.attend_base2` for the clamp."""
+    """Softmax to the base 2, from fp32 (overwritten) into ``weights``; see `kernels.attend_in_blocks` for the clamp."""
     similarity.sub_(similarity.amax(dim=-1, keepdim=True)).clamp_min_(-64).exp2_()
     weights.copy_(similarity.div_(similarity.sum(dim=-1, keepdim=True)))
 

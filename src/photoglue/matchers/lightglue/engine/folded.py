@@ -1,6 +1,7 @@
-"""The transformer layer rewritten for inference: fewer and larger products, in the precision of choice.
+"""The transformer layer folded for inference: fewer and larger products, in the precision of choice.
 
-What changes on the way from `blocks.TransformerLayer`, none of it the result:
+`fold` is the step from the layers that are trained to the folded ones. What changes on the way from
+`blocks.TransformerLayer`, none of it the result:
 
 - The rows of the joint projection are put in the order q, k, v, each head's even channels before its odd ones, so that
   rotary encoding turns contiguous halves. Dot products do not mind the order of channels.
@@ -18,16 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from photoglue.matchers.lightglue.attention import attend
 from photoglue.matchers.lightglue.blocks import CrossBlock, SelfBlock, TransformerLayer
-from photoglue.matchers.lightglue.engine.kernels import (
-    LOG2_E,
-    STEP,
-    attend_base2,
-    attends_in_blocks,
-    linear,
-    rounded_up,
-    rounds_up,
-)
+from photoglue.matchers.lightglue.engine import kernels
+from photoglue.matchers.lightglue.engine.kernels import LOG2_E, STEP, linear, rounded_up, rounds_up
 from photoglue.matchers.lightglue.engine.varlen import Layout
 from photoglue.matchers.lightglue.packing import Segments
 
@@ -50,12 +45,12 @@ class FoldedFeedForward(nn.Module):
         assert isinstance(second, nn.Linear)
         of_state, of_message = first.weight.detach().double().chunk(2, dim=1)
         folded = of_message @ output.weight.detach().double()
-        _keep(self, "weight1", torch.cat([of_state, folded], dim=1), dtype)
-        _keep(self, "bias1", first.bias.detach().double() + of_message @ output.bias.detach().double(), dtype)
-        _keep(self, "norm_weight", norm.weight.detach(), dtype)
-        _keep(self, "norm_bias", norm.bias.detach(), dtype)
-        _keep(self, "weight2", second.weight.detach(), dtype)
-        _keep(self, "bias2", second.bias.detach(), dtype)
+        _register(self, "weight1", torch.cat([of_state, folded], dim=1), dtype)
+        _register(self, "bias1", first.bias.detach().double() + of_message @ output.bias.detach().double(), dtype)
+        _register(self, "norm_weight", norm.weight.detach(), dtype)
+        _register(self, "norm_bias", norm.bias.detach(), dtype)
+        _register(self, "weight2", second.weight.detach(), dtype)
+        _register(self, "bias2", second.bias.detach(), dtype)
 
     def forward(
         self, x: Float[Tensor, "t d"], half: Float[Tensor, "s d"], context: Float[Tensor, "s d"]
@@ -67,7 +62,7 @@ class FoldedFeedForward(nn.Module):
 
 
 class FoldedLayer(nn.Module):
-    """One self-attention and one cross-attention; takes and gives what `TransformerLayer` does."""
+    """One self-attention and one cross-attention, folded; takes and gives what `TransformerLayer` does."""
 
     own_weight: Tensor
     own_bias: Tensor
@@ -82,46 +77,47 @@ class FoldedLayer(nn.Module):
         self.heads = own.heads
         self.dtype = dtype
         order, scale = _order_and_scale(own)
-        _keep(self, "own_weight", own.Wqkv.weight.detach()[order].double() * scale[:, None], dtype)
-        _keep(self, "own_bias", own.Wqkv.bias.detach()[order].double() * scale, dtype)
+        _register(self, "own_weight", own.Wqkv.weight.detach()[order].double() * scale[:, None], dtype)
+        _register(self, "own_bias", own.Wqkv.bias.detach()[order].double() * scale, dtype)
         # Both roles of the shared projection get the root of the scale.
         root = math.sqrt(LOG2_E / math.sqrt(own.Wqkv.in_features // own.heads))
         weights = [cross.to_qk.weight.detach().double() * root, cross.to_v.weight.detach().double()]
         biases = [cross.to_qk.bias.detach().double() * root, cross.to_v.bias.detach().double()]
-        _keep(self, "cross_weight", torch.cat(weights), dtype)
-        _keep(self, "cross_bias", torch.cat(biases), dtype)
+        _register(self, "cross_weight", torch.cat(weights), dtype)
+        _register(self, "cross_bias", torch.cat(biases), dtype)
         self.own_ffn = FoldedFeedForward(own.out_proj, own.ffn, dtype)
         self.cross_ffn = FoldedFeedForward(cross.to_out, cross.ffn, dtype)
 
     def forward(
         self, x: Float[Tensor, "t d"], encoding: Float[Tensor, "2 t 1 f"], segments: Segments | Layout
     ) -> Float[Tensor, "t d"]:
-        """The states after it."""
-        blocks = not isinstance(segments, Layout) and attends_in_blocks(x.device, self.dtype)
+        """The states of all tokens after this layer."""
+        blocks = not isinstance(segments, Layout) and kernels.attends_in_blocks(x.device, self.dtype)
         half = self._half(x, segments)
         projected = linear(half, self.own_weight, self.own_bias).view(len(half), 3 * self.heads, -1)
         turned = _room(projected[:, : 2 * self.heads], blocks)
         _rotate(projected[: len(x), : 2 * self.heads], encoding, turned[:, : len(x)])
         values = _heads_first(projected[:, 2 * self.heads :], blocks)
-        context = attend_base2(turned[: self.heads], turned[self.heads :], values, segments, cross=False)
+        context = attend(turned[: self.heads], turned[self.heads :], values, segments, cross=False, base2=True)
         x = self.own_ffn(x, half, context)
         half = self._half(x, segments)
         projected = linear(half, self.cross_weight, self.cross_bias).view(len(half), 2 * self.heads, -1)
         keys = _room(projected[:, : self.heads], blocks)
         keys[:, : len(x)] = projected[: len(x), : self.heads].transpose(0, 1)
         values = _heads_first(projected[:, self.heads :], blocks)
-        out: Tensor = self.cross_ffn(x, half, attend_base2(keys, keys, values, segments, cross=True))
+        context = attend(keys, keys, values, segments, cross=True, base2=True)
+        out: Tensor = self.cross_ffn(x, half, context)
         return out
 
     def _half(self, x: Float[Tensor, "t d"], segments: Segments | Layout) -> Float[Tensor, "s d"]:
-        """In the precision of the weights; where that makes products of fewer shapes, with rows of zeros at the end."""
+        """The states in the precision of the weights, and rows of zeros at the end for products of few shapes."""
         half = x.to(self.dtype)
         missing = rounded_up(len(x)) - len(x) if rounds_up(x.device) and isinstance(segments, Segments) else 0
         return functional.pad(half, (0, 0, 0, missing)) if missing else half
 
 
 def _room(x: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, "h r e"]:
-    """For queries or keys, heads first; for attention in blocks in fp32, with the rows to spare that it likes."""
+    """Memory for queries or keys, heads first; in fp32 and with rows to spare for attention in blocks."""
     tokens, heads, channels = x.shape
     if blocks:
         return x.new_empty(heads, tokens + STEP, channels, dtype=torch.float32)
@@ -129,7 +125,7 @@ def _room(x: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, "h r e"]:
 
 
 def _rotate(x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"], turned: Float[Tensor, "h t e"]) -> None:
-    """Each head's even channels (first half) and odd ones (second half), into ``turned``; in fp32 up to there."""
+    """Turn each head's even channels (first half) and odd ones (second half) in fp32, and write them to ``turned``."""
     cosine, sine = encoding
     even, odd = x.chunk(2, dim=-1)
     even_out, odd_out = turned.transpose(0, 1).chunk(2, dim=-1)
@@ -138,64 +134,71 @@ def _rotate(x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"], turne
 
 
 def _heads_first(values: Float[Tensor, "s h e"], blocks: bool) -> Float[Tensor, "h s e"]:
-    """A view for attention in blocks, which makes a copy of its own."""
+    """The values with heads first; a view for attention in blocks, which makes a copy of its own."""
     turned = values.transpose(0, 1)
     return turned if blocks else turned.contiguous()
 
 
-class Rewritten:
-    """The rewritten layers of a network: made when they are first needed, and again when its weights have changed.
+def fold(layers: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
+    """The layers of a network folded for inference in ``dtype``, with copies of the weights as they are now."""
+    return nn.ModuleList(FoldedLayer(layer, dtype) for layer in layers if isinstance(layer, TransformerLayer))
+
+
+class FoldCache:
+    """The folded layers of a network: made when they are first needed, and again when its weights have changed.
 
     They are no part of the network: nothing of them is saved or copied.
     """
 
     def __init__(self) -> None:
-        self._kept: _Kept | None = None
+        self._last: _Folded | None = None
 
     def layers_of(self, layers: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
-        """All layers of the network, to compute in ``dtype``."""
-        # Threads may come here at once: each goes on with what it sees, at worst two make the same.
-        kept = self._kept
-        if kept is not None and _state(_weights(kept.places), dtype) == kept.state:
-            return kept.layers
+        """All layers of the network, folded to compute in ``dtype``."""
+        # Threads may come here at once: each goes on with what it sees, at worst two fold the same.
+        last = self._last
+        if last is not None and _fingerprint(_weights(last.places), dtype) == last.fingerprint:
+            return last.layers
         places = [(module._parameters, name) for module in layers.modules() for name in module._parameters]
         weights = _weights(places)
-        made = nn.ModuleList(FoldedLayer(layer, dtype) for layer in layers if isinstance(layer, TransformerLayer))
-        self._kept = _Kept(places, weights, _state(weights, dtype), made)
-        return made
+        folded = fold(layers, dtype)
+        self._last = _Folded(places, weights, _fingerprint(weights, dtype), folded)
+        return folded
 
     def clear(self) -> None:
-        """Forget them."""
-        self._kept = None
+        """Forget the folded layers."""
+        self._last = None
 
-    def __reduce__(self) -> tuple[type["Rewritten"], tuple[()]]:
-        return Rewritten, ()
+    def __reduce__(self) -> tuple[type["FoldCache"], tuple[()]]:
+        return FoldCache, ()
 
 
-class _Kept(NamedTuple):
+class _Folded(NamedTuple):
+    """Folded layers, and what they were made of."""
+
     places: list[tuple[dict[str, nn.Parameter | None], str]]
     """Where the weights are; looking there is faster than to walk through the network each time."""
     weights: list[nn.Parameter]
     """Those that were there; held, so that no other can take its place in memory."""
-    state: list[object]
+    fingerprint: list[object]
     layers: nn.ModuleList
 
 
 def _weights(places: list[tuple[dict[str, nn.Parameter | None], str]]) -> list[nn.Parameter]:
-    found = (parameters.get(name) for parameters, name in places)
-    return [weight for weight in found if weight is not None]
+    there = (parameters.get(name) for parameters, name in places)
+    return [weight for weight in there if weight is not None]
 
 
-def _state(weights: list[nn.Parameter], dtype: torch.dtype) -> list[object]:
-    """What differs if weights were written to, moved or replaced; tensors of inference mode do not count changes."""
-    state: list[object] = [(id(x), x.data_ptr(), 0 if x.is_inference() else x._version) for x in weights]
-    return [dtype, weights[0].device, *state]
+def _fingerprint(weights: list[nn.Parameter], dtype: torch.dtype) -> list[object]:
+    """A value that differs if weights were written to, moved or replaced; in inference mode writing is not counted."""
+    each: list[object] = [(id(x), x.data_ptr(), 0 if x.is_inference() else x._version) for x in weights]
+    return [dtype, weights[0].device, *each]
 
 
 def _order_and_scale(block: SelfBlock) -> tuple[Tensor, Tensor]:
-    """For each output of the rewritten projection the official output, and its factor.
+    """For each output of the folded projection the official output, and its factor.
 
-    Official: (head, channel, q | k | v). Rewritten: (q | k | v, head, channel), channels of q and k even first.
+    Official: (head, channel, q | k | v). Folded: (q | k | v, head, channel), channels of q and k even first.
     """
     width = block.Wqkv.in_features
     official = torch.arange(3 * width).view(block.heads, -1, 3).permute(2, 0, 1)
@@ -206,6 +209,6 @@ def _order_and_scale(block: SelfBlock) -> tuple[Tensor, Tensor]:
     return order, scale.to(block.Wqkv.weight.device)
 
 
-def _keep(module: nn.Module, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
-    """A buffer that moves with the module and is not part of its state."""
+def _register(module: nn.Module, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+    """Give the module a buffer that moves with it and is not part of its state dict."""
     module.register_buffer(name, tensor.to(dtype).contiguous(), persistent=False)

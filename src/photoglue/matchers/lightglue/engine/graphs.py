@@ -3,16 +3,11 @@
 A layer is some 35 small kernels. For one pair of up to a few thousand points a fast GPU is done with them sooner than
 Python can ask for them, so all layers together are recorded once and then asked for with a single call.
 
-A graph has fixed shapes. So the tokens of a pair are padded to one of eight sizes, `SIZES`, and a network has eight
-graphs at most. Padding costs no attention, since no image covers it, and it cannot reach the points, since all else in
-a layer works row by row. Where the two images lie is itself computed inside the graph, from two numbers on the device:
-nothing is read by the host, and nothing is left over from the pair before.
+A graph has fixed shapes. So the tokens of a pair are padded to one of eight sizes, `SIZES`. Padding costs no attention,
+since no image covers it, and it cannot reach the points, since all else in a layer works row by row. Where the two
+images lie is computed inside the graph, from two numbers on the device: nothing is left over from the pair before.
 
-Only networks without exit and pruning are recorded. An adaptive one needs the host after each layer; a graph for each
-layer and size would be 72 of them, and a pair would pay for padding in each. An estimate: asking for a kernel takes
-some 8 µs, and 2 × 2048 points at full depth are 1 to 2 ms of work for an H100; so the recorded network takes less time
-than four adaptive layers with their decisions. Who has a deadline for one pair of up to some 2048 points an image
-takes ``LightGlueConfig.accurate()``. With more points, or many pairs at a time, exit and pruning pay.
+Only networks without exit and pruning are recorded: the others need the host after each layer.
 
 None of this has run on a GPU of ours yet. So each new graph is tried on the pair it was made for, against the layers
 one by one; where recording fails or the two disagree, a notice says so and the network does without.
@@ -32,7 +27,7 @@ from torch.nn import functional
 from photoglue.errors import PhotoGlueWarning
 from photoglue.matchers.lightglue.adaptive import Pack
 from photoglue.matchers.lightglue.engine.folded import FoldedLayer
-from photoglue.matchers.lightglue.engine.varlen import Layout, packs_attention
+from photoglue.matchers.lightglue.engine.varlen import Layout, first_line, packs_attention
 
 SIZES = (512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 """Points of both images together. The usual 512, 1024, 2048 and 4096 an image need no padding, others a third at most,
@@ -53,17 +48,16 @@ def size_for(tokens: int) -> int | None:
 
 
 class PairGraphs:
-    """The graphs of one network, made when they are first needed."""
+    """The graphs of one network, made when they are first needed; a copy starts without them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._refused = False
         self._layers: nn.ModuleList | None = None
         self._recorder: CudaRecorder | None = None
-        self._kept: dict[int, _Recorded] = {}
+        self._graphs: dict[int, RecordedPair] = {}
 
     def __reduce__(self) -> tuple[type["PairGraphs"], tuple[()]]:
-        """A copy starts without graphs: they belong to this process and to these weights."""
         return PairGraphs, ()
 
     def clear(self) -> None:
@@ -72,9 +66,9 @@ class PairGraphs:
             self._forget()
 
     def run(self, layers: nn.ModuleList, pack: Pack) -> tuple[Pack, int]:
-        """(the pack after all layers, how many that were), or (the same pack, 0) where this is not for graphs.
+        """The pack after all layers and their number; or the given pack and 0, where this is not for graphs.
 
-        The graphs kept are those of the layers given last.
+        There are graphs only of the layers that were given last.
         """
         size = size_for(pack.segments.total)
         if size is None or self._refused or not _recordable(layers, pack):
@@ -85,61 +79,29 @@ class PairGraphs:
                 self._layers, self._recorder = layers, CudaRecorder(pack.x.device)
             try:
                 with self._recorder.turn():
-                    if size not in self._kept:
-                        self._kept[size] = _rehearsed(_Recorded(self._recorder, layers, size, pack), layers, pack)
-                    return replace(pack, x=self._kept[size].states(pack)), len(layers)
+                    if size not in self._graphs:
+                        self._graphs[size] = _recorded(self._recorder, layers, size, pack)
+                    return replace(pack, x=self._graphs[size].states(pack)), len(layers)
             except (RuntimeError, TypeError, ValueError) as error:
                 self._forget()
                 self._refused = True
-                _give_notice(error, pack.x.device)
+                warnings.warn(
+                    f"Recording the layers as a CUDA graph does not work on {pack.x.device} ({first_line(error)}); "
+                    "this model runs single pairs layer by layer, which is slower.",
+                    PhotoGlueWarning,
+                    stacklevel=2,
+                )
                 return pack, 0
 
     def _forget(self) -> None:
         if self._recorder is not None:
             self._recorder.finish()
         self._layers = self._recorder = None
-        self._kept = {}
-
-
-class PaddedPair:
-    """Room for one pair of up to ``size`` points, always at the same place, and the layers over it."""
-
-    def __init__(self, size: int, like: Pack) -> None:
-        self.x = like.x.new_zeros(size, like.x.shape[1])
-        self.encoding = like.encoding.new_zeros(2, size, *like.encoding.shape[2:])
-        # As no pair that may be the first: one that reads them while recording, and never again, is found out.
-        self.lengths = torch.tensor([1, size - 1], device=like.x.device)
-        self._numbers = torch.arange(size, device=like.x.device)
-
-    def fill(self, pack: Pack) -> None:
-        """Put a pair there. Numbers travel as arguments of kernels, for which the host need not wait."""
-        count = pack.segments.total
-        self.x[:count].copy_(pack.x)
-        self.encoding[:, :count].copy_(pack.encoding)
-        for place, length in zip(self.lengths.unbind(), pack.segments.lengths, strict=True):
-            place.fill_(length)
-
-    def layout(self) -> Layout:
-        """Where the two images lie, computed on the device; rows after theirs are of no image."""
-        length0, length1 = self.lengths.unbind()
-        numbers = self._numbers
-        return Layout(
-            offsets=_offsets(self.lengths),
-            swapped=_offsets(self.lengths.flip(0)),
-            rows=torch.where(numbers < length1, numbers + length0, numbers - length1),
-            longest=len(numbers),
-        )
-
-    def forward(self, layers: nn.ModuleList) -> Float[Tensor, "s d"]:
-        """The states after all layers; what the rows after the pair's hold does not matter."""
-        layout, x = self.layout(), self.x
-        for layer in layers:
-            x = layer(x, self.encoding, layout)
-        return x
+        self._graphs = {}
 
 
 class CudaRecorder:
-    """All that knows of CUDA graphs: records work, and keeps the graphs of one network out of each other's way.
+    """Records work as CUDA graphs, and keeps the graphs of one network out of each other's way.
 
     They share memory for what they compute on the way, so that only one of them may run at a time.
     """
@@ -160,7 +122,7 @@ class CudaRecorder:
             self._done.record()
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """(what does the work again, where its result lies then)."""
+        """A function that does the work again, and the tensor that its result is in then."""
         graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
@@ -181,49 +143,67 @@ class CudaRecorder:
         self._done.synchronize()
 
 
-class _Recorded:
-    """The layers over a padded pair, recorded."""
+class RecordedPair:
+    """Memory for one pair of up to ``size`` points, always at the same place, and the layers recorded over it."""
 
     # What is made here outlives an inference mode of the caller, which would forbid to write to it later.
     @torch.inference_mode(False)
     @torch.no_grad()
     def __init__(self, recorder: CudaRecorder, layers: nn.ModuleList, size: int, like: Pack) -> None:
-        self._pair = PaddedPair(size, like)
-        self._replay, self._result = recorder.record(lambda: self._pair.forward(layers))
+        self._layers = layers
+        self._x = like.x.new_zeros(size, like.x.shape[1])
+        self._encoding = like.encoding.new_zeros(2, size, *like.encoding.shape[2:])
+        # As no pair that may be the first: one that reads them while recording, and never again, is found out.
+        self._lengths = torch.tensor([1, size - 1], device=like.x.device)
+        self._numbers = torch.arange(size, device=like.x.device)
+        self._replay, self._result = recorder.record(self._run_layers)
 
     def states(self, pack: Pack) -> Float[Tensor, "t d"]:
-        self._pair.fill(pack)
+        """The states of a pair after all layers. Its lengths travel as arguments of kernels: no host waits for them."""
+        count = pack.segments.total
+        self._x[:count].copy_(pack.x)
+        self._encoding[:, :count].copy_(pack.encoding)
+        for place, length in zip(self._lengths.unbind(), pack.segments.lengths, strict=True):
+            place.fill_(length)
         self._replay()
-        return self._result[: pack.segments.total].clone()
+        return self._result[:count].clone()
+
+    def layout(self) -> Layout:
+        """Where the two images lie, computed on the device; rows after theirs are of no image."""
+        length0, length1 = self._lengths.unbind()
+        numbers = self._numbers
+        return Layout(
+            offsets=_offsets(self._lengths),
+            swapped=_offsets(self._lengths.flip(0)),
+            rows=torch.where(numbers < length1, numbers + length0, numbers - length1),
+            longest=len(numbers),
+        )
+
+    def _run_layers(self) -> Float[Tensor, "s d"]:
+        layout, x = self.layout(), self._x
+        for layer in self._layers:
+            x = layer(x, self._encoding, layout)
+        return x
 
 
 def _recordable(layers: nn.ModuleList, pack: Pack) -> bool:
-    """One pair, layers rewritten for inference, and a device that has the attention for it."""
+    """Whether this is one pair, layers folded for inference, and a device that has the attention for it."""
     first = layers[0]
     if not isinstance(first, FoldedLayer) or len(pack.pairs) != 1:
         return False
     return packs_attention(pack.x.new_empty(0, pack.x.shape[1] // first.heads, dtype=first.dtype))
 
 
-def _rehearsed(recorded: _Recorded, layers: nn.ModuleList, pack: Pack) -> _Recorded:
-    """The same, if it gives what the layers give one by one; it was recorded on other content."""
-    found, wanted = recorded.states(pack), pack.x
+def _recorded(recorder: CudaRecorder, layers: nn.ModuleList, size: int, pack: Pack) -> RecordedPair:
+    """A new graph that gives for this pair, which it was not recorded on, what the layers give one by one."""
+    recorded = RecordedPair(recorder, layers, size, pack)
+    states, expected = recorded.states(pack), pack.x
     for layer in layers:
-        wanted = layer(wanted, pack.encoding, pack.segments)
-    if not (found - wanted).norm() <= AGREEMENT * wanted.norm():  # also if it is NaN
+        expected = layer(expected, pack.encoding, pack.segments)
+    if not (states - expected).norm() <= AGREEMENT * expected.norm():  # also if it is NaN
         raise RuntimeError("its results differ from those of the layers one by one")
     return recorded
 
 
 def _offsets(lengths: Tensor) -> Tensor:
     return functional.pad(lengths.cumsum(0), (1, 0)).int()
-
-
-def _give_notice(error: Exception, device: torch.device) -> None:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    warnings.warn(
-        f"Recording the layers as a CUDA graph does not work on {device} ({reason}); this model runs single pairs "
-        "layer by layer, which is slower.",
-        PhotoGlueWarning,
-        stacklevel=2,
-    )

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.matchers.lightglue.engine.varlen import Layout, attend_packed, packs_attention
 from photoglue.matchers.lightglue.packing import Segments
 
 LOG2_E = math.log2(math.e)
@@ -43,71 +42,39 @@ def linear(x: Float[Tensor, "t i"], weight: Float[Tensor, "o i"], bias: Tensor |
 
 
 def project(layer: nn.Linear, x: Float[Tensor, "t i"]) -> Float[Tensor, "t o"]:
-    """What the layer gives; by ``linear`` where neither a gradient nor autocast is asked for."""
+    """The output of a linear layer, computed by ``linear`` where neither a gradient nor autocast is asked for."""
     plain = torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type)
     projected: Tensor = layer(x) if plain else linear(x, layer.weight, layer.bias)
     return projected
 
 
 def attends_in_blocks(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether ``attend_base2`` works in blocks here; then queries and keys are to be fp32, whatever the values are."""
+    """Whether inference with values of this type attends in blocks here, because that is faster than torch's kernel."""
     return _ONE_DNN and device.type == "cpu" and not (_AMX and dtype != torch.float32) and dtype != torch.float16
 
 
-def attend_base2(
-    q: Float[Tensor, "h s e"],
-    k: Float[Tensor, "h s e"],
-    v: Float[Tensor, "h t e"],
-    segments: Segments | Layout,
-    *,
-    cross: bool,
+def attend_in_blocks(
+    q: Float[Tensor, "h s e"], k: Float[Tensor, "h s e"], v: Float[Tensor, "h t e"], segments: Segments, *, cross: bool
 ) -> Float[Tensor, "t d"]:
-    """Softmax attention to the base 2 inside segments; the heads of a token come out side by side.
+    """Softmax attention to the base 2 inside segments, in blocks of rows that stay in the cache.
 
-    The caller has multiplied q·k by log2(e) / √e: to the base 2, because on CPUs torch's exp2 is several times faster
-    than its exp. The similarity is fp32 wherever it is ours: LightGlue's reach several hundred, where the steps of
-    bfloat16 are factors of the weight.
+    To the base 2, because on CPUs torch's exp2 is several times faster than its exp. The similarity is fp32: it
+    reaches several hundred, where the steps of bfloat16 are factors of the weight.
 
     Args:
-        q: Queries of the whole pack. All three may have rows after the last token, with anything in them; in blocks,
-            ``STEP`` more of queries and keys spare copies.
-        k: Keys.
+        q: Queries in fp32, multiplied by log2(e) / √e. All three may have rows after the last token, with anything in
+            them; ``STEP`` more of queries and keys spare copies.
+        k: Keys in fp32.
         v: Values, in the precision of the result.
-        segments: Where each image's tokens lie; none is empty. A layout: for the variable-length kernel, unasked.
+        segments: Where each image's tokens lie; none is empty.
         cross: Whether each image attends to its partner, or to itself.
+
+    Returns:
+        The message to each token, its heads side by side; zeros after the last token.
     """
-    if isinstance(segments, Layout):
-        return _attend_packed(q, k, v, segments, cross)
-    images = len(segments.lengths)
-    if attends_in_blocks(q.device, v.dtype):
-        return _attend_in_blocks(q, k, v, segments, cross)
-    tokens = segments.total
-    if v.shape[1] > tokens:
-        message = attend_base2(q[:, :tokens], k[:, :tokens], v[:, :tokens], segments, cross=cross)
-        return functional.pad(message, (0, 0, 0, v.shape[1] - tokens))
-    if images > 1 and segments.equal:
-        return _attend_equal(q, k, v, images, cross)
-    if images > 1 and packs_attention(v):
-        return _attend_packed(q, k, v, segments, cross)
-    message = v.new_empty(q.shape[1], q.shape[0], q.shape[2])
-    slices = segments.slices()
-    for i, rows in enumerate(slices):
-        others = slices[i ^ 1] if cross else rows
-        message[rows] = _attend_plain(q[None, :, rows], k[None, :, others], v[None, :, others])[0].transpose(0, 1)
-    return message.flatten(1)
-
-
-def _attend_packed(q: Tensor, k: Tensor, v: Tensor, segments: Segments | Layout, cross: bool) -> Tensor:
-    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
-    return attend_packed(q, k, v, segments, 1 / LOG2_E, cross=cross).flatten(1)
-
-
-def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, segments: Segments, cross: bool) -> Tensor:
     message = v.new_empty(v.shape[1], v.shape[0], v.shape[2])
     message[segments.total :] = 0
-    slices = segments.slices()
-    for i, rows in enumerate(slices):
-        others = slices[i ^ 1] if cross else rows
+    for rows, others in zip(segments.slices(), segments.partners() if cross else segments.slices(), strict=True):
         partners = others.stop - others.start
         width = rounded_up(partners)
         columns = v.new_zeros(v.shape[0], v.shape[2], width)
@@ -123,7 +90,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, segments: Segments, cross
 
 
 def _attend_block(q: Tensor, k: Tensor, columns: Tensor, partners: int, message: Tensor) -> None:
-    """Into ``message``; rows of ``q`` after its last one and of ``k`` after the last partner may hold anything."""
+    """Write the message to one block of queries; rows of ``q`` and ``k`` after the last ones may hold anything."""
     weights = linear(q, k)
     weights[:, partners:] = -math.inf
     # What is 2^64 times less likely than the best does not matter; as a subnormal number it would cost time.
@@ -133,29 +100,16 @@ def _attend_block(q: Tensor, k: Tensor, columns: Tensor, partners: int, message:
 
 
 def rounds_up(device: torch.device) -> bool:
-    """Whether products there like multiples of ``STEP``."""
+    """Whether products on a device are faster with multiples of ``STEP`` rows."""
     return _ONE_DNN and device.type == "cpu"
 
 
 def rounded_up(count: int) -> int:
-    """To a multiple of ``STEP``."""
+    """The smallest multiple of ``STEP`` that is not below a count."""
     return -(-count // STEP) * STEP
 
 
 def _rows(x: Tensor, start: int, count: int) -> Tensor:
-    """``count`` rows, with zeros where there are fewer."""
-    found = x[start : start + count]
-    return found if len(found) == count else functional.pad(found, (0, 0, 0, count - len(found)))
-
-
-def _attend_plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return functional.scaled_dot_product_attention(q, k, v, scale=1 / LOG2_E)
-
-
-def _attend_equal(q: Tensor, k: Tensor, v: Tensor, images: int, cross: bool) -> Tensor:
-    """All images have the same number of tokens: one call."""
-    q, k, v = (x.view(len(x), images, -1, x.shape[-1]).transpose(0, 1) for x in (q, k, v))
-    if cross:
-        partner = torch.arange(images, device=q.device) ^ 1
-        k, v = k[partner], v[partner]
-    return _attend_plain(q, k, v).transpose(1, 2).flatten(0, 1).flatten(1)
+    """``count`` rows from ``start`` on, with zeros where there are fewer."""
+    rows = x[start : start + count]
+    return rows if len(rows) == count else functional.pad(rows, (0, 0, 0, count - len(rows)))

@@ -22,7 +22,7 @@ from photoglue.matchers.lightglue.packing import Segments, uploaded
 
 @lru_cache(maxsize=1)
 def kernel() -> Callable[..., Any] | None:
-    """torch's, since 2.10; None before.
+    """The variable-length attention of torch, which has it since 2.10; None before that.
 
     Imported at first use: it brings torch's compiler with it, which would double the time of ``import photoglue``.
     """
@@ -43,9 +43,9 @@ class Layout:
     offsets: Int32[Tensor, " o"]
     """First token of each image, and the end of the last one."""
     swapped: Int32[Tensor, " o"]
-    """The same with the images of each pair swapped."""
+    """First token of each image if the images of each pair are swapped, and the end of the last one."""
     rows: Int64[Tensor, " t"]
-    """The tokens in that order."""
+    """The tokens in the order of swapped images."""
     longest: int
     """No image has more tokens."""
 
@@ -72,7 +72,11 @@ def attend_packed(
     """Softmax attention inside segments, all in one call; a pair gets the same alone and in any company."""
     packed = kernel()
     assert packed is not None
-    layout = segments if isinstance(segments, Layout) else _layout(segments, q.device, _stream(q.device))
+    if isinstance(segments, Layout):
+        layout = segments
+    else:
+        stream = torch.cuda.current_stream(q.device).cuda_stream if q.is_cuda else 0
+        layout = _layout(segments, q.device, stream)
     if cross:
         k, v = k[layout.rows], v[layout.rows]
     message: Tensor = packed(
@@ -92,7 +96,7 @@ def attend_packed(
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # training may need these tensors after inference made them
 def _layout(segments: Segments, device: torch.device, stream: int = 0) -> Layout:  # noqa: ARG001 (of the cache's key)
-    """All layers on a stream share it; on another one they could read it before its numbers have arrived."""
+    """The layout of segments, which all layers on a stream share; on another one its numbers may not have arrived."""
     lengths = segments.lengths
     turned = Segments(tuple(lengths[i ^ 1] for i in range(len(lengths))))
     offsets, swapped = uploaded([segments.offsets, turned.offsets], torch.int32, device).unbind()
@@ -102,28 +106,24 @@ def _layout(segments: Segments, device: torch.device, stream: int = 0) -> Layout
     return Layout(offsets, swapped, torch.arange(segments.total, device=device) + shifts, max(lengths))
 
 
-def _stream(device: torch.device) -> int:
-    """The number of the stream that work goes to now."""
-    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-
-
 @lru_cache(maxsize=8)
 def _rehearsed(device: torch.device, dtype: torch.dtype, channels: int) -> bool:
-    """Whether the kernel gives what plain attention gives, for two small pairs."""
+    """Whether the kernel gives what plain attention gives, for two small pairs; a notice says why not."""
     segments = Segments((5, 3, 2, 4))
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(14, 2, channels, generator=generator).to(device, dtype) for _ in range(3))
     try:
         for cross in (False, True):
-            found = attend_packed(q, k, v, segments, channels**-0.5, cross=cross)
-            wanted = attend_one_by_one(q, k, v, segments, channels**-0.5, cross=cross)
-            if not torch.allclose(found.float(), wanted.float(), atol=0.05, rtol=0.05):
-                raise RuntimeError("its results differ from plain attention")
+            message = attend_packed(q, k, v, segments, channels**-0.5, cross=cross)
+            for own, other in zip(segments.slices(), segments.partners() if cross else segments.slices(), strict=True):
+                one_q, one_k, one_v = (x.transpose(0, 1)[None] for x in (q[own], k[other], v[other]))
+                expected = functional.scaled_dot_product_attention(one_q, one_k, one_v)[0].transpose(0, 1)
+                if not torch.allclose(message[own].float(), expected.float(), atol=0.05, rtol=0.05):
+                    raise RuntimeError("its results differ from plain attention")
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         warnings.warn(
-            f"Variable-length attention does not work on {device} in {dtype} ({reason}); attention goes image by "
-            "image, which is slower for batches.",
+            f"Variable-length attention does not work on {device} in {dtype} ({first_line(error)}); attention goes "
+            "image by image, which is slower for batches.",
             PhotoGlueWarning,
             stacklevel=2,
         )
@@ -131,21 +131,6 @@ def _rehearsed(device: torch.device, dtype: torch.dtype, channels: int) -> bool:
     return True
 
 
-def attend_one_by_one(
-    q: Float[Tensor, "t h e"],
-    k: Float[Tensor, "t h e"],
-    v: Float[Tensor, "t h e"],
-    segments: Segments,
-    scale: float,
-    *,
-    cross: bool,
-) -> Float[Tensor, "t h e"]:
-    """The same, image by image, by torch's attention."""
-    slices = segments.slices()
-    parts = []
-    for i, own in enumerate(slices):
-        other = slices[i ^ 1] if cross else own
-        query, key, value = (x[rows].transpose(0, 1)[None] for x, rows in ((q, own), (k, other), (v, other)))
-        message = functional.scaled_dot_product_attention(query, key, value, scale=scale)
-        parts.append(message[0].transpose(0, 1))
-    return torch.cat(parts)
+def first_line(error: Exception) -> str:
+    """The first line of an error's message; the name of its type if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
