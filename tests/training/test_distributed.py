@@ -88,7 +88,7 @@ def train(tiny_model, tiny_pairs, plain_objective, tmp_path):
 
         (tmp_path / folder).mkdir(exist_ok=True)
         recipe = {
-            "total_pairs": 48, "batch_size": 4, "learning_rate": 2e-3, "warmup_steps": 3, "precision": "float32",
+            "pairs": 48, "batch_size": 4, "learning_rate": 2e-3, "warmup_steps": 3, "precision": "float32",
             "save_every": 16, "log_every": 4, "workers": 0, "weight_decay": 0.01,
         }  # fmt: skip
         return Trainer(
@@ -113,7 +113,7 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "ema_decay": 0.9}], ids=["plain", "all"])
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "ema": 0.9}], ids=["plain", "all"])
 def test_two_processes_train_what_one_does(train, tmp_path, changes):
     """The same global batch: the same losses and weights, up to the order of sums."""
     from photoglue.training.distributed import Processes

@@ -60,7 +60,7 @@ class TrainingProgress:
             self._bar.stop()
         self._bar = None
 
-    def _show(self, columns: tuple[ProgressColumn, ...], done: float, total: float, text: str = "") -> None:
+    def _show(self, columns: tuple[ProgressColumn, ...], done: int | float, total: int | float, text: str = "") -> None:
         if self._bar is None:
             self._bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
             self._bar.add_task(text)
