@@ -152,7 +152,7 @@ def write_in_run(path: Path, content: bytes) -> None:
 
 
 def how_to_go_on(folder: Path) -> str:
-    """The end of a sentence for people: what to type for a run that had to stop."""
+    """End of a sentence for people that says what to type for a run that had to stop."""
     if (folder / LAST).is_file():
         return f"go on with: photoglue train resume {folder}"
     return "give the same command again: there is no checkpoint yet, but what was extracted is used again."

@@ -9,7 +9,7 @@ from photoglue.errors import ConfigError
 from photoglue.precision import Precision, choose_precision
 
 Schedule: TypeAlias = Literal["constant", "exponential", "cosine"]
-"""How the learning rate goes from its full value to ``final_share`` of it."""
+"""Curve of the learning rate from its full value to ``final_share`` of it."""
 
 FREE_TO_CHANGE = ("workers",)
 """Fields that may differ when a run is resumed: they change how fast it is, not what comes out."""
@@ -36,7 +36,7 @@ class TrainingConfig:
     warmup_steps: int = 100
     """Steps in which the learning rate rises linearly, but at most a tenth of the run; 0: none."""
     schedule: Schedule = "cosine"
-    """How the learning rate falls afterwards."""
+    """Curve by which the learning rate falls after the warm-up."""
     decay_from: float = 0.0
     """Share of the run that is over before the learning rate begins to fall, in [0, 1)."""
     final_share: float = 0.01
@@ -48,7 +48,7 @@ class TrainingConfig:
     ema: float | None = None
     """Average the weights with this decay, such as 0.999, and validate and ship the average; None: do not."""
     precision: Precision = "auto"
-    """What the network computes in; weights and the optimiser's state stay float32. auto: bfloat16 if it is native."""
+    """Precision of the network while it trains, whose weights stay float32; auto: bfloat16 where it is native."""
     checkpointed: bool = False
     """Save most of the memory by computing each layer again in the backward pass, for a third more time."""
     seed: int = 0

@@ -15,7 +15,7 @@ RECIPE = "recipe.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a run was started with, for those who resume it and for its card."""
+    """Recipe and initial weights of a run, for those who resume it and for its card."""
 
     name: str
     """Name of the recipe, such as "homography"."""
@@ -60,7 +60,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """What a run was started with.
+    """Read what a run was started with.
 
     Raises:
         ConfigError: If there is no run in the folder, it has not come to its first checkpoint, or it was begun by an

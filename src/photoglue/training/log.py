@@ -15,7 +15,7 @@ METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """Appends to the metrics of a run; a resumed run drops what came after its checkpoint, so that nothing is twice.
+    """The metrics of a run, line by line; a resumed run drops what came after its checkpoint, so that nothing is twice.
 
     Each line is an object with ``kind`` ("train", "validation" or "skipped"), ``pairs`` and numbers; null where
     one is not finite.

@@ -40,15 +40,15 @@ from photoglue.training.progress import Hooks, Outcome, Report, Score
 from photoglue.training.schedule import learning_rate, progress
 
 FAILURES_IN_A_ROW = 5
-"""So many steps with numbers that are not finite, one after the other, end a run."""
+"""Number of steps one after the other, with numbers that are not finite, that end a run."""
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """What the network learns from pairs."""
+    """A loss that the network learns from pairs by."""
 
     def prepare(self, pair: TrainingPair) -> Any:
-        """What the loss needs of a pair; called in the processes that read, and sent to the one that trains."""
+        """Make of a pair what the loss needs; called in the processes that read, for the one that trains."""
 
     def __call__(self, model: LightGlue, pairs: Sequence[Any], *, checkpointed: bool = False) -> LossTerms:
         """The loss of some prepared pairs, a mean over them."""
@@ -215,7 +215,7 @@ class Trainer:
         )
 
     def _look_around(self, began: float) -> tuple[float, bool]:
-        """How much of the run is over, and whether to leave: the same in all processes."""
+        """Say how much of the run is over, and whether to leave, alike in all processes."""
         elapsed_s, stopping = self.processes.agree(self.hooks.clock() - began, self.stop_request.made)
         self.position = replace(self.position, elapsed_s=elapsed_s)
         return progress(self.config, self.position.pairs, elapsed_s), stopping
@@ -266,7 +266,7 @@ class Trainer:
         return max(0, self.config.pairs - self.position.pairs) / max(pairs_per_s, 1e-9)
 
     def _validate(self, log: RunLog | None) -> Score | None:
-        """How good the weights to use are; the best so far are kept. Process 0 does it, the others wait."""
+        """Measure how good the weights to use are, and keep the best. Process 0 does it, the others wait."""
         if log is None or self.hooks.validate is None:
             return None
         model = (self.averaged or self.model).eval()

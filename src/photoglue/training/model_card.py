@@ -24,7 +24,7 @@ HALF_WEIGHTS = "model-fp16.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What only those who started a run know of it."""
+    """Facts for the card that only those know who started the run."""
 
     command: str
     """Command that trains by the same recipe."""
@@ -112,7 +112,7 @@ def _summary(folder: Path, facts: RunFacts, checkpoint: Checkpoint) -> list[str]
 
 
 def _validation_table(lines: Sequence[Mapping[str, Any]], chosen_pairs: int) -> list[str]:
-    """For each number: the baseline, before training, the weights that are here, the end of the run."""
+    """A row for each number: the baseline, before training, the weights that are here, the end of the run."""
     rows = [line for line in lines if line["kind"] == "validation"]
     if not rows:
         return ["None was made."]
@@ -140,7 +140,7 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
-    """Loss and score over pairs, if matplotlib is installed; says whether it drew."""
+    """Draw loss and score over pairs, if matplotlib is installed; says whether it did."""
     try:
         figure_module = require("matplotlib.figure", extra="viz")
     except MissingExtra:

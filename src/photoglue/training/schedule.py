@@ -9,7 +9,7 @@ LONGEST_WARM_UP = 0.1
 
 
 def progress(config: TrainingConfig, pairs: int, elapsed_s: float) -> float:
-    """How much of the run is over, in [0, 1]: by pairs, or by time if its length is given in hours.
+    """Share of the run that is over, in [0, 1]: by pairs, or by time if its length is given in hours.
 
     Args:
         config: Length of the run.
@@ -35,7 +35,7 @@ def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
 
 
 def _decay(config: TrainingConfig, done: float) -> float:
-    """1 until ``decay_from``, then down to ``final_share`` at the end."""
+    """Factor of the learning rate: 1 until ``decay_from``, then down to ``final_share`` at the end."""
     falling = max(0.0, done - config.decay_from) / (1 - config.decay_from)
     if config.schedule == "constant":
         return 1.0

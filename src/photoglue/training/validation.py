@@ -29,10 +29,11 @@ from photoglue.training.pairs.base import TrainingPair
 from photoglue.training.progress import Score
 
 AUC_DEG = (5.0, 10.0, 20.0)
+"""Errors of poses up to which the area under the recall is measured, degrees."""
 FILTER_THRESHOLD = 0.1
-"""The official one: matches below it count for the average precision only."""
+"""The official filter threshold: matches below it count for the average precision only."""
 PAIRS_AT_ONCE = 8
-"""For the loss; matching decides by itself."""
+"""Pairs that go through the network together for the loss; matching decides by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,18 +45,18 @@ class PoseExample:
     camera0: PinholeCamera
     camera1: PinholeCamera
     cam1_from_cam0: Float64[Tensor, "4 4"]
-    """X1 = R · X0 + t; the length of t does not count."""
+    """Relative pose: X1 = R · X0 + t; the length of t does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchQuality:
-    """How good one matcher is. Shares are means over pairs, in [0, 1]; a pair without what is divided by is left out,
+    """Quality of one matcher. Shares are means over pairs, in [0, 1]; a pair without what is divided by is left out,
     and where no pair is left, the share is NaN."""  # noqa: D205, D209
 
     precision: float
-    """Of the matches whose point in image 0 can be judged (is not ignored), those that are right."""
+    """Share of right matches among those whose point in image 0 can be judged (is not ignored)."""
     recall: float
-    """Of the true matches, those found."""
+    """Share of the true matches that are found."""
     average_precision: float
     """Area under precision over recall as the filter threshold falls to zero; true matches not found count."""
     pose_auc: tuple[float, float, float] | None
@@ -71,23 +72,23 @@ class MatchQuality:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationResult:
-    """What a validation found."""
+    """Result of a validation."""
 
     matcher: MatchQuality
-    """All layers, all points."""
+    """Quality of the network with all layers and all points."""
     baseline: MatchQuality
-    """The same pairs, without learning."""
+    """Quality of a matcher that does not learn, on the same pairs."""
     last_layer_loss: float
     """Negative log-likelihood of the last layer, nats."""
     confidence_loss: float | None
     """Cross-entropy of the confidence heads; None if there are none."""
     exit_layer: float
-    """After how many layers pairs exit with adaptive depth, mean over pairs."""
+    """Number of layers after which pairs exit with adaptive depth, mean over pairs."""
     exit_agreement: float
-    """Of the matches found with all layers or with adaptive depth, those found by both; mean over pairs."""
+    """Share of matches found both with all layers and with adaptive depth, among those found with either; mean."""
 
     def score(self) -> Score:
-        """For the training loop: by the harmonic mean of precision and recall."""
+        """What the training loop keeps: all numbers, judged by the harmonic mean of precision and recall."""
         numbers = {
             "last_layer_loss": self.last_layer_loss,
             "exit_layer": self.exit_layer,
@@ -109,10 +110,10 @@ class Validation:
     """Held-out pairs, to be matched again and again as the network learns.
 
     Args:
-        pairs: Never trained on.
+        pairs: Pairs that are never trained on.
         posed: Real photos with known poses, features as the network will get them; PoseLib finds the poses.
         rules: What counts as a match.
-        baseline: To compare with, matched once; None: mutual nearest neighbours.
+        baseline: A matcher to compare with, which matches once; None: mutual nearest neighbours.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, model: LightGlue) -> ValidationResult:
-        """How good the model is; it comes back as it was."""
+        """Measure how good the model is; it comes back as it was."""
         depth = model.config.depth_confidence or LightGlueConfig().depth_confidence
         full = _matched(model, self._images(), None)
         adaptive = _matched(model, self._images()[: len(self.pairs)], depth)
@@ -166,7 +167,7 @@ class Validation:
         return MatchQuality(precision=precision, recall=recall, average_precision=area, pose_auc=pose_auc)
 
     def _losses(self, model: LightGlue) -> tuple[float, float | None]:
-        """(of the last layer, of the confidence heads): means over pairs."""
+        """Loss of the last layer, and of the confidence heads: means over pairs."""
         dtype = choose_precision("auto", model.device)
         pairs, last, confidence = 0, 0.0, None
         for start in range(0, len(self.pairs), PAIRS_AT_ONCE):
@@ -185,7 +186,7 @@ def judged(matches: Matches, truth: Labels, threshold: float) -> tuple[float, fl
     """(precision, recall, average precision) of one pair; NaN where there is nothing to divide by.
 
     Args:
-        matches: Of any score.
+        matches: Matches of any score.
         truth: Matches whose point in image 0 is ignored there are not judged.
         threshold: Precision and recall are of the matches with a higher score.
     """
@@ -212,7 +213,7 @@ def _matched(
 
 @contextmanager
 def _ready_to_match(model: LightGlue, depth_confidence: float | None) -> Iterator[None]:
-    """The model as users have it, with the weights that it has now; afterwards as it was."""
+    """Prepare the model as users have it, with the weights that it has now; afterwards it is as it was."""
     config, precision, training = model.config, model.precision, model.training
     model.eval().prepare("auto")
     model.config = replace(config, depth_confidence=depth_confidence, width_confidence=None, filter_threshold=0.0)
@@ -246,6 +247,6 @@ def _pose_error(matches: Matches, example: PoseExample, threshold: float) -> flo
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are numbers; NaN if there are none."""
+    """Mean of those values that are numbers; NaN if there are none."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.mean(numbers)) if numbers else math.nan

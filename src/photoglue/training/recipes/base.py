@@ -1,4 +1,4 @@
-"""What all recipes share: features, network and loop, and how they are told to people."""
+"""Fields that all recipes share, and a recipe as a command."""
 
 import shlex
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunData:
-    """What a run learns from."""
+    """Pairs that a run learns from and is validated with."""
 
     source: PairSource
     validation: tuple[TrainingPair, ...]
@@ -62,7 +62,7 @@ class Recipe(ABC):
     cache_keypoints: int | None = None
     """Keypoints kept of each photo or view; None: as many as --keypoints."""
     select: Selection = "best"
-    """Which keypoints are used if the cache has more than --keypoints: those with the best scores, or random ones."""
+    """Choice of keypoints if the cache has more than --keypoints: those with the best scores, or random ones."""
     build_workers: int | None = None
     """Processes that extract features; None: one for each core."""
     allow_noncommercial: bool = False

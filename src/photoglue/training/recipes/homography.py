@@ -45,7 +45,7 @@ class PhotosRecipe(Recipe):
     max_angle: float = 45.0
     """Rotation of a view, degrees at full difficulty (0.7 of it by default); up to 180."""
     difficulty: float = 0.7
-    """How hard the views are, in [0, 1]."""
+    """Difficulty of the views, in [0, 1]."""
     patch_size: tuple[int, int] = (640, 480)
     """Width and height of the views, pixels."""
     longest_side: int = 1024
