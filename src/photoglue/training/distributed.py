@@ -49,24 +49,20 @@ class Processes:
     """Device on which this process computes."""
 
     @classmethod
-    def join(cls, device: str | None = None) -> "Processes":
+    def join(cls, device: torch.device) -> "Processes":
         """Join the others, if ``torchrun`` started this process; else it is alone.
 
         Args:
-            device: Where to compute, such as cpu or cuda; None: on a GPU of its own if there is one.
-
-        Raises:
-            ConfigError: If there are more processes than GPUs.
+            device: Device of this process; see ``own_device``.
         """
         count, rank = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK"))
-        chosen = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         if count <= 1:
-            return cls(device=chosen)
-        if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
+            return cls(device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-        return cls(rank=rank, count=count, device=chosen)
+            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(rank=rank, count=count, device=device)
 
     def leave(self) -> None:
         """End the communication with the other processes."""

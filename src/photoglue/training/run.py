@@ -78,7 +78,8 @@ def _run(recipe: Recipe, folder: Path, hooks: Hooks, record: RunRecord | None) -
     resuming = record is not None
     if not is_first():  # of several processes: the first one talks
         hooks = Hooks()
-    data = recipe.data(folder, own_device(choose_device(recipe.device)), hooks)
+    device = own_device(choose_device(recipe.device))
+    data = recipe.data(folder, device, hooks)
     torch.manual_seed(recipe.config.seed)
     # A run that goes on needs nothing of what it began with, which may have been moved since.
     model = LightGlue(load_checkpoint(folder / LAST).network if resuming else recipe.network(data.example))
@@ -90,7 +91,7 @@ def _run(recipe: Recipe, folder: Path, hooks: Hooks, record: RunRecord | None) -
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not recipe.heads_only or name.startswith("token_confidence."))
     objective = Objective(LossConfig(matcher=not recipe.heads_only))
-    processes = Processes.join(recipe.device)
+    processes = Processes.join(device)
     if hooks.validate is None and data.validation and is_first():
         hooks = replace(hooks, validate=_validator(data, recipe.heads_only))
     trainer = Trainer(model, data.source, objective, recipe.config, folder, processes=processes, hooks=hooks)
@@ -110,7 +111,7 @@ def _run(recipe: Recipe, folder: Path, hooks: Hooks, record: RunRecord | None) -
 
 def _validator(data: RunData, heads_only: bool) -> Callable[[LightGlue], Score]:
     """Measures how good weights are on the held-out pairs."""
-    validation = Validation(data.validation, data.posed)
+    validation = Validation(data.validation)
 
     def score(model: LightGlue) -> Score:
         result = validation(model)

@@ -11,10 +11,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
-from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.pose import pose_error_deg
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
@@ -25,7 +22,7 @@ from photoglue.solvers.poselib import verify
 from photoglue.structs import Features, Matches
 from photoglue.training.ground_truth import DEFAULT_RULES, UNMATCHED, LabelRules, Labels, label
 from photoglue.training.objective import Example, Objective
-from photoglue.training.pairs.base import TrainingPair
+from photoglue.training.pairs.base import PosedPair, TrainingPair
 from photoglue.training.progress import Score
 
 AUC_DEG = (5.0, 10.0, 20.0)
@@ -34,18 +31,6 @@ FILTER_THRESHOLD = 0.1
 """The official filter threshold: matches below it count for the average precision only."""
 PAIRS_AT_ONCE = 8
 """Pairs that go through the network together for the loss; matching decides by itself."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PoseExample:
-    """Two photos with known cameras and relative pose."""
-
-    features0: Features
-    features1: Features
-    camera0: PinholeCamera
-    camera1: PinholeCamera
-    cam1_from_cam0: Float64[Tensor, "4 4"]
-    """Relative pose: X1 = R · X0 + t; the length of t does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +95,7 @@ class Validation:
     """Held-out pairs, to be matched again and again as the network learns.
 
     Args:
-        pairs: Pairs that are never trained on.
-        posed: Real photos with known poses, features as the network will get them; PoseLib finds the poses.
+        pairs: Pairs that are never trained on. The poses of those that are posed are measured too; PoseLib finds them.
         rules: What counts as a match.
         baseline: A matcher to compare with, which matches once; None: mutual nearest neighbours.
     """
@@ -119,12 +103,11 @@ class Validation:
     def __init__(
         self,
         pairs: Sequence[TrainingPair],
-        posed: Sequence[PoseExample] = (),
         *,
         rules: LabelRules = DEFAULT_RULES,
         baseline: Matcher | None = None,
     ) -> None:
-        self.pairs, self.posed = tuple(pairs), tuple(posed)
+        self.pairs = tuple(pairs)
         self.labels = tuple(label(pair, rules).cpu() for pair in pairs)
         self._objective = Objective(rules=rules)
         self._examples = [
@@ -140,7 +123,7 @@ class Validation:
         """Measure how good the model is; it comes back as it was."""
         depth = model.config.depth_confidence or LightGlueConfig().depth_confidence
         full = _matched(model, self._images(), None)
-        adaptive = _matched(model, self._images()[: len(self.pairs)], depth)
+        adaptive = _matched(model, self._images(), depth)
         last, confidence = self._losses(model)
         return ValidationResult(
             matcher=self._quality(full, FILTER_THRESHOLD),
@@ -148,19 +131,19 @@ class Validation:
             last_layer_loss=last,
             confidence_loss=confidence,
             exit_layer=_mean([float(matches.stop or 0) for matches in adaptive]),
-            exit_agreement=_mean([_agreement(*both) for both in zip(full, adaptive, strict=False)]),
+            exit_agreement=_mean([_agreement(*both) for both in zip(full, adaptive, strict=True)]),
         )
 
     def _images(self) -> list[tuple[Features, Features]]:
-        return [(pair.features0, pair.features1) for pair in (*self.pairs, *self.posed)]
+        return [(pair.features0, pair.features1) for pair in self.pairs]
 
     def _quality(self, found: Sequence[Matches], threshold: float) -> MatchQuality:
-        matches = found[: len(self.pairs)]
-        shares = [judged(*pair, threshold) for pair in zip(matches, self.labels, strict=True)]
+        shares = [judged(*pair, threshold) for pair in zip(found, self.labels, strict=True)]
         precision, recall, area = (_mean(column) for column in zip(*shares, strict=True)) if shares else (math.nan,) * 3
         errors = [
-            _pose_error(matches, example, threshold)
-            for matches, example in zip(found[len(self.pairs) :], self.posed, strict=True)
+            _pose_error(matches, pair, threshold)
+            for matches, pair in zip(found, self.pairs, strict=True)
+            if isinstance(pair, PosedPair)
         ]
         at5, at10, at20 = auc(errors, AUC_DEG)
         pose_auc = (at5, at10, at20) if errors else None
@@ -234,16 +217,16 @@ def _agreement(full: Matches, adaptive: Matches) -> float:
     return both / either if either else math.nan
 
 
-def _pose_error(matches: Matches, example: PoseExample, threshold: float) -> float:
+def _pose_error(matches: Matches, pair: PosedPair, threshold: float) -> float:
     kept = matches.scores > threshold
     found = verify(
         matches.points0[kept],
         matches.points1[kept],
         "essential",
-        camera0=example.camera0,
-        camera1=example.camera1,
+        camera0=pair.camera0,
+        camera1=pair.camera1,
     )
-    return pose_error_deg(found.rotation, found.translation, example.cam1_from_cam0.cpu())
+    return pose_error_deg(found.rotation, found.translation, pair.cam1_from_cam0.cpu())
 
 
 def _mean(values: Sequence[float]) -> float:

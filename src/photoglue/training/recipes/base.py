@@ -17,7 +17,6 @@ from photoglue.training.config import TrainingConfig
 from photoglue.training.pairs.base import PairSource, TrainingPair
 from photoglue.training.pairs.homography_pairs import Selection
 from photoglue.training.progress import Hooks
-from photoglue.training.validation import PoseExample
 from photoglue.training.warm_start import shape_of
 
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
@@ -30,8 +29,6 @@ class RunData:
     source: PairSource
     validation: tuple[TrainingPair, ...]
     """Pairs to validate with; may be empty. Their photos are not in ``source``, unless there is only one scene."""
-    posed: tuple[PoseExample, ...] = ()
-    """Real photos with known poses, on which the accuracy of poses is measured."""
     example: Features
     """Features of any image: they show the kind, the width, and whether there are scales."""
     facts: tuple[str, ...]
@@ -92,6 +89,10 @@ class Recipe(ABC):
         Raises:
             ConfigError: If there are no weights to begin with.
         """
+        if self.heads_only and self.init is None:
+            raise ConfigError(
+                "The confidence heads of which network? Give its weights, or the folder of its run, as --init."
+            )
         if self.init is not None:
             shape_of(self.init)
 

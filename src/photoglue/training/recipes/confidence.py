@@ -23,18 +23,6 @@ class ConfidenceRecipe(PhotosRecipe):
     keypoints: int = PRESETS["confidence"].keypoints
     config: TrainingConfig = PRESETS["confidence"].config
 
-    def check(self) -> None:
-        """Refuse what cannot work before anything is built.
-
-        Raises:
-            ConfigError: If there are no weights to begin with.
-        """
-        if self.init is None:
-            raise ConfigError(
-                "The confidence heads of which network? Give its weights, or the folder of its run, as --init."
-            )
-        super().check()
-
     def network(self, example: Features) -> LightGlueConfig:
         """Shape of the network of --init, whatever --model says.
 

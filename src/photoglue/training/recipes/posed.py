@@ -11,7 +11,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.store.cache import FeatureCache
 from photoglue.training.config import TrainingConfig
-from photoglue.training.pairs.base import PairSource, PosedPair
+from photoglue.training.pairs.base import PairSource
 from photoglue.training.pairs.homography_pairs import HomographyPairs
 from photoglue.training.pairs.mixture import Mixture
 from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_cache, check_posed_cache
@@ -20,7 +20,6 @@ from photoglue.training.progress import Hooks
 from photoglue.training.recipes.base import Recipe, RunData
 from photoglue.training.recipes.building import build_once, build_workers, list_skipped, readable_size
 from photoglue.training.recipes.presets import PRESETS
-from photoglue.training.validation import PoseExample
 
 HELD_OUT_EVERY = 6
 VALIDATION_PAIRS = 120
@@ -73,7 +72,6 @@ class PosedRecipe(Recipe):
         return RunData(
             source=self._mixed(source, extractor),
             validation=validation,
-            posed=tuple(_example(pair) for pair in validation),
             example=validation[0].features0,
             facts=(
                 f"{len(source)} pairs an epoch of {len(scenes)} scenes: "
@@ -149,13 +147,3 @@ def _check_scenes(sources: list[PosedPairs], hooks: Hooks) -> None:
             "All scenes seem to contradict their photos. If the nearest neighbours of these features are mostly wrong, "
             "that alone does it: the same scenes with --features sift tell."
         )
-
-
-def _example(pair: PosedPair) -> PoseExample:
-    return PoseExample(
-        features0=pair.features0,
-        features1=pair.features1,
-        camera0=pair.camera0,
-        camera1=pair.camera1,
-        cam1_from_cam0=pair.cam1_from_cam0,
-    )
