@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def trained(small, tmp_path_factory):
     from photoglue.cli import main
 
     out = tmp_path_factory.mktemp("trained") / "run"
+    sys.modules.pop("corners", None)  # that of another test's folder
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
         assert main([str(word) for word in (*small, "--out", out, "--data-licence", "CC0")]) == 0
