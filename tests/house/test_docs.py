@@ -124,7 +124,7 @@ def test_options_of_the_training_guide(capsys):
     assert {option for option in options if option not in known} == set()
     for name, preset in PRESETS.items():
         config = preset.config
-        length = f"{config.hours:g} h" if config.total_pairs is None else f"{config.total_pairs:,} pairs"
+        length = f"{config.hours:g} h" if config.pairs is None else f"{config.pairs:,} pairs"
         sizes = f"{preset.keypoints} | {config.batch_size} | {config.learning_rate:g}"
         row = f"| `{name}` | {sizes} | {length} | {preset.cost} | {preset.result} |"
         assert row in TRAINING, f"write this into docs/training.md:\n{row}"

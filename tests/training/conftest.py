@@ -1,7 +1,50 @@
-"""A network and pairs so small that a step takes milliseconds."""
+"""A network, pairs, photos and a recipe so small that a step takes milliseconds."""
+
+import sys
 
 import pytest
+import tiny_training
 import torch
+
+
+@pytest.fixture(autouse=True)
+def _own_imports(monkeypatch):
+    """Each test finds the modules of the tests before it gone."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "corners", raising=False)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory, astronaut):
+    """A folder with photos, good and bad, and a class that finds features in them."""
+    pytest.importorskip("cv2")
+    pytest.importorskip("h5py")
+    return tiny_training.write_photos(tmp_path_factory.mktemp("place"), astronaut)
+
+
+@pytest.fixture
+def tiny_recipe(place):
+    """Makes recipes of four steps of an edge network; fields of the loop may be among the changes."""
+    from dataclasses import fields
+
+    from photoglue.training import HomographyRecipe, TrainingConfig
+
+    loop = {field.name for field in fields(TrainingConfig)}
+
+    def make(kind=HomographyRecipe, **changes):
+        config = {
+            "pairs": 16, "batch_size": 4, "warmup_steps": 2, "precision": "float32", "workers": 0, "save_every": 8,
+            "validate_every": 8,
+        }  # fmt: skip
+        recipe = {
+            "images": place / "photos", "features": f"{place / 'corners.py'}:Corners", "model": "edge", "views": 3,
+            "patch_size": (160, 120), "keypoints": 40, "build_workers": 0, "device": "cpu",
+        }  # fmt: skip
+        config |= {name: value for name, value in changes.items() if name in loop}
+        recipe |= {name: value for name, value in changes.items() if name not in loop}
+        return kind(**recipe, config=TrainingConfig(**config))
+
+    return make
 
 
 class TinyPairs:

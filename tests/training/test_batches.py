@@ -9,7 +9,7 @@ def make(source, *, start=0, rank=0, count=1, prepare=None, **changes):
     from photoglue.training.config import TrainingConfig
     from photoglue.training.distributed import Processes
 
-    config = TrainingConfig(**{"total_pairs": 100, "batch_size": 4, "workers": 0, **changes})
+    config = TrainingConfig(**{"pairs": 100, "batch_size": 4, "workers": 0, **changes})
     processes = Processes(rank=rank, count=count, device=torch.device("cpu"))
     return Batches(source, config, processes, start=start, prepare=prepare)
 

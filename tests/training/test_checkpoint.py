@@ -23,9 +23,9 @@ def checkpoint(tiny_model):
     model.posenc.Wr.weight.sum().backward()
     optimizer.step()
     return Checkpoint(
-        config=TrainingConfig(total_pairs=100, ema_decay=0.9),
+        config=TrainingConfig(pairs=100, ema=0.9),
         network=model.shape,
-        position=Position(step=3, pairs=24, elapsed_s=1.5, best_score=0.5, best_pairs=16),
+        position=Position(step=3, pairs=24, elapsed_s=1.5, best_score=0.5),
         model=model.state_dict(),
         averaged={name: tensor + 1 for name, tensor in model.state_dict().items()},
         optimizer=optimizer.state_dict(),
@@ -87,8 +87,8 @@ def test_other_files_are_refused(checkpoint, tmp_path):
     with pytest.raises(WeightsError, match="may be cut off"):
         load_checkpoint(tmp_path / "cut.pt")
     content = torch.load(tmp_path / "last.pt", weights_only=True)
-    torch.save({**content, "version": 2}, tmp_path / "newer.pt")
-    with pytest.raises(ConfigError, match="version 2; this PhotoGlue reads 1"):
+    torch.save({**content, "version": 3}, tmp_path / "newer.pt")
+    with pytest.raises(ConfigError, match="version 3; this PhotoGlue reads 2"):
         load_checkpoint(tmp_path / "newer.pt")
 
 
@@ -99,8 +99,8 @@ def test_another_config_is_refused_with_the_difference(checkpoint, tmp_path):
     from photoglue.training.checkpoint import load_checkpoint, save_checkpoint
 
     save_checkpoint(checkpoint, tmp_path / "last.pt")
-    with pytest.raises(ConfigError, match=re.escape("(batch_size: 8 there, 16 now; ema_decay: 0.9 there, None now)")):
-        load_checkpoint(tmp_path / "last.pt", replace(checkpoint.config, batch_size=16, ema_decay=None))
+    with pytest.raises(ConfigError, match=re.escape("(batch_size: 8 there, 16 now; ema: 0.9 there, None now)")):
+        load_checkpoint(tmp_path / "last.pt", replace(checkpoint.config, batch_size=16, ema=None))
     load_checkpoint(tmp_path / "last.pt", replace(checkpoint.config, workers=7))  # harmless
 
 
@@ -137,13 +137,13 @@ def test_a_limit_of_the_system(tmp_path):
     import resource
 
     from photoglue.errors import OutputError
-    from photoglue.training.checkpoint import write_whole
+    from photoglue.training.checkpoint import write_in_run
 
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))
         with pytest.raises(OutputError, match="cannot be written: File too large"):
-            write_whole(tmp_path / "last.pt", bytes(10**6))
+            write_in_run(tmp_path / "last.pt", bytes(10**6))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -151,11 +151,11 @@ def test_a_limit_of_the_system(tmp_path):
 
 
 def test_what_a_killed_process_left_goes(tmp_path):
-    from photoglue.training.checkpoint import write_whole
+    from photoglue.training.checkpoint import write_in_run
 
     (tmp_path / "last.pt.4242.partial").write_bytes(b"half")
     (tmp_path / "other.pt.4242.partial").write_bytes(b"half")
-    write_whole(tmp_path / "last.pt", b"whole")
+    write_in_run(tmp_path / "last.pt", b"whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "other.pt.4242.partial"]
 
 
@@ -165,10 +165,10 @@ def test_killed_while_writing(checkpoint, tmp_path):
     program = f"""
 import itertools
 from pathlib import Path
-from photoglue.training.checkpoint import write_whole
+from photoglue.training.checkpoint import write_in_run
 print("ready", flush=True)
 for i in itertools.count():
-    write_whole(Path({str(tmp_path / "last.pt")!r}), bytes([i % 256]) * 5_000_000)
+    write_in_run(Path({str(tmp_path / "last.pt")!r}), bytes([i % 256]) * 5_000_000)
 """
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"ready\n"

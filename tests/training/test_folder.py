@@ -6,13 +6,13 @@ import pytest
 
 
 def test_written_and_read(tmp_path):
-    from photoglue.training.folder import Command, prepare_folder, read_command, write_command
+    from photoglue.training.folder import RunRecord, prepare_folder, read_record, write_record
 
     prepare_folder(tmp_path / "a" / "run")
-    command = Command(name="homography", options={"images": "/photos", "patch_size": [640, 480]}, started_from="noise")
-    write_command(tmp_path / "a" / "run", command)
+    record = RunRecord(name="homography", recipe={"images": "/photos", "patch_size": [640, 480]}, started_from="noise")
+    write_record(tmp_path / "a" / "run", record)
     (tmp_path / "a" / "run" / "last.pt").touch()
-    assert read_command(tmp_path / "a" / "run") == command
+    assert read_record(tmp_path / "a" / "run") == record
 
 
 def test_a_folder_with_a_run_is_refused(tmp_path):
@@ -36,17 +36,27 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 def test_nothing_to_resume(tmp_path):
     from photoglue.errors import ConfigError
-    from photoglue.training.folder import Command, read_command, write_command
+    from photoglue.training.folder import RunRecord, read_record, write_record
 
     with pytest.raises(ConfigError, match="There is no run in"):
-        read_command(tmp_path)
-    write_command(tmp_path, Command(name="homography", options={}, started_from=""))
+        read_record(tmp_path)
+    write_record(tmp_path, RunRecord(name="homography", recipe={}, started_from=""))
     with pytest.raises(ConfigError, match="has not come to its first checkpoint"):
-        read_command(tmp_path)
+        read_record(tmp_path)
     (tmp_path / "last.pt").touch()
-    (tmp_path / "command.json").write_text('{"name": "homo')
-    with pytest.raises(ConfigError, match="is damaged"):
-        read_command(tmp_path)
+    (tmp_path / "recipe.json").write_text('{"name": "homo')
+    with pytest.raises(ConfigError, match=r"recipe\.json' holds no RunRecord that can be used here"):
+        read_record(tmp_path)
+
+
+def test_a_run_of_an_earlier_version_is_named(tmp_path):
+    from photoglue.errors import ConfigError
+    from photoglue.training.folder import read_record
+
+    (tmp_path / "command.json").touch()
+    (tmp_path / "last.pt").touch()
+    with pytest.raises(ConfigError, match=f"earlier version of PhotoGlue.*--init {re.escape(str(tmp_path))}"):
+        read_record(tmp_path)
 
 
 def test_finished_weights_are_not_overwritten(tmp_path):

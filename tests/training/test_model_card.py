@@ -22,7 +22,7 @@ def run(tiny_model, tiny_pairs, plain_objective, tmp_path):
             return Score(score=score, numbers={"precision": score / 2, "baseline_precision": 0.25})
 
         config = TrainingConfig(
-            total_pairs=16, batch_size=4, learning_rate=1e-3, precision="float32", validate_every=8, log_every=4,
+            pairs=16, batch_size=4, learning_rate=1e-3, precision="float32", validate_every=8, log_every=4,
             workers=0,
         )  # fmt: skip
         hooks = Hooks(validate=validate if validated else None, tensorboard=False)

@@ -6,7 +6,7 @@ import pytest
 def make(**changes):
     from photoglue.training.config import TrainingConfig
 
-    return TrainingConfig(**{"total_pairs": 1000, "learning_rate": 1.0, "warmup_steps": 0, **changes})
+    return TrainingConfig(**{"pairs": 1000, "learning_rate": 1.0, "warmup_steps": 0, **changes})
 
 
 def test_progress_by_pairs_and_by_time():
@@ -14,7 +14,7 @@ def test_progress_by_pairs_and_by_time():
 
     assert progress(make(), 250, 1e9) == 0.25
     assert progress(make(), 2000, 0.0) == 1
-    by_time = make(total_pairs=None, hours=2.0)
+    by_time = make(pairs=None, hours=2.0)
     assert progress(by_time, 10**9, 1800.0) == 0.25
     assert progress(by_time, 0, 7200.0) == 1
     assert progress(by_time, 0, 99999.0) == 1

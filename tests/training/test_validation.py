@@ -117,10 +117,10 @@ def pairs():
     return made
 
 
-def posed_example(matching=True):
+def posed_pair(matching=True):
     """Points in general position, seen by two cameras exactly."""
     from photoglue.geometry.camera import PinholeCamera
-    from photoglue.training.validation import PoseExample
+    from photoglue.training.pairs.base import PosedPair
 
     chance = torch.Generator().manual_seed(7)
     camera = PinholeCamera(fx=300.0, fy=300.0, cx=160.0, cy=120.0, image_size=(320, 240))
@@ -136,9 +136,11 @@ def posed_example(matching=True):
     descriptors = torch.randn(60, 16, generator=chance)
     images = [p[:, :2] / p[:, 2:] * 300 + torch.tensor([160.0, 120.0], dtype=torch.float64) for p in (xyz, moved)]
     other = descriptors if matching else descriptors.flip(0)
-    return PoseExample(
+    return PosedPair(
         features0=features_at(images[0], descriptors=descriptors),
         features1=features_at(images[1], descriptors=other),
+        depths0=xyz[:, 2].float(),
+        depths1=moved[:, 2].float(),
         camera0=camera,
         camera1=camera,
         cam1_from_cam0=pose,
@@ -160,12 +162,11 @@ def test_poses(pairs):
     pytest.importorskip("poselib")
     from photoglue.training.validation import Validation
 
-    right = Validation([], [posed_example()]).baseline
+    right = Validation([posed_pair()]).baseline
     assert right.pose_auc[0] > 0.95
-    assert math.isnan(right.precision)
-    mixed = Validation(pairs, [posed_example(), posed_example(matching=False)]).baseline
+    assert right.recall == 1.0
+    mixed = Validation([*pairs, posed_pair(), posed_pair(matching=False)]).baseline
     assert mixed.pose_auc[2] == pytest.approx(right.pose_auc[2] / 2, abs=0.05)
-    assert mixed.recall == 1.0
 
 
 def test_a_model_is_measured_as_it_matches(pairs, tiny_model):
@@ -246,7 +247,7 @@ def test_numbers_for_the_loop(pairs, tiny_model):
     from photoglue.training.validation import Validation
 
     pytest.importorskip("poselib")
-    found = Validation(pairs, [posed_example()])(tiny_model())
+    found = Validation([*pairs, posed_pair()])(tiny_model())
     score = found.score()
     assert score.score == found.matcher.f1 == 0  # it has learned nothing yet
     assert score.numbers["baseline_recall"] == 1.0

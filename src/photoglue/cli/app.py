@@ -16,7 +16,7 @@ from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
 from photoglue.cli.match import Match
-from photoglue.cli.train import Train
+from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
 from photoglue.machine import version_line
@@ -73,13 +73,12 @@ def _message_of(error: BaseException) -> str:
 
 def parse(arguments: Sequence[str]) -> Command:
     """The command that the arguments describe; prints help or a suggestion and exits if they describe none."""
-    command: Command = tyro.cli(
-        Command,
-        prog="photoglue",
-        description=DESCRIPTION,
-        args=list(arguments),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    words = list(arguments)
+    if words[:1] == ["train"]:  # the defaults of its options follow from --preset
+        train: Train = tyro.cli(Train, prog="photoglue train", args=words[1:], config=config, **defaults(words[1:]))
+        return train
+    command: Command = tyro.cli(Command, prog="photoglue", description=DESCRIPTION, args=words, config=config)
     return command
 
 

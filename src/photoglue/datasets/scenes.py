@@ -16,8 +16,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,36 @@ def read_scenes(folder: str | os.PathLike[str], *, only: Sequence[str] = ()) -> 
     if absent:
         raise ConfigError(f"{str(root)!r} has no scene {absent[0]!r}; it has {', '.join(path.name for path in found)}.")
     return [read_scene(path) for path in found if not only or path.name in only]
+
+
+def read_folders(folders: Sequence[Path], *, only: Sequence[str] = (), also: Sequence[str] = ()) -> list[Scene]:
+    """The scenes of some folders, in either layout. Those that are not wanted are not read: they may be incomplete.
+
+    Args:
+        folders: Each with scenes, or a scene itself, or MegaDepth.
+        only: Names of the wanted ones; empty: all.
+        also: Names of others that are wanted.
+
+    Raises:
+        ConfigError: If there is none of such a name, or a wanted one is not complete.
+    """
+    found = [scene for folder in folders for scene in _scenes_of(folder)]
+    names = [name for name, _ in found]
+    for name in (*only, *also):
+        if name not in names:
+            raise ConfigError(f"There is no scene {name!r}. There are: {', '.join(names)}.")
+    return [read() for name, read in found if not only or name in (*only, *also)]
+
+
+def _scenes_of(folder: Path) -> list[tuple[str, Callable[[], Scene]]]:
+    """The names of a folder's scenes, and what reads them."""
+    infos = folder / "scene_info"
+    if not infos.is_dir():
+        return [(path.name, partial(read_scene, path)) for path in find_scenes(folder)]
+    paths = sorted(infos.glob("*.npz"))
+    if not paths:
+        raise ConfigError(f"{str(infos)!r} holds no scenes: files of MegaDepth, NAME.npz, were wanted.")
+    return [(path.stem, partial(read_megadepth_scene, path, folder)) for path in paths]
 
 
 def find_scenes(folder: str | os.PathLike[str]) -> list[Path]:

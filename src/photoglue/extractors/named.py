@@ -21,20 +21,20 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "doghardnet": {"nms_radius": 3},
     }
 )
-"""What training changes in the defaults of extractors."""
+"""Options that differ from the defaults of the extractors in training."""
 
 
 def training_extractor(
     name: str, *, max_keypoints: int, allow_noncommercial: bool, resize: int | None = None
 ) -> Extractor:
-    """The extractor of a run.
+    """The extractor of a training run.
 
     Args:
-        name: Of one of ours; or "package.module:Class" or "path/file.py:Class", a subclass of ``Extractor`` that is
-            made without arguments.
-        max_keypoints: Of each image, for ours; a class of the user's keeps its own number.
+        name: Name of one of ours; or "package.module:Class" or "path/file.py:Class", a subclass of ``Extractor`` that
+            is made without arguments.
+        max_keypoints: Keypoints of each image, at most; a class of the user's keeps its own number.
         allow_noncommercial: Accept weights whose licence forbids commercial use.
-        resize: Longer side that it sees, pixels; None: images have the right size already.
+        resize: Longer side of the images that it sees, pixels; None: images have the right size already.
 
     Raises:
         ConfigError: If there is no such extractor, or the class is none.

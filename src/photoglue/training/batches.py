@@ -6,6 +6,7 @@ one block of shared memory, to a GPU in one copy.
 """
 
 import io
+import os
 import pickle
 import signal
 import time
@@ -31,13 +32,13 @@ class PackedPairs:
     skeleton: bytes
     """The pairs, pickled, with numbers in place of tensors."""
     layout: tuple[tuple[torch.dtype, tuple[int, ...]], ...]
-    """Type and shape of each tensor, in order."""
+    """Type and shape of each tensor, in their order."""
     flat: tuple[Shaped[Tensor, " _"], ...]
-    """One for each type, in order of first appearance."""
+    """A flat tensor for each type, in the order in which the types first appear."""
 
     @classmethod
     def pack(cls, pairs: Sequence[Any]) -> "PackedPairs":
-        """Pairs in main memory, prepared or not, packed."""
+        """Pack pairs that are in main memory, prepared or not."""
         tensors: list[Tensor] = []
         text = io.BytesIO()
         _Numbering(text, tensors).dump(list(pairs))
@@ -51,7 +52,7 @@ class PackedPairs:
         )
 
     def unpack(self) -> list[Any]:
-        """The pairs; their tensors are views."""
+        """The pairs again; their tensors are views of the flat ones."""
         parts = {
             flat.dtype: iter(torch.split(flat, [_size(shape) for dtype, shape in self.layout if dtype == flat.dtype]))
             for flat in self.flat
@@ -60,11 +61,11 @@ class PackedPairs:
         return list(_Filling(io.BytesIO(self.skeleton), tensors).load())
 
     def to(self, device: torch.device) -> "PackedPairs":
-        """On a device; from pinned memory the copy runs while the GPU works."""
+        """Copy to a device; from pinned memory the copy runs while the GPU works."""
         return replace(self, flat=tuple(flat.to(device, non_blocking=True) for flat in self.flat))
 
     def pin_memory(self) -> "PackedPairs":
-        """In memory that a GPU reads by itself; torch's loader calls this."""
+        """Copy to memory that a GPU reads by itself; torch's loader calls this."""
         return replace(self, flat=tuple(flat.pin_memory() for flat in self.flat))
 
 
@@ -82,9 +83,9 @@ class Batches:
     ) -> None:
         """
         Args:
-            source: Of pairs.
-            config: Of the run: batch size, parts, workers.
-            processes: Each gets an equal part of a batch.
+            source: Gives the pairs.
+            config: Batch size, parts and workers of the run.
+            processes: The processes that train together; each gets an equal part of a batch.
             start: Number of the first batch.
             prepare: Applied to each pair by the process that reads it; None: pairs come as they are.
 
@@ -99,14 +100,15 @@ class Batches:
             )
         if not len(source):
             raise ConfigError("There are no pairs to train on.")
+        workers = _readers(processes.device) if config.workers is None else config.workers
         self.waited_s = 0.0
         """Seconds that the trainer has waited so far."""
         self._device = processes.device
         loader: DataLoader[PackedPairs | PhotoGlueError] = DataLoader(
-            _Numbered(source, config, processes, prepare),
+            _Numbered(source, config, processes, prepare, workers),
             batch_size=None,
             sampler=_From(start),
-            num_workers=config.workers,
+            num_workers=workers,
             collate_fn=_as_it_is,
             worker_init_fn=_begin_worker,
             pin_memory=processes.device.type == "cuda",
@@ -134,7 +136,7 @@ class Batches:
         return packed.to(self._device).unpack()
 
     def close(self) -> None:
-        """Ends the workers."""
+        """End the workers."""
         self._batches = iter(())
 
 
@@ -147,19 +149,20 @@ class _Numbered(Dataset[PackedPairs | PhotoGlueError]):
         config: TrainingConfig,
         processes: Processes,
         prepare: Callable[[TrainingPair], Any] | None,
+        workers: int,
     ) -> None:
-        self.source, self.config, self.prepare = source, config, prepare
+        self.source, self.prepare, self.workers, self.batch_size = source, prepare, workers, config.batch_size
         size = config.batch_size // processes.count
         self.part = range(processes.rank * size, (processes.rank + 1) * size)
 
     def __getitem__(self, batch: int) -> PackedPairs | PhotoGlueError:
-        first = batch * self.config.batch_size
+        first = batch * self.batch_size
         try:
             # Sources give their pairs in an order that is random already.
             pairs = [self.source.pair(*divmod(first + i, len(self.source))) for i in self.part]
             return PackedPairs.pack(pairs if self.prepare is None else [self.prepare(pair) for pair in pairs])
         except PhotoGlueError as error:  # raised again in the trainer's process, without this one's traceback
-            if self.config.workers == 0:
+            if self.workers == 0:
                 raise
             return error
 
@@ -200,6 +203,14 @@ class _Filling(pickle.Unpickler):
 
     def persistent_load(self, number: int) -> Tensor:
         return self.tensors[number]
+
+
+def _readers(device: torch.device) -> int:
+    """Processes that read for one that trains: a core reads and labels some 250 pairs a second, GPUs train on more."""
+    if device.type == "cpu":
+        return 1
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(8, cores - 1))
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -15,8 +15,13 @@ from torch import Tensor, nn
 from photoglue.errors import ConfigError
 
 
+def is_first() -> bool:
+    """Whether this is the first of the processes that ``torchrun`` started, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def own_device(device: torch.device) -> torch.device:
-    """Of the GPUs, if "cuda" is asked for, the one for this of the processes that ``torchrun`` started.
+    """The GPU for this one of the processes that ``torchrun`` started, if "cuda" is asked for; else the device.
 
     Raises:
         ConfigError: If there are more processes than GPUs.
@@ -37,39 +42,35 @@ class Processes:
     """This process among those that train together."""
 
     rank: int = 0
-    """Its number; process 0 validates, writes and talks."""
+    """Number of this process; process 0 validates, writes and talks."""
     count: int = 1
-    """How many there are."""
+    """Number of processes."""
     device: torch.device
-    """Where this one computes."""
+    """Device on which this process computes."""
 
     @classmethod
-    def join(cls, device: str | None = None) -> "Processes":
+    def join(cls, device: torch.device) -> "Processes":
         """Join the others, if ``torchrun`` started this process; else it is alone.
 
         Args:
-            device: None: a GPU of its own if there is one.
-
-        Raises:
-            ConfigError: If there are more processes than GPUs.
+            device: Device of this process; see ``own_device``.
         """
         count, rank = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK"))
-        chosen = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         if count <= 1:
-            return cls(device=chosen)
-        if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
+            return cls(device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-        return cls(rank=rank, count=count, device=chosen)
+            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(rank=rank, count=count, device=device)
 
     def leave(self) -> None:
-        """Take leave of the others."""
+        """End the communication with the other processes."""
         if self.count > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     def share(self, module: nn.Module) -> None:
-        """Give all processes the weights of process 0."""
+        """Overwrite the weights of all processes by those of process 0."""
         if self.count > 1:
             for tensor in module.state_dict().values():
                 torch.distributed.broadcast(tensor, src=0)
@@ -85,11 +86,11 @@ class Processes:
         torch._foreach_copy_(list(tensors), [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
 
     def agree(self, elapsed_s: float, stop: bool) -> tuple[float, bool]:
-        """The clock of process 0, and whether anyone wants to stop: all have to do the same."""
+        """The clock of process 0, and whether any process wants to stop, so that all do the same."""
         if self.count == 1:
             return elapsed_s, stop
-        told = torch.tensor([elapsed_s if self.rank == 0 else 0.0, float(stop)], dtype=torch.float64)
-        told = told.to(self.device)
-        torch.distributed.all_reduce(told)
-        elapsed, stopping = told.tolist()
+        message = torch.tensor([elapsed_s if self.rank == 0 else 0.0, float(stop)], dtype=torch.float64)
+        message = message.to(self.device)
+        torch.distributed.all_reduce(message)
+        elapsed, stopping = message.tolist()
         return elapsed, stopping > 0

@@ -26,7 +26,7 @@ from photoglue.matchers.lightglue.packing import Segments
 
 LN_2 = math.log(2.0)
 Sides: TypeAlias = tuple[Tensor, Tensor]
-"""Something of the images 0, and of the images 1, of a group of pairs."""
+"""Two tensors: one of the images 0 of a group of pairs, and one of the images 1."""
 
 
 def log_likelihood(
@@ -37,13 +37,14 @@ def log_likelihood(
     *,
     half: bool = False,
 ) -> Float[Tensor, " layers"]:
-    """For each layer the weighted sum, over the true matches of all pairs, of both log-softmaxes of the similarity.
+    """The weighted sum of both log-softmaxes of the similarity over the true matches of all pairs, for each layer.
 
     Args:
-        descriptors: Of each layer; the similarity is their dot product. The result is differentiable in them, once.
+        descriptors: Descriptors of each layer, in which the result is differentiable, once. The similarity is their dot
+            product.
         segments: Where each image's tokens lie; none is empty.
-        partner: For each point the number of its true partner in the other image; negative: it has none.
-        weight: Of a match, the same at both its points; 0 at points without partner.
+        partner: Number of the true partner of each point in the other image; negative: it has none.
+        weight: Weight of each match, at both its points alike; 0 at points without partner.
         half: Whether the products that make the gradient may be bfloat16.
     """
     return _sweep(descriptors, segments, partner, weight, None, half)[0]
@@ -58,18 +59,18 @@ def log_likelihood_and_agreement(
     *,
     half: bool = False,
 ) -> tuple[Float[Tensor, " layers"], Bool[Tensor, "heads t"]]:
-    """The same; and for each layer but the last, whether a point's choice is that of the last layer.
+    """What ``log_likelihood`` gives; and for each layer but the last, whether a point chooses as in the last layer.
 
     A point chooses the most likely of all points of the other image and of having no partner: the largest log P_ij of
     its row or column, log σ(-z) included. Where two are equally likely, a layer agrees if the last one's is among them.
 
     Args:
-        descriptors: As above.
-        segments: As above.
-        partner: As above.
-        weight: As above.
+        descriptors: See ``log_likelihood``.
+        segments: See ``log_likelihood``.
+        partner: See ``log_likelihood``.
+        weight: See ``log_likelihood``.
         matchability: Logits z of each layer; no gradient reaches them from here.
-        half: As above.
+        half: See ``log_likelihood``.
     """
     values, agreement = _sweep(descriptors, segments, partner, weight, matchability.detach(), half)
     assert agreement is not None
@@ -84,7 +85,7 @@ def _sweep(
     matchability: Tensor | None,
     half: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Over groups of pairs and, for each, over the layers, the last one first: the others are compared with it."""
+    """Go through all groups of pairs, and in each through the layers from the last, with which others are compared."""
     learns = torch.is_grad_enabled()
     gradients = [torch.empty_like(x) if learns and x.requires_grad else None for x in descriptors]
     values = weight.new_zeros(len(descriptors))
@@ -124,7 +125,7 @@ def _with_gradient(x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
 
 
 class _WithGradient(torch.autograd.Function):
-    """A number that is known already, and its gradient too."""
+    """A number whose value and gradient are known already."""
 
     @staticmethod
     def forward(ctx: Any, _: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
@@ -176,7 +177,7 @@ class _DoubleSoftmax:
         return (rows.sum() - (weights[1][:, None] * self.columns.log_sum).sum()) * LN_2
 
     def gradient_into(self, out: Sides, matches: Int64[Tensor, "c m"], weights: Sides, half: bool) -> None:
-        """Writes that of the descriptors; the softmaxes are used up."""
+        """Write the gradient of the descriptors; the softmaxes are used up."""
         gradient = self.rows.powers.mul_(-weights[0][..., None] / self.rows.total)
         gradient.addcmul_(self.columns.powers, -weights[1][:, None] / self.columns.total)
         gradient.scatter_add_(2, matches.clamp(min=0)[..., None], 2 * weights[0][..., None])
@@ -187,7 +188,7 @@ class _DoubleSoftmax:
         out[1].copy_(_product(gradient.mT, x0.mT))
 
     def choices(self, log_matchable: Sides, log_unmatchable: Sides) -> "_Choices":
-        """From half of log2 σ(z) and of log2 σ(-z); the similarity is used up."""
+        """The choices that follow from half of log2 σ(z) and of log2 σ(-z); the similarity is used up."""
         half_log = self.similarity
         half_log.add_(log_matchable[0][..., None] - self.rows.log_sum / 2)
         half_log.add_(log_matchable[1][:, None] - self.columns.log_sum / 2)
@@ -195,7 +196,7 @@ class _DoubleSoftmax:
 
 
 class _Softmax:
-    """Over one axis, not yet divided by its sum."""
+    """A softmax over one axis, not yet divided by its sum."""
 
     def __init__(self, similarity: Float[Tensor, "c m n"], dim: int) -> None:
         peak = similarity.amax(dim, keepdim=True)
@@ -212,7 +213,7 @@ class _Choices:
     alone: Sides
 
     def made(self) -> Sides:
-        """What each point of either image chooses: a number in the other image, or -1."""
+        """The choice of each point of either image: a number in the other image, or -1."""
         return self._made(dim=2), self._made(dim=1)
 
     def agree(self, chosen: Sides) -> Sides:

@@ -1,28 +1,28 @@
 """The folder of a run: what is in it says how to go on with it."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from photoglue.errors import ConfigError, OutputError
-from photoglue.training.checkpoint import BEST, LAST, write_whole
+from photoglue.files import from_json, to_json
+from photoglue.training.checkpoint import BEST, LAST, write_in_run
 from photoglue.training.model_card import WEIGHTS
 
-COMMAND = "command.json"
-"""What the run was started with."""
+RECIPE = "recipe.json"
+"""File that says what the run was started with."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
-    """What a run was started with, for those who resume it and for its card."""
+class RunRecord:
+    """Recipe and initial weights of a run, for those who resume it and for its card."""
 
     name: str
-    """Such as "homography"."""
-    options: dict[str, Any]
-    """As JSON can say them."""
+    """Name of the recipe, such as "homography"."""
+    recipe: dict[str, Any]
+    """Fields of the recipe as JSON has them."""
     started_from: str
-    """Which weights it began with, for people."""
+    """Says to people which weights the run began with."""
 
 
 def prepare_folder(folder: Path) -> None:
@@ -50,29 +50,33 @@ def prepare_folder(folder: Path) -> None:
         raise OutputError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
 
 
-def write_command(folder: Path, command: Command) -> None:
+def write_record(folder: Path, record: RunRecord) -> None:
     """Keep what a run was started with.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    write_whole(folder / COMMAND, (json.dumps(vars(command), indent=1) + "\n").encode())
+    write_in_run(folder / RECIPE, f"{to_json(record, indent=1)}\n".encode())
 
 
-def read_command(folder: Path) -> Command:
-    """What a run was started with.
+def read_record(folder: Path) -> RunRecord:
+    """Read what a run was started with.
 
     Raises:
-        ConfigError: If there is no run in the folder, or it has not come to its first checkpoint.
+        ConfigError: If there is no run in the folder, it has not come to its first checkpoint, or it was begun by an
+            earlier version of PhotoGlue.
     """
-    if not (folder / COMMAND).is_file():
-        raise ConfigError(f"There is no run in {str(folder)!r}: it has no {COMMAND}. Give the --out of the run.")
+    path = folder / RECIPE
+    if (folder / "command.json").is_file() and not path.is_file():
+        raise ConfigError(
+            f"The run in {str(folder)!r} was begun by an earlier version of PhotoGlue. Go on with that version, or "
+            f"begin a new run with --init {folder}."
+        )
+    if not path.is_file():
+        raise ConfigError(f"There is no run in {str(folder)!r}: it has no {RECIPE}. Give the --out of the run.")
     if not (folder / LAST).is_file():
         raise ConfigError(
             f"The run in {str(folder)!r} has not come to its first checkpoint ({LAST}): start it anew, with the same "
             "command. What it has cached is used again."
         )
-    try:
-        return Command(**json.loads((folder / COMMAND).read_text()))
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{str(folder / COMMAND)!r} is damaged: {error}.") from None
+    return from_json(RunRecord, path.read_bytes(), origin=repr(str(path)))

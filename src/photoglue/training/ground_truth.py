@@ -29,17 +29,17 @@ IGNORED = -2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labels(TensorStruct):
-    """What is right for a pair; the two sides agree."""
+    """The true matches of a pair; the two sides agree."""
 
     matches0: Int64[Tensor, " m"]
-    """For each keypoint of image 0 its partner in image 1, or ``UNMATCHED``, or ``IGNORED``."""
+    """Partner in image 1 of each keypoint of image 0, or ``UNMATCHED``, or ``IGNORED``."""
     matches1: Int64[Tensor, " n"]
-    """The same for image 1."""
+    """Partner in image 0 of each keypoint of image 1, or ``UNMATCHED``, or ``IGNORED``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRules:
-    """How near is a match, and how far is none. Distances are in pixels of the image that a point lands in.
+    """Distances below which points match, and above which they do not, in pixels of the image that a point lands in.
 
     Raises:
         ConfigError: If a distance is not positive, or a point could be a match and none at once.
@@ -48,9 +48,9 @@ class LabelRules:
     positive_px: float = 3.0
     """Points match if they are each other's nearest and land nearer than this, in both images."""
     homography_negative_px: float = 3.0
-    """A point has no partner if it lands farther than this from every point; homographies."""
+    """A point of a homography pair has no partner if it lands farther than this from every point."""
     depth_negative_px: float = 5.0
-    """The same for posed pairs, more because depth is not exact."""
+    """A point of a posed pair has no partner if it lands farther than this from every point; depth is not exact."""
     epipolar_px: float | None = 5.0
     """A point without depth has no partner if the epipolar lines are farther than this from every point that is still
     ignored (mean of the two distances from point to line). None: it stays ignored."""
@@ -73,7 +73,7 @@ DEFAULT_RULES = LabelRules()
 
 
 def label(pair: TrainingPair, rules: LabelRules = DEFAULT_RULES) -> Labels:
-    """What is right for a pair, on the device of its keypoints.
+    """The true matches of a pair, on the device of its keypoints.
 
     Swapping the images swaps the labels. Several points at one place (SIFT returns one for each orientation) share the
     partner's place: one of them matches, the others are ignored.

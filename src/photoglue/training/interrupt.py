@@ -10,7 +10,7 @@ ANSWER = b"\nWill save and stop after this step or validation. Ctrl-C again stop
 
 
 class StopRequest:
-    """Whether someone has asked to stop."""
+    """A request to stop, by Ctrl-C or SIGTERM."""
 
     def __init__(self, *, talks: bool = False) -> None:
         """

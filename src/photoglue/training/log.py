@@ -1,7 +1,6 @@
 """What a run reports while it goes on: lines of ``metrics.jsonl`` always, TensorBoard if it is installed."""
 
 import importlib.util
-import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from photoglue.errors import OutputError, require
-from photoglue.training.checkpoint import how_to_go_on, write_whole
+from photoglue.files import to_json, whole_lines
+from photoglue.training.checkpoint import how_to_go_on, write_in_run
 
 METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """Appends to the metrics of a run; a resumed run drops what came after its checkpoint, so that nothing is twice.
+    """The metrics of a run, line by line; a resumed run drops what came after its checkpoint, so that nothing is twice.
 
     Each line is an object with ``kind`` ("train", "validation" or "skipped"), ``pairs`` and numbers; null where
     one is not finite.
@@ -24,8 +24,8 @@ class RunLog:
     def __init__(self, folder: Path, *, pairs: int, tensorboard: bool | None = None) -> None:
         """
         Args:
-            folder: Of the run.
-            pairs: Where it goes on; 0: at the beginning.
+            folder: Folder of the run.
+            pairs: Number of pairs after which the run goes on; 0: it begins.
             tensorboard: Whether to write scalars for TensorBoard into ``folder``/tensorboard; None: if it is installed.
 
         Raises:
@@ -39,7 +39,7 @@ class RunLog:
             writer = require("torch.utils.tensorboard", extra="train").SummaryWriter
         path = folder / METRICS
         kept = [line for line in read_metrics(folder) if line["pairs"] <= pairs] if pairs else []
-        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        write_in_run(path, "".join(to_json(line) + "\n" for line in kept).encode())
         try:
             self._file = path.open("a")
         except OSError as error:
@@ -48,14 +48,14 @@ class RunLog:
         self._board: Any = writer and writer(str(folder / "tensorboard"), purge_step=purge)
 
     def write(self, kind: str, pairs: int, numbers: Mapping[str, float]) -> None:
-        """One line, at once on its way to the disk.
+        """Add a line, which is at once on its way to the disk.
 
         Raises:
             OutputError: If it cannot be written.
         """
         try:
             plain = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
-            self._file.write(json.dumps({"kind": kind, "pairs": pairs, **plain}) + "\n")
+            self._file.write(to_json({"kind": kind, "pairs": pairs, **plain}) + "\n")
             self._file.flush()
             if self._board is not None:
                 for name, number in numbers.items():
@@ -67,7 +67,7 @@ class RunLog:
             ) from error
 
     def close(self) -> None:
-        """Ends it; what could not be written has been said by ``write``."""
+        """Close the files; what could not be written has been said by ``write``."""
         with suppress(OSError):
             self._file.close()
         if self._board is not None:
@@ -77,11 +77,4 @@ class RunLog:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics, in order; a last line that was cut off is left out."""
-    path = folder / METRICS
-    lines = []
-    for text in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
+    return whole_lines(folder / METRICS)[0]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
-from torch import nn
 
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.matchers.lightglue import LightGlue
@@ -41,15 +40,15 @@ from photoglue.training.progress import Hooks, Outcome, Report, Score
 from photoglue.training.schedule import learning_rate, progress
 
 FAILURES_IN_A_ROW = 5
-"""So many steps with numbers that are not finite, one after the other, end a run."""
+"""Number of steps one after the other, with numbers that are not finite, that end a run."""
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """What the network learns from pairs."""
+    """A loss that the network learns from pairs by."""
 
     def prepare(self, pair: TrainingPair) -> Any:
-        """What the loss needs of a pair; called in the processes that read, and sent to the one that trains."""
+        """Make of a pair what the loss needs; called in the processes that read, for the one that trains."""
 
     def __call__(self, model: LightGlue, pairs: Sequence[Any], *, checkpointed: bool = False) -> LossTerms:
         """The loss of some prepared pairs, a mean over them."""
@@ -71,16 +70,16 @@ class Trainer:
     ) -> None:
         """
         Args:
-            model: Trained in place; moved to the device.
-            source: Of pairs.
-            objective: The loss.
-            config: The recipe.
-            folder: Of the run, for checkpoints and metrics; it exists.
-            processes: Those that train together; None: this one alone, where the model is.
-            hooks: Who is asked how good the weights are, and who is told how the run stands.
+            model: Trained in place, those of its parameters that require a gradient; moved to the device.
+            source: Gives the pairs.
+            objective: Turns pairs into the loss.
+            config: Schedule, precision and sizes of the run.
+            folder: Folder of the run, for checkpoints and metrics; it exists.
+            processes: The processes that train together; None: this one alone, where the model is.
+            hooks: Functions that measure how good weights are, and that hear how the run stands.
 
         Raises:
-            ConfigError: If something of the config is impossible here.
+            ConfigError: If something of the config is impossible here, or there is nothing to train.
         """  # noqa: D205, D212
         self.config, self.folder, self.source, self.objective = config, folder, source, objective
         self.processes = processes or Processes(device=model.device)
@@ -91,8 +90,10 @@ class Trainer:
             raise ConfigError("Training in float16 works on CUDA only; use --precision bfloat16 or float32 here.")
         self.model = model.to(self.device)
         self.processes.share(self.model)
-        self.parameters = _trained_parameters(self.model, config)
-        self.averaged = copy.deepcopy(self.model) if config.ema_decay is not None else None
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if not self.parameters:
+            raise ConfigError("A network with one layer has no confidence heads: there is nothing to train.")
+        self.averaged = copy.deepcopy(self.model) if config.ema is not None else None
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -214,16 +215,16 @@ class Trainer:
         )
 
     def _look_around(self, began: float) -> tuple[float, bool]:
-        """How much of the run is over, and whether to leave: the same in all processes."""
+        """Say how much of the run is over, and whether to leave, alike in all processes."""
         elapsed_s, stopping = self.processes.agree(self.hooks.clock() - began, self.stop_request.made)
         self.position = replace(self.position, elapsed_s=elapsed_s)
         return progress(self.config, self.position.pairs, elapsed_s), stopping
 
     def _average_weights(self) -> None:
         """One step of the running average; it follows faster in the beginning, so as to forget where it began."""
-        if self.averaged is None or self.config.ema_decay is None:
+        if self.averaged is None or self.config.ema is None:
             return
-        decay = min(self.config.ema_decay, (1 + self.position.step) / (10 + self.position.step))
+        decay = min(self.config.ema, (1 + self.position.step) / (10 + self.position.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay)
 
@@ -256,30 +257,28 @@ class Trainer:
         self._recent.clear()
         self._measured_from = (self.position.elapsed_s, self.position.pairs, batches.waited_s)
         log.write("train", report.pairs, {name: value for name, value in vars(report).items() if name != "pairs"})
-        if self.hooks.on_report is not None:
-            self.hooks.on_report(report)
+        self.hooks.on_report(report)
 
     def _seconds_left(self, done: float, pairs_per_s: float) -> float:
         if self.config.hours is not None:
             return 3600 * self.config.hours * (1 - done)
-        assert self.config.total_pairs is not None
-        return max(0, self.config.total_pairs - self.position.pairs) / max(pairs_per_s, 1e-9)
+        assert self.config.pairs is not None
+        return max(0, self.config.pairs - self.position.pairs) / max(pairs_per_s, 1e-9)
 
     def _validate(self, log: RunLog | None) -> Score | None:
-        """How good the weights to use are; the best so far are kept. Process 0 does it, the others wait."""
+        """Measure how good the weights to use are, and keep the best. Process 0 does it, the others wait."""
         if log is None or self.hooks.validate is None:
             return None
         model = (self.averaged or self.model).eval()
         with torch.no_grad():
-            found = self.hooks.validate(model)
-        log.write("validation", self.position.pairs, {"score": found.score, **found.numbers})
+            score = self.hooks.validate(model)
+        log.write("validation", self.position.pairs, {"score": score.score, **score.numbers})
         best = -math.inf if self.position.best_score is None else self.position.best_score
-        if found.score >= best:  # of equals the one trained longer; never so if it is not a number
-            self.position = replace(self.position, best_score=found.score, best_pairs=self.position.pairs)
+        if score.score >= best:  # of equals the one trained longer; never so if it is not a number
+            self.position = replace(self.position, best_score=score.score)
             self._save(BEST)
-        if self.hooks.on_validation is not None:
-            self.hooks.on_validation(self.position.pairs, found)
-        return found
+        self.hooks.on_validation(self.position.pairs, score)
+        return score
 
     def _save(self, name: str) -> None:
         if not self.leads:
@@ -300,13 +299,3 @@ class Trainer:
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
-
-
-def _trained_parameters(model: LightGlue, config: TrainingConfig) -> list[nn.Parameter]:
-    """Those that change; the others are frozen."""
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(config.trained == "all" or name.startswith("token_confidence."))
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trained:
-        raise ConfigError("A network with one layer has no confidence heads: there is nothing to train.")
-    return trained

@@ -28,7 +28,7 @@ from photoglue.training.ground_truth import UNMATCHED, Labels
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What is learned, and the weights of its parts. The defaults are the official ones."""
+    """Parts of the loss and their weights. The defaults are the official ones."""
 
     gamma: float = 1.0
     """Each layer counts this many times as much as the one after it; 1: all layers alike."""
@@ -53,21 +53,21 @@ class LossTerms:
     """The loss of a batch and what it is made of; only ``total`` carries a gradient. All are means over pairs."""
 
     total: Float[Tensor, ""]
-    """To be minimised."""
+    """Loss that is minimised."""
     nll: Float[Tensor, " layers"]
     """Negative log-likelihood of each layer, nats."""
     positive: Float[Tensor, ""]
-    """Of the last layer: - mean of log P over the true matches."""
+    """Minus the mean of log P over the true matches, last layer."""
     negative: Float[Tensor, ""]
-    """Of the last layer: - mean of log(1 - matchability) over the points without partner."""
+    """Minus the mean of log(1 - matchability) over the points without partner, last layer."""
     confidence: Float[Tensor, ""] | None
     """Cross-entropy of the confidence heads; None if they are not learned, or if there is only one layer."""
     matchable: Float[Tensor, ""]
-    """True matches of a pair."""
+    """True matches of a pair, mean over pairs."""
     unmatchable: Float[Tensor, ""]
     """Points of a pair, both images together, that are known to have no partner."""
     pairs: int
-    """How many pairs these are means of."""
+    """Number of pairs that the means are over."""
     dropped: int = 0
     """Pairs left out, because an image had no point."""
 

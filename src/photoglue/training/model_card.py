@@ -11,7 +11,7 @@ import torch
 
 from photoglue.errors import MissingExtra, require
 from photoglue.matchers.lightglue import LightGlue
-from photoglue.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, write_whole
+from photoglue.training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, write_in_run
 from photoglue.training.log import read_metrics
 from photoglue.training.progress import BASELINE
 from photoglue.version import __version__
@@ -24,18 +24,18 @@ HALF_WEIGHTS = "model-fp16.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What only those who started a run know of it."""
+    """Facts for the card that only those know who started the run."""
 
     command: str
-    """That started it."""
+    """Command that trains by the same recipe."""
     features: str
-    """What the model was trained for, such as "sift-opencv"."""
+    """Kind of features that the model was trained for, such as "sift-opencv"."""
     data: tuple[str, ...]
-    """What it has seen: photos, views, points, scenes; a sentence each."""
+    """Photos, views, points and scenes that it has seen, a sentence each."""
     data_licence: str
-    """Under which terms the photos are."""
+    """Terms that the photos are under."""
     started_from: str
-    """Which weights it began with."""
+    """Weights that the run began with."""
 
 
 def write_results(folder: Path, facts: RunFacts) -> list[Path]:
@@ -44,8 +44,8 @@ def write_results(folder: Path, facts: RunFacts) -> list[Path]:
     The weights are the best by validation; without validation, the last.
 
     Args:
-        folder: Of the run.
-        facts: For the card.
+        folder: Folder of the run.
+        facts: What the card says beside the config and the validations.
 
     Returns:
         The files written.
@@ -65,7 +65,7 @@ def write_results(folder: Path, facts: RunFacts) -> list[Path]:
     if _draw_curves(lines, folder / CURVES):
         files.append(folder / CURVES)
     text = _card(folder, facts, checkpoint, lines, curves=folder / CURVES in files)
-    write_whole(folder / CARD, text.encode())
+    write_in_run(folder / CARD, text.encode())
     return [*files, folder / CARD]
 
 
@@ -112,7 +112,7 @@ def _summary(folder: Path, facts: RunFacts, checkpoint: Checkpoint) -> list[str]
 
 
 def _validation_table(lines: Sequence[Mapping[str, Any]], chosen_pairs: int) -> list[str]:
-    """For each number: the baseline, before training, the weights that are here, the end of the run."""
+    """A row for each number: the baseline, before training, the weights that are here, the end of the run."""
     rows = [line for line in lines if line["kind"] == "validation"]
     if not rows:
         return ["None was made."]
@@ -140,7 +140,7 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
-    """Loss and score over pairs, if matplotlib is installed; says whether it drew."""
+    """Draw loss and score over pairs, if matplotlib is installed; says whether it did."""
     try:
         figure_module = require("matplotlib.figure", extra="viz")
     except MissingExtra:
@@ -155,5 +155,5 @@ def _draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
     right.set(xlabel="pairs", ylabel="score of the validation")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
-    write_whole(path, buffer.getvalue())
+    write_in_run(path, buffer.getvalue())
     return True

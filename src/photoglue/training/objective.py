@@ -1,4 +1,4 @@
-"""From pairs with known geometry to the loss: what points match, what the network says, how wrong that is."""
+"""The loss of pairs with known geometry: which points match, what the network says, how wrong that is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from photoglue.training.pairs.base import TrainingPair
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Example(TensorStruct):
-    """A pair whose truth is found already."""
+    """A pair that is labelled already."""
 
     features0: Features
     features1: Features
@@ -30,7 +30,7 @@ class Objective:
     """The loss of a batch of pairs, for the training loop.
 
     Args:
-        config: What to learn.
+        config: Which losses count, and how much.
         rules: What counts as a match.
     """
 
@@ -38,7 +38,7 @@ class Objective:
         self.config, self.rules = config or LossConfig(), rules
 
     def prepare(self, pair: TrainingPair) -> Example:
-        """What of a pair is needed, worked out where it is read.
+        """Label a pair, in the process that reads it.
 
         Labels are a hundred small operations a pair, some of which wait for their own result: 1.3 ms on a CPU core, and
         no less in a process that drives a GPU, which would wait meanwhile.
@@ -51,8 +51,8 @@ class Objective:
         If none is left, all terms are zero and ``total`` carries no gradient.
 
         Args:
-            model: To be trained; under ``torch.autocast`` if that is wanted.
-            pairs: Prepared or not. Of any numbers of points; fastest on GPUs if all have the same.
+            model: The network to train; under ``torch.autocast`` if that is wanted.
+            pairs: Pairs, prepared or not, with any numbers of points; fastest on GPUs if all have the same.
             checkpointed: See ``LightGlue.all_layers``.
         """
         usable = [pair for pair in pairs if len(pair.features0) and len(pair.features1)]

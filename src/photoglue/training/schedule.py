@@ -9,33 +9,33 @@ LONGEST_WARM_UP = 0.1
 
 
 def progress(config: TrainingConfig, pairs: int, elapsed_s: float) -> float:
-    """How much of the run is over, in [0, 1]: by pairs, or by time if its length is given in hours.
+    """Share of the run that is over, in [0, 1]: by pairs, or by time if its length is given in hours.
 
     Args:
-        config: Of the run.
-        pairs: That it has seen.
+        config: Length of the run.
+        pairs: Pairs that the run has seen.
         elapsed_s: Seconds that it has run, interruptions not counted.
     """
     if config.hours is not None:
         return min(1.0, elapsed_s / (3600 * config.hours))
-    assert config.total_pairs is not None
-    return min(1.0, pairs / config.total_pairs)
+    assert config.pairs is not None
+    return min(1.0, pairs / config.pairs)
 
 
 def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
     """The learning rate of a step.
 
     Args:
-        config: Of the run.
-        step: Its number, from 0.
-        done: ``progress`` before it.
+        config: Learning rate and schedule of the run.
+        step: Number of the step, from 0.
+        done: ``progress`` before this step.
     """
     warmup = max((step + 1) / config.warmup_steps, done / LONGEST_WARM_UP) if config.warmup_steps else 1.0
     return config.learning_rate * min(1.0, warmup) * _decay(config, done)
 
 
 def _decay(config: TrainingConfig, done: float) -> float:
-    """1 until ``decay_from``, then down to ``final_share`` at the end."""
+    """Factor of the learning rate: 1 until ``decay_from``, then down to ``final_share`` at the end."""
     falling = max(0.0, done - config.decay_from) / (1 - config.decay_from)
     if config.schedule == "constant":
         return 1.0

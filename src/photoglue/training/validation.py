@@ -11,10 +11,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
-from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.pose import pose_error_deg
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
@@ -25,37 +22,26 @@ from photoglue.solvers.poselib import verify
 from photoglue.structs import Features, Matches
 from photoglue.training.ground_truth import DEFAULT_RULES, UNMATCHED, LabelRules, Labels, label
 from photoglue.training.objective import Example, Objective
-from photoglue.training.pairs.base import TrainingPair
+from photoglue.training.pairs.base import PosedPair, TrainingPair
 from photoglue.training.progress import Score
 
 AUC_DEG = (5.0, 10.0, 20.0)
+"""Errors of poses up to which the area under the recall is measured, degrees."""
 FILTER_THRESHOLD = 0.1
-"""The official one: matches below it count for the average precision only."""
+"""The official filter threshold: matches below it count for the average precision only."""
 PAIRS_AT_ONCE = 8
-"""For the loss; matching decides by itself."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PoseExample:
-    """Two photos with known cameras and relative pose."""
-
-    features0: Features
-    features1: Features
-    camera0: PinholeCamera
-    camera1: PinholeCamera
-    cam1_from_cam0: Float64[Tensor, "4 4"]
-    """X1 = R · X0 + t; the length of t does not count."""
+"""Pairs that go through the network together for the loss; matching decides by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchQuality:
-    """How good one matcher is. Shares are means over pairs, in [0, 1]; a pair without what is divided by is left out,
+    """Quality of one matcher. Shares are means over pairs, in [0, 1]; a pair without what is divided by is left out,
     and where no pair is left, the share is NaN."""  # noqa: D205, D209
 
     precision: float
-    """Of the matches whose point in image 0 can be judged (is not ignored), those that are right."""
+    """Share of right matches among those whose point in image 0 can be judged (is not ignored)."""
     recall: float
-    """Of the true matches, those found."""
+    """Share of the true matches that are found."""
     average_precision: float
     """Area under precision over recall as the filter threshold falls to zero; true matches not found count."""
     pose_auc: tuple[float, float, float] | None
@@ -71,23 +57,23 @@ class MatchQuality:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationResult:
-    """What a validation found."""
+    """Result of a validation."""
 
     matcher: MatchQuality
-    """All layers, all points."""
+    """Quality of the network with all layers and all points."""
     baseline: MatchQuality
-    """The same pairs, without learning."""
+    """Quality of a matcher that does not learn, on the same pairs."""
     last_layer_loss: float
     """Negative log-likelihood of the last layer, nats."""
     confidence_loss: float | None
     """Cross-entropy of the confidence heads; None if there are none."""
     exit_layer: float
-    """After how many layers pairs exit with adaptive depth, mean over pairs."""
+    """Number of layers after which pairs exit with adaptive depth, mean over pairs."""
     exit_agreement: float
-    """Of the matches found with all layers or with adaptive depth, those found by both; mean over pairs."""
+    """Share of matches found both with all layers and with adaptive depth, among those found with either; mean."""
 
     def score(self) -> Score:
-        """For the training loop: by the harmonic mean of precision and recall."""
+        """What the training loop keeps: all numbers, judged by the harmonic mean of precision and recall."""
         numbers = {
             "last_layer_loss": self.last_layer_loss,
             "exit_layer": self.exit_layer,
@@ -109,21 +95,19 @@ class Validation:
     """Held-out pairs, to be matched again and again as the network learns.
 
     Args:
-        pairs: Never trained on.
-        posed: Real photos with known poses, features as the network will get them; PoseLib finds the poses.
+        pairs: Pairs that are never trained on. The poses of those that are posed are measured too; PoseLib finds them.
         rules: What counts as a match.
-        baseline: To compare with, matched once; None: mutual nearest neighbours.
+        baseline: A matcher to compare with, which matches once; None: mutual nearest neighbours.
     """
 
     def __init__(
         self,
         pairs: Sequence[TrainingPair],
-        posed: Sequence[PoseExample] = (),
         *,
         rules: LabelRules = DEFAULT_RULES,
         baseline: Matcher | None = None,
     ) -> None:
-        self.pairs, self.posed = tuple(pairs), tuple(posed)
+        self.pairs = tuple(pairs)
         self.labels = tuple(label(pair, rules).cpu() for pair in pairs)
         self._objective = Objective(rules=rules)
         self._examples = [
@@ -136,10 +120,10 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, model: LightGlue) -> ValidationResult:
-        """How good the model is; it comes back as it was."""
+        """Measure how good the model is; it comes back as it was."""
         depth = model.config.depth_confidence or LightGlueConfig().depth_confidence
         full = _matched(model, self._images(), None)
-        adaptive = _matched(model, self._images()[: len(self.pairs)], depth)
+        adaptive = _matched(model, self._images(), depth)
         last, confidence = self._losses(model)
         return ValidationResult(
             matcher=self._quality(full, FILTER_THRESHOLD),
@@ -147,26 +131,26 @@ class Validation:
             last_layer_loss=last,
             confidence_loss=confidence,
             exit_layer=_mean([float(matches.stop or 0) for matches in adaptive]),
-            exit_agreement=_mean([_agreement(*both) for both in zip(full, adaptive, strict=False)]),
+            exit_agreement=_mean([_agreement(*both) for both in zip(full, adaptive, strict=True)]),
         )
 
     def _images(self) -> list[tuple[Features, Features]]:
-        return [(pair.features0, pair.features1) for pair in (*self.pairs, *self.posed)]
+        return [(pair.features0, pair.features1) for pair in self.pairs]
 
     def _quality(self, found: Sequence[Matches], threshold: float) -> MatchQuality:
-        matches = found[: len(self.pairs)]
-        shares = [judged(*pair, threshold) for pair in zip(matches, self.labels, strict=True)]
+        shares = [judged(*pair, threshold) for pair in zip(found, self.labels, strict=True)]
         precision, recall, area = (_mean(column) for column in zip(*shares, strict=True)) if shares else (math.nan,) * 3
         errors = [
-            _pose_error(matches, example, threshold)
-            for matches, example in zip(found[len(self.pairs) :], self.posed, strict=True)
+            _pose_error(matches, pair, threshold)
+            for matches, pair in zip(found, self.pairs, strict=True)
+            if isinstance(pair, PosedPair)
         ]
         at5, at10, at20 = auc(errors, AUC_DEG)
         pose_auc = (at5, at10, at20) if errors else None
         return MatchQuality(precision=precision, recall=recall, average_precision=area, pose_auc=pose_auc)
 
     def _losses(self, model: LightGlue) -> tuple[float, float | None]:
-        """(of the last layer, of the confidence heads): means over pairs."""
+        """Loss of the last layer, and of the confidence heads: means over pairs."""
         dtype = choose_precision("auto", model.device)
         pairs, last, confidence = 0, 0.0, None
         for start in range(0, len(self.pairs), PAIRS_AT_ONCE):
@@ -185,7 +169,7 @@ def judged(matches: Matches, truth: Labels, threshold: float) -> tuple[float, fl
     """(precision, recall, average precision) of one pair; NaN where there is nothing to divide by.
 
     Args:
-        matches: Of any score.
+        matches: Matches of any score.
         truth: Matches whose point in image 0 is ignored there are not judged.
         threshold: Precision and recall are of the matches with a higher score.
     """
@@ -212,7 +196,7 @@ def _matched(
 
 @contextmanager
 def _ready_to_match(model: LightGlue, depth_confidence: float | None) -> Iterator[None]:
-    """The model as users have it, with the weights that it has now; afterwards as it was."""
+    """Prepare the model as users have it, with the weights that it has now; afterwards it is as it was."""
     config, precision, training = model.config, model.precision, model.training
     model.eval().prepare("auto")
     model.config = replace(config, depth_confidence=depth_confidence, width_confidence=None, filter_threshold=0.0)
@@ -233,19 +217,19 @@ def _agreement(full: Matches, adaptive: Matches) -> float:
     return both / either if either else math.nan
 
 
-def _pose_error(matches: Matches, example: PoseExample, threshold: float) -> float:
+def _pose_error(matches: Matches, pair: PosedPair, threshold: float) -> float:
     kept = matches.scores > threshold
     found = verify(
         matches.points0[kept],
         matches.points1[kept],
         "essential",
-        camera0=example.camera0,
-        camera1=example.camera1,
+        camera0=pair.camera0,
+        camera1=pair.camera1,
     )
-    return pose_error_deg(found.rotation, found.translation, example.cam1_from_cam0.cpu())
+    return pose_error_deg(found.rotation, found.translation, pair.cam1_from_cam0.cpu())
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are numbers; NaN if there are none."""
+    """Mean of those values that are numbers; NaN if there are none."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.mean(numbers)) if numbers else math.nan

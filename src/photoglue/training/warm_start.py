@@ -29,18 +29,18 @@ from photoglue.matchers.lightglue import LightGlue, LightGlueShape, pretrained
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
-    """What a network began with; names of its tensors."""
+    """Names of the tensors of a network, by what they began with."""
 
     origin: str
     """Name or path of the weights."""
     taken: tuple[str, ...]
-    """As they were."""
+    """Tensors taken as they were."""
     cut: tuple[str, ...]
-    """Their leading part, for a narrower network."""
+    """Tensors of which the leading part was taken, for a narrower network."""
     widened: tuple[str, ...]
-    """With new columns of zeros."""
+    """Tensors taken with new columns of zeros."""
     new: tuple[str, ...]
-    """Not in those weights in this shape: made new."""
+    """Tensors that the weights do not have in this shape, and that were made new."""
 
     def __str__(self) -> str:
         parts = [f"{len(self.taken)} tensors taken from {self.origin}"]
@@ -54,7 +54,7 @@ def warm_start(model: LightGlue, source: str | os.PathLike[str]) -> WarmStart:
     """Fill a network with the weights of another, as far as they fit.
 
     Args:
-        model: Changed in place.
+        model: The network, changed in place.
         source: A released model ("aliked", "disk", …), a weight file, a training checkpoint, or the folder of a run.
 
     Raises:

@@ -8,9 +8,12 @@ import pytest
 import torch
 from rendered_scene import poses, write_scene
 
+from photoglue.datasets.depth import read_depth, sample_depth
 from photoglue.datasets.scenes import read_scene, read_scenes
 from photoglue.extractors.sift import SIFT, SIFTConfig
-from photoglue.training.pairs.scene_check import SceneCheck, check_pairs, check_scene, spread_over_overlaps
+from photoglue.geometry.pose import relative_pose
+from photoglue.training.pairs.base import PosedPair
+from photoglue.training.pairs.scene_check import SceneCheck, check_pairs, spread_over_overlaps
 
 pytest.importorskip("cv2")
 
@@ -23,6 +26,28 @@ def scene(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sift():
     return SIFT(SIFTConfig(resize=None, max_keypoints=400))
+
+
+def check_scene(scene, sift, pairs):
+    """Match some pairs of a scene, all of whose photos and depths are read, and compare with depth and pose."""
+    chosen = scene.pairs[spread_over_overlaps(scene.overlaps, pairs)]
+    points = {}
+    for index in sorted(set(chosen.flatten().tolist())):
+        features = sift.extract(scene.frames[index].image_path)
+        points[index] = features, sample_depth(read_depth(scene.frames[index]), features.keypoints)
+    examples = [
+        PosedPair(
+            features0=points[i][0],
+            features1=points[j][0],
+            depths0=points[i][1],
+            depths1=points[j][1],
+            camera0=scene.frames[i].camera,
+            camera1=scene.frames[j].camera,
+            cam1_from_cam0=relative_pose(scene.frames[i].cam_from_world, scene.frames[j].cam_from_world),
+        )
+        for i, j in chosen.tolist()
+    ]
+    return check_pairs(scene.name, examples)
 
 
 def test_a_scene_without_any_right_match_is_told_of_without_a_median():

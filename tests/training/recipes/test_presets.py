@@ -12,8 +12,7 @@ def names():
 def test_the_command_line_knows_them_all():
     from typing import get_args
 
-    from photoglue.cli.train.base import PresetName
-    from photoglue.training.recipes.presets import PRESETS
+    from photoglue.training.recipes.presets import PRESETS, PresetName
 
     assert list(PRESETS) == names() == list(get_args(PresetName))
 
@@ -26,9 +25,9 @@ def test_their_commands_are_commands_and_give_their_config(name):
     preset = PRESETS[name]
     words = shlex.split(preset.command)
     assert words[0] == "photoglue"
-    command = parse(words[1:]).command
-    assert command.training_config() == preset.config
-    assert command.keypoints_of_image == preset.keypoints
+    recipe = parse(words[1:]).command.recipe
+    assert recipe.config == preset.config
+    assert recipe.keypoints == preset.keypoints
     assert preset.cost
     assert preset.result
 
@@ -38,8 +37,8 @@ def test_the_official_ones_are_as_published():
     from photoglue.training.schedule import learning_rate
 
     homography, megadepth = PRESETS["official-homography"].config, PRESETS["official-megadepth"].config
-    assert (homography.batch_size, homography.total_pairs) == (128, 40 * 150_000)
-    assert (megadepth.batch_size, megadepth.total_pairs) == (32, 50 * 45_900)
+    assert (homography.batch_size, homography.pairs) == (128, 40 * 150_000)
+    assert (megadepth.batch_size, megadepth.pairs) == (32, 50 * 45_900)
     for config, epochs, first in ((homography, 40, 20), (megadepth, 50, 30)):
         assert config.weight_decay == 0  # AdamW without decay is Adam
         assert config.clip_norm is None

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from photoglue.cli.output import check_output
-from photoglue.cli.train.posed import read_folders
+from photoglue.datasets.scenes import read_folders
 from photoglue.errors import ConfigError
 from photoglue.evaluation.calibration.fit import ScoreReliability
 from photoglue.evaluation.calibration.pairs import (

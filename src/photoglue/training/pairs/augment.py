@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from photoglue.errors import require
 
 PROBABILITY = 0.75
-"""Of any change at all."""
+"""Probability that an image is changed at all."""
 
 
 def augment(
@@ -21,9 +21,9 @@ def augment(
     """The image as another camera might have taken it; the one given stays as it is.
 
     Args:
-        image: RGB.
+        image: RGB image.
         generator: Gives the same changes for the same state.
-        probability: Of any change at all, in [0, 1].
+        probability: Probability that the image is changed at all, in [0, 1].
 
     Raises:
         MissingExtra: If no OpenCV is installed.

@@ -1,4 +1,4 @@
-"""Two images whose geometry is known: what training examples are made of.
+"""Pairs of images with known geometry, which training examples are made of.
 
 A pair carries features and geometry, not labels: which points match is decided in `training.ground_truth`, so that its
 rules can change without building anything again.
@@ -22,7 +22,7 @@ class HomographyPair(TensorStruct):
     features0: Features
     features1: Features
     image1_from_image0: Float64[Tensor, "3 3"]
-    """Takes homogeneous pixels of image 0 to those of image 1."""
+    """Homography from homogeneous pixels of image 0 to those of image 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,13 +32,13 @@ class PosedPair(TensorStruct):
     features0: Features
     features1: Features
     depths0: Float[Tensor, " m"]
-    """At each keypoint of image 0, along its optical axis, in the unit of the pose; NaN where unknown."""
+    """Depth at each keypoint of image 0, along its optical axis, in the unit of the pose; NaN where unknown."""
     depths1: Float[Tensor, " n"]
-    """The same for image 1."""
+    """Depth at each keypoint of image 1, along its optical axis, in the unit of the pose; NaN where unknown."""
     camera0: PinholeCamera
     camera1: PinholeCamera
     cam1_from_cam0: Float64[Tensor, "4 4"]
-    """X1 = R · X0 + t."""
+    """Relative pose: X1 = R · X0 + t."""
 
 
 TrainingPair: TypeAlias = HomographyPair | PosedPair
@@ -49,13 +49,13 @@ class PairSource(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Pairs in an epoch."""
+        """Number of pairs in an epoch."""
 
     @abstractmethod
     def pair(self, epoch: int, index: int) -> TrainingPair:
         """One pair, in main memory.
 
         Args:
-            epoch: From 0; another one gives other pairs.
-            index: 0 up to the length, exclusive.
+            epoch: Number of the epoch, from 0; each epoch has other pairs.
+            index: Number of the pair in the epoch, below the length.
         """

@@ -30,15 +30,15 @@ class HomographyPairs(PairSource):
         max_keypoints: int | None = None,
         selection: Selection = "best",
     ) -> None:
-        """Reads nothing but the numbers of the views.
+        """Read the numbers of the views, and nothing else.
 
         Args:
             cache: Made by ``build_homography_cache``.
-            seed: Another one gives another order.
-            pairs_per_epoch: None: half as many as there are views.
-            max_keypoints: Of each image; None: all that the cache has.
-            selection: Which points, if there are more: those with the highest scores, or a random choice, another for
-                each pair.
+            seed: Seed of the order of the pairs.
+            pairs_per_epoch: Length of an epoch; None: half as many pairs as there are views.
+            max_keypoints: Keypoints of each image, at most; None: all that the cache has.
+            selection: Which keypoints are used if there are more: those with the highest scores, or a random choice,
+                another for each pair.
 
         Raises:
             ConfigError: If the cache holds no views of photos, or an option does not fit.

@@ -20,12 +20,12 @@ class Mixture(PairSource):
     def __init__(
         self, sources: Sequence[tuple[PairSource, float]], *, pairs_per_epoch: int | None = None, seed: int = 0
     ) -> None:
-        """Reads nothing.
+        """Construct the mixture; nothing is read.
 
         Args:
-            sources: With their weights: relative, not below 0.
-            pairs_per_epoch: None: as many as all sources have together.
-            seed: Another one gives another order.
+            sources: Sources with their weights, which are relative and not below 0.
+            pairs_per_epoch: Length of an epoch; None: as many pairs as all sources have together.
+            seed: Seed of the order.
 
         Raises:
             ConfigError: If there is no source with a weight, or one with a weight is empty.
@@ -66,7 +66,7 @@ class Mixture(PairSource):
 
 
 def _whole_shares(weights: np.ndarray, total: int) -> tuple[int, ...]:
-    """Whole numbers of that sum, in proportion: what rounding down leaves goes to the largest remainders."""
+    """Whole numbers in proportion to weights, with a given sum; what rounding leaves goes to the largest remainders."""
     exact = weights / weights.sum() * total
     counts = np.floor(exact).astype(np.int64)
     largest = np.argsort(counts - exact, kind="stable")[: total - counts.sum()]

@@ -26,9 +26,9 @@ _Points: TypeAlias = tuple[Features, Float[Tensor, " _"]]
 class _CachedScene:
     scene: Scene
     images: dict[int, list[int]]
-    """For each photo that the cache has, by its number in the scene: its variants' numbers in the cache."""
+    """Numbers in the cache of the variants of each photo, by the photo's number in the scene."""
     rows: Int64[Tensor, " r"]
-    """The scene's pairs of two such photos."""
+    """Rows of the scene's pairs whose two photos are in the cache."""
 
 
 @final
@@ -52,18 +52,18 @@ class PosedPairs(PairSource):
         max_keypoints: int | None = None,
         selection: Selection = "best",
     ) -> None:
-        """Reads nothing but which photos the cache has.
+        """Read which photos the cache has, and nothing else.
 
         Args:
-            scenes: Those that the cache was made of, or some of them.
+            scenes: Scenes that the cache was made of, or some of them.
             cache: Made by ``build_posed_cache``.
-            overlap: Above the first, up to the second.
-            bins: Of equal width, in this range.
-            pairs_per_scene: In an epoch, at most.
-            seed: Another one gives other pairs.
-            max_keypoints: Of each photo; None: all that the cache has.
-            selection: Which points, if there are more: those with the highest scores, or a random choice, another for
-                each pair.
+            overlap: Range of the overlap of pairs: above the first number, up to the second.
+            bins: Number of bins of equal width in this range.
+            pairs_per_scene: Pairs of a scene in an epoch, at most.
+            seed: Seed of the choice and order of the pairs.
+            max_keypoints: Keypoints of each photo, at most; None: all that the cache has.
+            selection: Which keypoints are used if there are more: those with the highest scores, or a random choice,
+                another for each pair.
 
         Raises:
             ConfigError: If the cache was not made of these scenes, no pair is in the range, or an option does not fit.

@@ -9,10 +9,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from photoglue.datasets.depth import has_depth, project_points, read_depth, sample_depth
-from photoglue.datasets.scenes import Scene
-from photoglue.extractors.base import Extractor
-from photoglue.geometry.pose import relative_pose
+from photoglue.datasets.depth import has_depth, project_points
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.training.pairs.base import PosedPair
 
@@ -21,7 +18,9 @@ GOOD_PX = 3.0
 MISMATCH_PX = 30.0
 """Matches farther off than this are taken for mismatches, and do not count in the median."""
 MIN_MATCHES = 30
+"""With fewer matches, nothing is said against a scene."""
 MIN_SHARE = 0.25
+"""A scene contradicts its photos if a smaller share of the matches is near."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +32,9 @@ class SceneCheck:
     matches: int
     """Mutual nearest neighbours that pass the ratio test and have depth in image 0, in all pairs."""
     median_px: float
-    """Of how far matches below 30 px are from where depth and pose put them; NaN if there is none."""
+    """Median distance of matches from where depth and pose put them, up to 30 px; NaN if there is none."""
     share: float
-    """Of matches that are nearer than 3 px, mismatches among the others; NaN if there is none."""
+    """Share of all matches that are nearer to it than 3 px, in [0, 1]; NaN if there are no matches."""
 
     @property
     def contradicts(self) -> bool:
@@ -59,43 +58,8 @@ class SceneCheck:
         return f"Scene {self.name!r}: {found}, {self.share:.0%} within {GOOD_PX:g} px, median {self.median_px:.2f} px."
 
 
-def check_scene(scene: Scene, extractor: Extractor, *, pairs: int = 8, ratio: float = 0.8) -> SceneCheck:
-    """Matches some pairs of a scene, and compares with depth and pose.
-
-    Args:
-        scene: Its photos and depths are read.
-        extractor: One whose nearest neighbours are mostly right, such as SIFT.
-        pairs: So many at most, spread over the overlaps from 0.3 to 0.85.
-        ratio: Of Lowe's test.
-
-    Raises:
-        ImageError: If a photo or depth cannot be read.
-    """
-    chosen = scene.pairs[spread_over_overlaps(scene.overlaps, pairs)]
-    found = {}
-    for index in sorted(set(chosen.flatten().tolist())):
-        frame = scene.frames[index]
-        features = extractor.extract(frame.image_path).cpu()
-        found[index] = features, sample_depth(read_depth(frame), features.keypoints)
-    examples = []
-    for index0, index1 in chosen.tolist():
-        frame0, frame1 = scene.frames[index0], scene.frames[index1]
-        examples.append(
-            PosedPair(
-                features0=found[index0][0],
-                features1=found[index1][0],
-                depths0=found[index0][1],
-                depths1=found[index1][1],
-                camera0=frame0.camera,
-                camera1=frame1.camera,
-                cam1_from_cam0=relative_pose(frame0.cam_from_world, frame1.cam_from_world),
-            )
-        )
-    return check_pairs(scene.name, examples, ratio=ratio)
-
-
 def check_pairs(name: str, pairs: Iterable[PosedPair], *, ratio: float = 0.8) -> SceneCheck:
-    """Matches pairs of one scene, and compares with depth and pose."""
+    """Match pairs of one scene by nearest neighbours with a ratio test, and compare with depth and pose."""
     errors = [_errors(pair, NearestNeighbor(ratio)) for pair in pairs]
     every = torch.cat(errors) if errors else torch.zeros(0, dtype=torch.float64)
     near = every[every < MISMATCH_PX]
@@ -109,7 +73,7 @@ def check_pairs(name: str, pairs: Iterable[PosedPair], *, ratio: float = 0.8) ->
 
 
 def spread_over_overlaps(overlaps: Float64[Tensor, " p"], count: int) -> Int64[Tensor, " k"]:
-    """Rows of at most ``count`` pairs: evenly from those with overlaps of 0.3 to 0.85, else from all."""
+    """Rows of at most ``count`` pairs: spread evenly over those with overlaps of 0.3 to 0.85, else over all."""
     order = torch.argsort(overlaps, stable=True)
     medium = order[(overlaps[order] >= 0.3) & (overlaps[order] <= 0.85)]
     order = medium if len(medium) else order

@@ -1,4 +1,4 @@
-"""Recipes that are known, as a table: what to run, what it costs, what comes out.
+"""Values for a run that are known to work, as a table: what to run, what it costs, what comes out.
 
 The official ones are those of the published training code (glue-factory): Adam, no warm-up, no weight decay, no
 clipping, and a learning rate that falls by 10^(-1/10) an epoch, here smoothly instead of at each epoch's end. Their
@@ -8,24 +8,29 @@ runs are long; the warm starts are for everybody else.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from photoglue.training.config import TrainingConfig
+
+PresetName: TypeAlias = Literal[
+    "official-homography", "official-megadepth", "warm-start", "warm-start-posed", "confidence"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A recipe."""
+    """Values of a recipe that belong together."""
 
     command: str
-    """How to run it."""
+    """A command that runs it."""
     cost: str
-    """What it takes."""
+    """Time, machine and data that it takes."""
     result: str
-    """What to expect, and where that is known from."""
+    """What comes out, and where that is known from."""
     keypoints: int
-    """Of each image, at most."""
+    """Number of keypoints of each image, at most."""
     config: TrainingConfig
-    """The loop's part; the command line may change single fields of it."""
+    """Values of the training loop."""
 
 
 _OFFICIAL = {
@@ -51,7 +56,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             "0.8 for many who ran it",
             keypoints=512,
             # 40 epochs of 150,000 pairs; falls from the 20th.
-            config=TrainingConfig(**_OFFICIAL, batch_size=128, total_pairs=6_000_000, decay_from=0.5),  # type: ignore[arg-type]
+            config=TrainingConfig(**_OFFICIAL, batch_size=128, pairs=6_000_000, decay_from=0.5),  # type: ignore[arg-type]
         ),
         "official-megadepth": Preset(
             command="photoglue train posed --scenes MEGADEPTH --init RUN --resize 1024 --preset official-megadepth",
@@ -59,7 +64,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             result="the published second stage: AUC@5/10/20 of 49.9/67.0/80.1 on MegaDepth-1500 with SuperPoint",
             keypoints=2048,
             # 50 epochs of 45,900 pairs; falls from the 30th, to 10^(-20/10).
-            config=TrainingConfig(**_OFFICIAL, batch_size=32, total_pairs=2_295_000, decay_from=0.6),  # type: ignore[arg-type]
+            config=TrainingConfig(**_OFFICIAL, batch_size=32, pairs=2_295_000, decay_from=0.6),  # type: ignore[arg-type]
         ),
         "warm-start": Preset(
             command="photoglue train homography --images DIR --features sift --init aliked --hours 3",
@@ -83,10 +88,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             cost="half an hour on two CPU cores",
             result="exits and pruning that keep the accuracy; matches at full depth do not change",
             keypoints=512,
-            config=TrainingConfig(
-                batch_size=8, learning_rate=1e-3, warmup_steps=20, weight_decay=0.0, trained="confidence", hours=0.5
-            ),
+            config=TrainingConfig(batch_size=8, learning_rate=1e-3, warmup_steps=20, weight_decay=0.0, hours=0.5),
         ),
     }
 )
-"""By name."""
+"""Every preset by its name; a recipe's own defaults are those of one of them."""

@@ -1,19 +1,16 @@
-"""`photoglue train homography`: the first stage, from any folder of photos."""
+"""The first stage: random homographies of any folder of photos."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, final
 
 import torch
-from rich.console import Console
 
-from photoglue.cli.train.base import RunData, RunOptions
-from photoglue.cli.train.build import Told, build_once, build_workers, list_skipped, readable_size
 from photoglue.datasets.photos import PhotoFolder, find_photos
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
-from photoglue.extractors.named import training_extractor
 from photoglue.store.cache import FeatureCache
+from photoglue.training.config import TrainingConfig
 from photoglue.training.pairs.homographies import HomographyConfig
 from photoglue.training.pairs.homography_cache import (
     CacheSummary,
@@ -22,68 +19,55 @@ from photoglue.training.pairs.homography_cache import (
     summarise,
 )
 from photoglue.training.pairs.homography_pairs import HomographyPairs
+from photoglue.training.progress import Hooks
+from photoglue.training.recipes.base import Recipe, RunData
+from photoglue.training.recipes.building import build_once, build_workers, list_skipped, readable_size
+from photoglue.training.recipes.presets import PRESETS
 
 HELD_OUT_EVERY = 20
 VALIDATION_PHOTOS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainHomography(RunOptions):
-    """Train on random homographies of photos: the first stage, for which any photos do."""
-
-    command: ClassVar[str] = "homography"
+class PhotosRecipe(Recipe):
+    """A recipe whose pairs are random homographies of photos."""
 
     images: Path
     """Folder of photos, searched with its subfolders."""
-    features: str = "sift"
-    """sift, aliked, disk, superpoint, doghardnet, …; or a class of yours: package.module:Class, path/file.py:Class."""
     only: Path | None = None
-    """Use only the photos that this text file names, one a line."""
+    """Use only the photos of --images that this text file names, one a line."""
     val_images: Path | None = None
     """Folder of photos to validate with; None: every 20th of --images is kept out for that."""
     val_only: Path | None = None
-    """The same as --only, for --val-images."""
-    cache: Path | None = None
-    """Where the features are kept, for other runs to use again; None: cache.h5 in the folder of the run."""
+    """Use only the photos of --val-images that this text file names, one a line."""
     views: int = 8
     """Random views of each photo; they make views · (views - 1) pairs."""
-    cache_keypoints: int | None = None
-    """Points kept of each view; None: as many as --keypoints."""
-    select: Literal["best", "random"] = "best"
-    """Which of them, if the cache has more than --keypoints."""
     max_angle: float = 45.0
     """Rotation of a view, degrees at full difficulty (0.7 of it by default); up to 180."""
     difficulty: float = 0.7
-    """How hard the views are, in [0, 1]."""
+    """Difficulty of the views, in [0, 1]."""
     patch_size: tuple[int, int] = (640, 480)
     """Width and height of the views, pixels."""
     longest_side: int = 1024
-    """Larger photos are first made that large."""
-    build_workers: int | None = None
-    """Processes that extract features; None: one for each core."""
-    allow_noncommercial: bool = False
-    """Accept extractor weights that may not be used commercially."""
+    """Photos with a longer side are first scaled down to it, pixels."""
 
-    def data(self, console: Console, device: torch.device) -> RunData:
+    @final
+    def data(self, folder: Path, device: torch.device, hooks: Hooks) -> RunData:
         """Build the cache of views, or use the one that is there."""
-        photos, held_out = self._photos(console)
-        per_view = self.keypoints_of_image if self.cache_keypoints is None else self.cache_keypoints
-        extractor = training_extractor(
-            self.features, max_keypoints=per_view, allow_noncommercial=self.allow_noncommercial
-        ).to(device)
-        config = self._cache_config(per_view)
-        cache = self.cache or self.out / "cache.h5"
-        console.print(_plan(photos, held_out, extractor, config, cache), soft_wrap=True)
-        summary = self._built(console, photos, extractor, cache, config)
-        few = replace(self._cache_config(min(per_view, self.keypoints_of_image)), views=2)
-        kept_out = self._built(console, held_out, extractor, self.out / "validation.h5", few).photos
+        photos, held_out = self._photos(folder, hooks)
+        extractor = self._extractor(device)
+        config = self._cache_config(self.cached_keypoints)
+        cache, held_out_cache = self.cache or folder / "cache.h5", folder / "validation.h5"
+        hooks.on_message(_plan(photos, held_out, extractor, config, cache))
+        summary = self._built(photos, extractor, cache, config, folder, hooks)
+        few = replace(self._cache_config(min(self.cached_keypoints, self.keypoints)), views=2)
+        kept_out = self._built(held_out, extractor, held_out_cache, few, folder, hooks).photos
         _check_any(summary.photos, "to train on", "--images")
         _check_any(kept_out, "to validate with", "--val-images")
-        seed = self.training_config().seed
         source = HomographyPairs(
-            FeatureCache.open(cache), seed=seed, max_keypoints=self.keypoints_of_image, selection=self.select
+            FeatureCache.open(cache), seed=self.config.seed, max_keypoints=self.keypoints, selection=self.select
         )
-        checks = HomographyPairs(FeatureCache.open(self.out / "validation.h5"))
+        checks = HomographyPairs(FeatureCache.open(held_out_cache))
         validation = tuple(checks.pair(0, i) for i in range(kept_out))
         return RunData(
             source=source,
@@ -93,18 +77,18 @@ class TrainHomography(RunOptions):
                 f"{summary.photos} photos of {self.images.resolve().name!r}, {config.views} views each of "
                 f"{self.patch_size[0]} × {self.patch_size[1]} pixels by random homographies",
                 f"{summary.views} views with {summary.points / max(1, summary.views):.0f} points on average, of which "
-                f"at most {self.keypoints_of_image} are used",
+                f"at most {self.keypoints} are used",
                 f"validated on {len(validation)} pairs of {kept_out} photos that were kept out",
             ),
         )
 
-    def _photos(self, console: Console) -> tuple[PhotoFolder, PhotoFolder]:
-        """Those to train on, and those to validate with."""
+    def _photos(self, folder: Path, hooks: Hooks) -> tuple[PhotoFolder, PhotoFolder]:
+        """Photos to train on, and photos to validate with."""
         photos = find_photos(self.images, only=self.only)
-        list_skipped(console, photos.skipped, self.out / "images.skipped.txt")
+        list_skipped(hooks, photos.skipped, folder / "images.skipped.txt")
         if self.val_images is not None:
             held_out = find_photos(self.val_images, only=self.val_only)
-            list_skipped(console, held_out.skipped, self.out / "val-images.skipped.txt")
+            list_skipped(hooks, held_out.skipped, folder / "val-images.skipped.txt")
             return photos, replace(held_out, names=held_out.names[:VALIDATION_PHOTOS])
         if len(photos) == 1:
             raise ConfigError(
@@ -127,17 +111,34 @@ class TrainHomography(RunOptions):
         )
 
     def _built(
-        self, console: Console, photos: PhotoFolder, extractor: Extractor, path: Path, config: HomographyCacheConfig
+        self,
+        photos: PhotoFolder,
+        extractor: Extractor,
+        path: Path,
+        config: HomographyCacheConfig,
+        folder: Path,
+        hooks: Hooks,
     ) -> CacheSummary:
         workers = build_workers(self.build_workers, len(photos))
 
-        def build(told: Told) -> None:
-            build_homography_cache(photos, extractor, path, config, workers=workers, progress=told)
+        def build() -> None:
+            build_homography_cache(photos, extractor, path, config, workers=workers, progress=hooks.on_extraction)
 
-        build_once(path, build, console)
+        build_once(path, build, hooks)
         summary = summarise(FeatureCache.open(path))
-        list_skipped(console, summary.skipped, self.out / f"{path.name}.skipped.txt")
+        list_skipped(hooks, summary.skipped, folder / f"{path.name}.skipped.txt")
         return summary
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class HomographyRecipe(PhotosRecipe):
+    """Train on random homographies of photos: the first stage, for which any photos do."""
+
+    name: ClassVar[str] = "homography"
+
+    keypoints: int = PRESETS["warm-start"].keypoints
+    config: TrainingConfig = PRESETS["warm-start"].config
 
 
 def _check_any(usable: int, what_for: str, option: str) -> None:
@@ -151,7 +152,7 @@ def _check_any(usable: int, what_for: str, option: str) -> None:
 def _plan(
     photos: PhotoFolder, held_out: PhotoFolder, extractor: Extractor, config: HomographyCacheConfig, cache: Path
 ) -> str:
-    """What is about to be done, in a line."""
+    """What is about to be built, in a line."""
     if cache.exists():
         return f"{len(photos)} photos, {len(held_out)} to validate with; features ({extractor.kind}) from {cache}"
     views = len(photos) * config.views

@@ -1,28 +1,30 @@
-"""`photoglue train confidence`: only the heads that decide when a pair is done."""
+"""The third stage: only the heads that decide when a pair is done."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, final
 
-from photoglue.cli.train.base import PresetName
-from photoglue.cli.train.homography import TrainHomography
 from photoglue.errors import ConfigError
 from photoglue.matchers.lightglue import LightGlueShape
 from photoglue.structs import Features
 from photoglue.training.config import TrainingConfig
+from photoglue.training.recipes.homography import PhotosRecipe
+from photoglue.training.recipes.presets import PRESETS
 from photoglue.training.warm_start import shape_of
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
-class TrainConfidence(TrainHomography):
+class ConfidenceRecipe(PhotosRecipe):
     """Train only the confidence heads of --init, for early exit and pruning; all else stays as it is."""
 
-    command: ClassVar[str] = "confidence"
+    name: ClassVar[str] = "confidence"
+    heads_only: ClassVar[bool] = True
 
-    preset: PresetName = "confidence"
-    """Recipe to begin with; the other options change single parts of it."""
+    keypoints: int = PRESETS["confidence"].keypoints
+    config: TrainingConfig = PRESETS["confidence"].config
 
     def network(self, example: Features) -> LightGlueShape:
-        """The network of --init, whatever its shape.
+        """Shape of the network of --init, whatever --model says.
 
         Raises:
             ConfigError: If it is for other features.
@@ -40,7 +42,3 @@ class TrainConfidence(TrainHomography):
                 f"are {example.kind}."
             )
         return replace(shape, kinds=None if example.kind is None else (example.kind,))
-
-    def training_config(self) -> TrainingConfig:
-        """The preset with the changes asked for; of whatever recipe, only the heads learn."""
-        return replace(super().training_config(), trained="confidence")

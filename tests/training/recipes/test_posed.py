@@ -1,0 +1,124 @@
+"""The recipe of the second stage: which scenes are read, and which are kept out to validate with."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import write_flat_scene
+
+from photoglue.errors import ConfigError, PhotoGlueWarning
+from photoglue.training import Hooks, PosedRecipe, train
+
+
+def names(scenes):
+    return [scene.name for scene in scenes]
+
+
+class TestKeptOut:
+    @pytest.mark.parametrize(("count", "kept_out"), [(1, ""), (2, "b"), (5, "e"), (6, "f"), (7, "f"), (13, "fl")])
+    def test_every_sixth_scene_or_the_last(self, tmp_path, count, kept_out):
+        for name in "abcdefghijklm"[:count]:
+            write_flat_scene(tmp_path / name)
+        scenes, held_out = PosedRecipe(scenes=(tmp_path,))._scenes()
+        assert names(held_out) == list(kept_out)
+        assert names(scenes) == [name for name in "abcdefghijklm"[:count] if name not in kept_out]
+
+    def test_those_that_are_named_also_beside_only(self, tmp_path):
+        for name in "abcd":
+            write_flat_scene(tmp_path / name)
+        shutil.rmtree(tmp_path / "d" / "depths")
+        scenes, held_out = PosedRecipe(scenes=(tmp_path,), only=("a", "b"), val_scenes=("c",))._scenes()
+        assert (names(scenes), names(held_out)) == (["a", "b"], ["c"])
+
+    def data(self, tmp_path, **options):
+        """What a run learns from, and what it prints."""
+        pytest.importorskip("cv2")
+        pytest.importorskip("h5py")
+        (tmp_path / "run").mkdir()
+        told = []
+        recipe = PosedRecipe(scenes=(tmp_path / "scenes",), keypoints=100, build_workers=0, **options)
+        data = recipe.data(tmp_path / "run", torch.device("cpu"), Hooks(on_message=told.append))
+        return data, "\n".join(told)
+
+    def test_of_two_scenes_one_is_never_trained_on(self, tmp_path):
+        for name, focal in (("a", 100.0), ("b", 130.0)):
+            write_flat_scene(tmp_path / "scenes" / name, size=(240, 180), focal=focal, step=6)
+        data, told = self.data(tmp_path)
+        assert {data.source.pair(epoch, i).camera0.fx for epoch in (0, 1) for i in range(len(data.source))} == {100.0}
+        assert {pair.camera0.fx for pair in data.validation} == {130.0}
+        assert data.facts[-1] == "validated on 3 pairs of b"
+        assert "only scene" not in told
+
+    def test_a_single_scene_is_told_that_validation_says_little(self, tmp_path):
+        write_flat_scene(tmp_path / "scenes" / "[a]", size=(240, 180), step=6)
+        data, told = self.data(tmp_path)
+        assert len(data.validation) == 3
+        assert "'[a]' is the only scene: validation is on pairs that are trained on." in told
+        assert data.facts[-1] == "validated on 3 pairs of the only scene, which were trained on"
+
+
+def small_run(tiny_recipe, **changes):
+    """A posed recipe like the tiny one of photos."""
+    recipe = tiny_recipe(pairs=8, save_every=2000, validate_every=4000)
+    shared = {name: getattr(recipe, name) for name in ("features", "model", "build_workers", "device", "config")}
+    return PosedRecipe(**{**shared, **changes})
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_scenes_mixed_with_homographies(tiny_recipe, tmp_path, shared_data):
+    scenes = shared_data / "depth_scenes"
+    quiet = Hooks(tensorboard=False)
+    first = train(tiny_recipe(pairs=4), out=tmp_path / "first", hooks=quiet)
+    recipe = small_run(
+        tiny_recipe, scenes=(scenes / "cyprus", scenes / "monstree"), val_scenes=("monstree",), keypoints=60,
+        init=str(tmp_path / "first"), homographies=tmp_path / "first" / "cache.h5", resize=320,
+    )  # fmt: skip
+    assert first.finished
+    # Matches of such features are worth nothing, and the check of the scene cannot know why.
+    with pytest.warns(PhotoGlueWarning) as warned:
+        outcome = train(recipe, out=tmp_path / "second", hooks=quiet)
+    assert "Scene 'cyprus': its poses or depths contradict its photos" in str(warned[0].message)
+    assert "pose_auc_5" in outcome.last.numbers
+    card = (tmp_path / "second" / "model_card.md").read_text()
+    assert "cyprus (" in card
+    assert "monstree" in card
+    assert "30% of all pairs from homographies" in card
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_a_scene_whose_poses_point_backwards_is_named(tmp_path, shared_data):
+    pytest.importorskip("cv2")
+    scenes = tmp_path / "scenes"
+    for name in ("cyprus", "kitchen"):
+        (scenes / name).mkdir(parents=True)
+        for path in (shared_data / "depth_scenes" / name).iterdir():
+            (scenes / name / path.name).symlink_to(path)
+    cameras = json.loads((scenes / "kitchen" / "cameras.json").read_text())
+    for frame in cameras["frames"].values():
+        frame["T_w2c"] = np.linalg.inv(frame["T_w2c"]).tolist()
+    (scenes / "kitchen" / "cameras.json").unlink()
+    (scenes / "kitchen" / "cameras.json").write_text(json.dumps(cameras))
+    told = []
+    recipe = PosedRecipe(scenes=(scenes,), val_scenes=("kitchen",), keypoints=512, build_workers=0, pairs_per_scene=6)
+    (tmp_path / "run").mkdir()
+    with pytest.warns(PhotoGlueWarning, match="Scene 'kitchen': its poses or depths contradict its photos"):
+        recipe.data(tmp_path / "run", torch.device("cpu"), Hooks(on_message=told.append))
+    assert any(line.startswith("Scene 'cyprus': ") for line in told)
+    assert not any("contradict" in line for line in told)
+
+
+class TestBadInput:
+    def test_no_scenes(self, tmp_path):
+        with pytest.raises(ConfigError, match="holds no scenes"):
+            PosedRecipe(scenes=(tmp_path,))._scenes()
+
+    def test_scenes_that_do_not_exist(self, tmp_path):
+        scene = write_flat_scene(tmp_path / "cyprus")
+        with pytest.raises(ConfigError, match=r"There is no scene 'x'\. There are: cyprus\."):
+            PosedRecipe(scenes=(scene,), val_scenes=("x",))._scenes()
+        with pytest.raises(ConfigError, match="none is left to train on"):
+            PosedRecipe(scenes=(scene,), val_scenes=("cyprus",))._scenes()
