@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from photoglue.errors import ShapeError, require
@@ -250,6 +250,22 @@ class Matches(TensorStruct):
     def points1(self) -> Float[Tensor, "k 2"]:
         """Where each row of ``indices`` lies in image 1, pixels."""
         return self.keypoints1[self.indices[:, 1]]
+
+    def select(self, rows: Bool[Tensor, " k"]) -> "Matches":
+        """Only some of the matches, such as those that geometry accepted; the keypoints stay.
+
+        Args:
+            rows: For each row of ``indices`` whether to keep it, such as ``Verification.inliers``.
+
+        Raises:
+            ShapeError: If there is not one value for each match.
+        """
+        if rows.shape != (len(self),):
+            raise ShapeError(f"rows has shape {tuple(rows.shape)}; there are {len(self)} matches: give one for each.")
+        index0, index1 = self.indices[~rows.to(self.matches0.device)].T
+        return replace(
+            self, matches0=self.matches0.index_fill(0, index0, -1), matches1=self.matches1.index_fill(0, index1, -1)
+        )
 
     def to_opencv(self) -> list[Any]:
         """A list of ``cv2.DMatch`` from image 0 (query) to image 1 (train), with distance = 1 - score.

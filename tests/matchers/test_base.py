@@ -68,3 +68,13 @@ class TestPoints:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             match(features(((-0.5, -0.5), (60.5, 30.5))), features())
+
+
+def test_the_overlap_is_the_verdict_of_the_matcher():
+    from photoglue.matchers.nearest import NearestNeighbor
+
+    matcher = NearestNeighbor()
+    found = matcher.match(features(), features())
+    assert matcher.overlap_probability(found) is None
+    matcher.verdict = lambda matches: len(matches) / 4
+    assert matcher.overlap_probability(found) == len(found) / 4

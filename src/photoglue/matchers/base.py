@@ -27,6 +27,11 @@ class Matcher(ABC):
         """Matches of one pair: ``match_many`` with one."""
         return self.match_many([(features0, features1)])[0]
 
+    @final
+    def overlap_probability(self, matches: Matches) -> float | None:
+        """How likely two photos overlap, 0…1, from their matches; None if what the scores mean is not known."""
+        return None if self.verdict is None else self.verdict(matches)
+
 
 def check_pairs(pairs: Sequence[tuple[Features, Features]]) -> None:
     """Refuse what are no pairs of Features, such as dicts, or two images that were not put together.

@@ -4,7 +4,7 @@ PoseLib (Viktor Larsson and contributors, BSD-3) takes pixels in any convention,
 it; here the centre of the top-left pixel is (0, 0).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -26,11 +26,29 @@ from photoglue.solvers.verification import (
     verified_pose,
 )
 
-__all__ = ["SAMPLE_SIZE", "THRESHOLD_PX", "Model", "Verification", "verify"]
+__all__ = ["SAMPLE_SIZE", "THRESHOLD_PX", "Model", "Verification", "scaled_threshold_px", "verify"]
 
 THRESHOLD_PX: Mapping[str, float] = MappingProxyType({"homography": 3.0, "fundamental": 1.0, "essential": 1.0})
 """Default thresholds, for photos that were matched at about 1000 pixels, their own size. Found on 131 pairs with
 known poses and 25 with known homographies: larger ones lose pose accuracy, smaller ones lose hard pairs."""
+
+
+def scaled_threshold_px(model: Model, image_sizes: Sequence[tuple[int, int]], resize: int | None) -> float:
+    """The default threshold of a model for points that were found in smaller copies of the photos.
+
+    Args:
+        model: The geometric model; "homography", "fundamental" or "essential".
+        image_sizes: (width, height) of the photos in whose pixels the points are.
+        resize: Length of the longer side that the extractor saw, pixels; None: the photos as they are.
+
+    Returns:
+        Pixels of the larger photo.
+
+    Raises:
+        ConfigError: If there is no such model.
+    """
+    long_side = max(max(size) for size in image_sizes)
+    return checked_threshold(model, None, THRESHOLD_PX) * max(1.0, long_side / (resize or long_side))
 
 
 def verify(

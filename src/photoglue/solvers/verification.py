@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -48,6 +48,11 @@ class Verification(TensorStruct):
     def __len__(self) -> int:
         """The number of inliers."""
         return int(self.inliers.sum())
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the inliers, as JSON can hold it: matrices as lists of rows."""
+        facts = {name: value for name, value in vars(self).items() if name != "inliers"}
+        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in facts.items()}
 
 
 def no_model(model: Model, points0: Float[Tensor, "k 2"], threshold_px: float) -> Verification:
