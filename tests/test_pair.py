@@ -59,9 +59,8 @@ def test_json_holds_points_and_facts(tmp_path):
     assert found["images"][0] == {"path": "a.jpg", "width": 30, "height": 20, "keypoints": 3}
     assert found["images"][1]["path"] is None
     assert (found["features"], found["options"], found["overlap_probability"]) == ("mine", {"resize": None}, 0.75)
-    assert found["verification"] == {
-        "model": "fundamental", "matrix": np.eye(3).tolist(), "threshold_px": 1.5, "rotation": None, "translation": None,
-    }  # fmt: skip
+    model = {"model": "fundamental", "matrix": np.eye(3).tolist(), "threshold_px": 1.5}
+    assert found["verification"] == {**model, "rotation": None, "translation": None}
     assert (found["format"], found["format_version"]) == ("photoglue-matches", 1)
 
 

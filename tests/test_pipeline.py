@@ -150,7 +150,7 @@ class TestEverything:
         from photoglue import match_pair
         from photoglue.errors import ConfigError
 
-        with pytest.raises(ConfigError, match='"essential" needs cameras'):
+        with pytest.raises(ConfigError, match='verify="essential" needs the cameras'):
             match_pair("absent.jpg", "absent.jpg", verify="essential")
 
 

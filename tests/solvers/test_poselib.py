@@ -284,6 +284,6 @@ def test_thresholds_grow_with_the_photo_that_was_shrunk(sizes, resize, threshold
     assert scaled_threshold_px("homography", sizes, resize) == 3 * threshold
 
 
-def test_the_threshold_of_an_unknown_model():
+def test_the_threshold_of_an_unknown_model(as_a_user):
     with pytest.raises(ConfigError, match="There is no model 'affine'"):
         scaled_threshold_px("affine", [(1, 1)], None)

@@ -30,14 +30,15 @@ class Weights:
     action: tyro.conf.Positional[Literal["list", "fetch", "verify"]]
     """list: where each file is, its licence. fetch: make sure that it is on this machine. verify: hash what is here."""
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which ones, as `list` names them; none: all that may be used commercially (fetch), all (list, verify)."""
+    """Names of weights, as `list` prints them; none: all (list, verify), or all that may be used commercially
+    (fetch)."""
     to: Path | None = None
-    """fetch: also copy them into this folder, to carry to a machine without network ($PHOTOGLUE_WEIGHTS there)."""
+    """Folder that fetch also copies them to, to be carried to a machine without network ($PHOTOGLUE_WEIGHTS there)."""
     allow_noncommercial: bool = False
-    """fetch: accept weights that may not be used commercially."""
+    """Let fetch also take weights that may not be used commercially."""
 
     def run(self, console: Console) -> int:
-        """Do it; 1 if a file is missing that was asked for, or corrupt."""
+        """List, fetch or verify; returns 1 if a file cannot be had or is corrupt, else 0."""
         records = [_record(name) for name in self.names] or list(RECORDS.values())
         if self.action == "list":
             return _list(console, records)

@@ -7,7 +7,7 @@ Reference: ALIKED: A Lighter Keypoint and Descriptor Extraction Network via Defo
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -44,7 +44,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
     )
     for kind, (sha256, size) in _SHA256_AND_SIZE.items()
 }
-"""Released weights, by kind."""
+"""Records of the released weights, by kind."""
 
 _TINY, _NORMAL = (8, 16, 32, 64), (16, 32, 64, 128)
 _WIDTHS: Mapping[str, tuple[tuple[int, int, int, int], int]] = {
@@ -53,7 +53,7 @@ _WIDTHS: Mapping[str, tuple[tuple[int, int, int, int], int]] = {
     "n16rot": (_NORMAL, 16),
     "n32": (_NORMAL, 32),
 }
-"""Channels of the four blocks, the last being the length of a descriptor, and how many samples make a descriptor."""
+"""Channels of the four blocks, the last being the length of a descriptor, and number of samples of a descriptor."""
 _MULTIPLE = 32  # block 4 sees 1/32 of the size: padded sides are multiples of it
 _TEMPERATURE = 0.1  # of the soft-argmax, as trained
 
@@ -63,17 +63,13 @@ class ALIKEDConfig(ExtractorConfig):
     """Options of ALIKED; the defaults are those that LightGlue was released with."""
 
     variant: Literal["t16", "n16", "n16rot", "n32"] = "n16"
-    """"n16" is the one that LightGlue was trained with; "n16rot" is for rotated photos; "n32" takes twice the samples
+    """Released network: LightGlue was trained with "n16"; "n16rot" is for rotated photos; "n32" takes twice the samples
     for a descriptor; "t16" is the smallest, its descriptors have length 64."""
-    max_keypoints: int | None = 2048
-    """At most so many points, those with the highest scores; None: all."""
-    resize: int | None = 1024
-    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
     detection_threshold: float = 0.2
-    """Only points with a score, in [0, 1], above it; 0 or less: all local maxima."""
+    """Score, in [0, 1], above which a point counts; 0 or less: all local maxima."""
     nms_radius: int = 2
-    """A point has the highest score of the square window that reaches so many pixels of the resized image to each
-    side. Its position is refined within that window, which lies inside the image. ALIKED was trained with 2; 0: neither
+    """Reach, in pixels of the resized image to each side, of the square window in which a point has the highest score.
+    Its position is refined within that window, which lies inside the image. ALIKED was trained with 2; 0: neither
     suppression nor refinement."""
 
     def __post_init__(self) -> None:
@@ -91,7 +87,6 @@ class ALIKED(Extractor):
     score is above the threshold, that code lowers the threshold to the mean score; here such an image has no points.
     """
 
-    describes: ClassVar[bool] = True
     config: ALIKEDConfig
 
     def __init__(self, config: ALIKEDConfig | None = None) -> None:
@@ -122,8 +117,8 @@ class ALIKED(Extractor):
         """ALIKED with the released weights of its variant (BSD-3-Clause), ready to extract.
 
         Args:
-            config: Options; the defaults if absent.
-            path: The weight file, if it is not to be searched for or downloaded.
+            config: Options; None: the defaults.
+            path: File of the weights, if it is not to be searched for or downloaded.
             allow_noncommercial: Has no effect here; these weights are free for any use.
 
         Raises:
@@ -204,9 +199,9 @@ def refine(score_map: Float[Tensor, "h w"], pixels: Int64[Tensor, "n 2"], radius
     """The soft-argmax of the scores in the window around each pixel.
 
     Args:
-        score_map: Scores in [0, 1].
-        pixels: (x, y), at least ``radius`` pixels from the edge.
-        radius: The window reaches so many pixels to each side.
+        score_map: Score of each pixel, in [0, 1].
+        pixels: Pixels (x, y), at least ``radius`` from the edge.
+        radius: Reach of the window to each side, pixels.
 
     Reference: ALIKED (arXiv:2304.03608), Sec. III, differentiable keypoint detection.
     """

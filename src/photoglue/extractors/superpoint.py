@@ -7,7 +7,7 @@ of the weights released with it.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,7 +35,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
         source="https://github.com/magicleap/SuperGluePretrainedNetwork",
     )
 }
-"""Released weights, by kind."""
+"""Record of the released weights, by kind."""
 
 _DESCRIPTOR_DIM = 256
 _CELL = 8  # three halvings: a cell of 8 × 8 pixels has one row of scores and one descriptor
@@ -46,19 +46,15 @@ _STRIP = 32  # rows at full size that each thread computes at once: 4 to 8 MB of
 class SuperPointConfig(ExtractorConfig):
     """Options of SuperPoint; the defaults are those that LightGlue was released with."""
 
-    max_keypoints: int | None = 2048
-    """At most so many points, those with the highest scores; None: all."""
-    resize: int | None = 1024
-    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
     detection_threshold: float = 0.0005
-    """Only points with a probability above it. SuperPoint's authors use 0.005."""
+    """Probability above which a point counts. SuperPoint's authors use 0.005."""
     nms_radius: int = 4
-    """A point has the highest score of the square window that reaches so many pixels of the resized image to each
-    side; 0: no suppression."""
+    """Reach, in pixels of the resized image to each side, of the square window in which a point has the highest score;
+    0: no suppression."""
     border: int = 4
-    """No points within so many pixels of the edge of the resized image."""
+    """Width of the frame without points along the edge of the resized image, pixels."""
     precision: Precision = "auto"
-    """What the network's larger products are computed in; "auto" is single precision here. With random weights bfloat16
+    """Number format of the network's larger products; "auto" is single precision here. With random weights bfloat16
     keeps 92 to 98 % of the points of real photos within half a pixel, in half the time; with the released ones nobody
     has measured it for this package."""
 
@@ -79,7 +75,6 @@ class SuperPoint(Extractor):
 
     kind = "superpoint"
     descriptor_dim = _DESCRIPTOR_DIM
-    describes: ClassVar[bool] = True
     config: SuperPointConfig
 
     def __init__(self, config: SuperPointConfig | None = None) -> None:
@@ -111,8 +106,8 @@ class SuperPoint(Extractor):
         """SuperPoint with its released weights, ready to extract.
 
         Args:
-            config: Options; the defaults if absent.
-            path: The weight file, if it is not to be searched for or downloaded.
+            config: Options; None: the defaults.
+            path: File of the weights, if it is not to be searched for or downloaded.
             allow_noncommercial: Has to be True: the licence of these weights forbids commercial use.
 
         Raises:
@@ -125,7 +120,7 @@ class SuperPoint(Extractor):
         return extractor.eval().requires_grad_(False)
 
     def compute_dtype(self, device: torch.device) -> torch.dtype:
-        """What the network's larger products are computed in on a device: not less than single, unless asked for."""
+        """Number format of the network's larger products on a device: not less than single, unless asked for."""
         chosen = super().compute_dtype(device)
         return torch.float32 if self.config.precision == "auto" else chosen
 

@@ -1,4 +1,4 @@
-"""Which matches agree with one geometry: PoseLib's robust estimators (LO-RANSAC with non-linear refinement).
+"""Robust estimation by PoseLib: LO-RANSAC with non-linear refinement.
 
 PoseLib (Viktor Larsson and contributors, BSD-3) takes pixels in any convention, as long as points and cameras share
 it; here the centre of the top-left pixel is (0, 0).
@@ -61,21 +61,21 @@ def verify(
     threshold_px: float | None = None,
     seed: int = 0,
 ) -> Verification:
-    """The geometry that most matches agree with, and which ones do; the same every time for one ``seed``.
+    """The geometry that most matches agree with, and which matches do; the same every time for one ``seed``.
 
     A model that only the matches which define it agree with (4, 7 and 5 for homography, fundamental and essential) is
     none: any matches have one. Some more agree by chance: about 15 of 200 random ones with a fundamental matrix.
 
     Args:
-        points0: Where the matches lie in image 0, (x, y) in pixels, such as ``matches.points0``.
-        points1: Where they lie in image 1.
+        points0: Points of the matches in image 0, (x, y) in pixels, such as ``matches.points0``.
+        points1: Points of the matches in image 1.
         model: "homography" for flat scenes and turning cameras, "essential" for all else if the cameras are known,
             "fundamental" if they are not.
-        camera0: Needed for "essential", else unused.
-        camera1: Needed for "essential", else unused.
-        threshold_px: See ``Verification``; None: the model's default in ``THRESHOLD_PX``. Points found in a photo
-            shrunk by a factor are less exact by that factor: multiply.
-        seed: Of the random samples.
+        camera0: Camera of image 0; needed for "essential", else unused.
+        camera1: Camera of image 1; needed for "essential", else unused.
+        threshold_px: Largest error of an inlier as ``Verification`` defines it; None: the model's default in
+            ``THRESHOLD_PX``, which suits points found in the photo at its own size (``scaled_threshold_px``).
+        seed: Seed of the random samples.
 
     Raises:
         ConfigError: If ``model`` is unknown, a camera is missing, or the threshold is not positive.
