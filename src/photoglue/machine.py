@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from photoglue.precision import Precision, choose_precision
+from photoglue.precision import Precision, choose_device, choose_precision
 from photoglue.version import __version__
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
@@ -17,7 +17,7 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", 
 
 def version_line() -> str:
     """Version, torch, what the machine computes on, and the precision that "auto" chooses there."""
-    device = default_device()
+    device = choose_device(None)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return (
         f"photoglue {__version__} · torch {torch.__version__} · Python {platform.python_version()} · {name} · "
@@ -27,7 +27,7 @@ def version_line() -> str:
 
 def machine() -> dict[str, Any]:
     """What timings depend on, for files of them: processor, threads, GPU, versions."""
-    device = default_device()
+    device = choose_device(None)
     name, flags = _processor()
     return {
         "cpu": name,
@@ -39,11 +39,6 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "versions": {"photoglue": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
     }
-
-
-def default_device() -> torch.device:
-    """A GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def auto_precision(device: torch.device) -> Precision:

@@ -157,9 +157,7 @@ class Pipeline:
             MissingExtra: If PoseLib is needed and not installed.
         """
         if verify == "essential" and camera0 is None:
-            raise ConfigError(
-                'verify="essential" needs the cameras: camera0="fx,fy,cx,cy" in pixels; or "fundamental".'
-            )
+            raise ConfigError('verify="essential" needs the cameras, such as camera0="fx,fy,cx,cy" in pixels.')
         clock = Clock()
         with clock("read"):
             photos = load_image(image0), load_image(image1)
@@ -240,25 +238,14 @@ def match_pair(
         image1: The second image, in any of these forms.
         mask0: No keypoints of the first image where this image is black; it has the same size.
         mask1: No keypoints of the second image where this image is black; it has the same size.
-        verify: A geometric model to check the matches with; this and what follows is explained at ``Pipeline.run``.
-        camera0: The first camera, for "essential".
+        verify: "homography", "fundamental" or "essential", to check the matches with; see ``Pipeline.run``.
+        camera0: The first camera, for "essential", such as "fx,fy,cx,cy" in pixels.
         camera1: The second camera; None: the same as the first.
         threshold_px: Largest error of a match that agrees, pixels; None: what suits model and photos.
         **options: Whatever ``Pipeline.pretrained`` takes: ``features``, ``resize``, ``matcher``, ``precision``, ….
-
-    Raises:
-        PhotoGlueError: As ``Pipeline.pretrained`` and ``Pipeline.run``.
     """
-    return _kept_pipeline(**options).run(
-        image0,
-        image1,
-        mask0=mask0,
-        mask1=mask1,
-        verify=verify,
-        camera0=camera0,
-        camera1=camera1,
-        threshold_px=threshold_px,
-    )
+    geometry: dict[str, Any] = {"camera0": camera0, "camera1": camera1, "threshold_px": threshold_px}
+    return _kept_pipeline(**options).run(image0, image1, mask0=mask0, mask1=mask1, verify=verify, **geometry)
 
 
 def match_images(  # noqa: PLR0913  (the first function that a user meets names what is chosen most often)
@@ -300,19 +287,9 @@ def match_images(  # noqa: PLR0913  (the first function that a user meets names 
         LicenceError: If the weights are non-commercial and that was not accepted.
         WeightsError: If weights cannot be had or are corrupt.
     """
-    result = match_pair(
-        image0,
-        image1,
-        features=features,
-        max_keypoints=max_keypoints,
-        resize=resize,
-        mask0=mask0,
-        mask1=mask1,
-        verify=verify,
-        device=device,
-        allow_noncommercial=allow_noncommercial,
-        **options,
-    )
+    options |= {"features": features, "max_keypoints": max_keypoints, "resize": resize, "device": device}
+    options |= {"mask0": mask0, "mask1": mask1, "verify": verify, "allow_noncommercial": allow_noncommercial}
+    result = match_pair(image0, image1, **options)
     return result.matches if result.inliers is None else result.matches.select(result.inliers)
 
 

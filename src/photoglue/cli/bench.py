@@ -17,10 +17,10 @@ from photoglue.cli.demo import motorcycle
 from photoglue.errors import ConfigError
 from photoglue.files import check_output, to_json, write_whole
 from photoglue.image import load_image
-from photoglue.machine import auto_precision, default_device, machine, version_line
+from photoglue.machine import auto_precision, machine, version_line
 from photoglue.matchers.base import Matcher
 from photoglue.pipeline import PRESETS, Pipeline, create_matcher
-from photoglue.precision import Precision
+from photoglue.precision import Precision, choose_device
 from photoglue.structs import Features
 
 POINTS = (512, 1024, 2048)
@@ -105,7 +105,7 @@ class Bench:
         if self.out is not None:
             check_output(self.out, (".json",))
         console.print(version_line(), soft_wrap=True)
-        device = default_device()
+        device = choose_device(None)
         photos = [load_image(photo) for photo in (self.photos or motorcycle()[:2])]
         watch = Stopwatch(device, seconds=0.2 if self.quick else 1.5)
         extractions, features = _extractions(photos, device, watch)

@@ -1,7 +1,6 @@
 """`photoglue weights list | fetch | verify`: what there is, where it lies, under which licence."""
 
 import difflib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.extractors import aliked, disk, doghardnet, superpoint
+from photoglue.files import write_whole
 from photoglue.matchers.lightglue import pretrained
 from photoglue.weights import WeightsRecord, cache_folder, expected_sha256, locate, resolve, sha256_of
 
@@ -104,11 +104,9 @@ def _verify(console: Console, records: list[WeightsRecord]) -> int:
 
 
 def _copied(path: Path, folder: Path) -> Path:
-    temporary = folder / f"{path.name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, temporary)
-        temporary.replace(folder / path.name)
     except OSError as error:
-        raise OutputError(f"{str(folder / path.name)!r} cannot be written: {error.strerror}.") from error
+        raise OutputError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
+    write_whole(folder / path.name, path.read_bytes())
     return folder / path.name

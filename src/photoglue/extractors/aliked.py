@@ -4,10 +4,9 @@ Reference: ALIKED: A Lighter Keypoint and Descriptor Extraction Network via Defo
 (arXiv:2304.03608); layer names of the weights released with it.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,13 +15,13 @@ from torch.nn import functional
 
 from photoglue.errors import ConfigError
 from photoglue.extractors.aliked_layers import Block, DescriptorHead, JoinedMap, ScoreHead, gate
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import pointwise
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_rgb
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord
 
 _SHA256_AND_SIZE: Mapping[str, tuple[str, int]] = {
     "aliked-t16": ("56782336919db220144a884e710e2b6af13b3b8f8da15b915a239078ab471085", 794_859),
@@ -78,7 +77,7 @@ class ALIKEDConfig(ExtractorConfig):
             raise ConfigError(f"variant is {self.variant!r}; it must be one of {', '.join(_WIDTHS)}.")
 
 
-class ALIKED(Extractor):
+class ALIKED(ReleasedExtractor):
     """ALIKED: sub-pixel keypoints, scores in [0, 1], descriptors of length 128 (t16: 64). Sees RGB.
 
     Batch norms always use their running statistics: this package runs the network, it does not train it.
@@ -87,6 +86,7 @@ class ALIKED(Extractor):
     score is above the threshold, that code lowers the threshold to the mean score; here such an image has no points.
     """
 
+    records = WEIGHTS
     config: ALIKEDConfig
 
     def __init__(self, config: ALIKEDConfig | None = None) -> None:
@@ -105,29 +105,6 @@ class ALIKED(Extractor):
         self.score_head = ScoreHead(dim)
         self.desc_head = DescriptorHead(dim, samples)
         self._derived = Derived()
-
-    @classmethod
-    def pretrained(
-        cls,
-        config: ALIKEDConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "ALIKED":
-        """ALIKED with the released weights of its variant (BSD-3-Clause), ready to extract.
-
-        Args:
-            config: Options; None: the defaults.
-            path: File of the weights, if it is not to be searched for or downloaded.
-            allow_noncommercial: Has no effect here; these weights are free for any use.
-
-        Raises:
-            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
-        """
-        extractor = cls(config)
-        file = resolve(WEIGHTS[extractor.kind], path, allow_noncommercial=allow_noncommercial)
-        load_strictly(extractor, cast("dict[str, Tensor]", load_state(file)), repr(str(file)))
-        return extractor.eval().requires_grad_(False)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.

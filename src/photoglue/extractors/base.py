@@ -4,9 +4,9 @@ import hashlib
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeAlias, final
+from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +16,9 @@ from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning, ShapeErr
 from photoglue.image import ImageSource, Resize, load_image, load_mask
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features
+from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+
+Released = TypeVar("Released", bound="ReleasedExtractor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +230,53 @@ class Extractor(nn.Module, ABC):
             )
             for features, (_, _, resize) in zip(self.detect(images, masks), prepared, strict=True)
         ]
+
+
+class ReleasedExtractor(Extractor):
+    """An extractor of this package, whose weights, if it has any, are released."""
+
+    records: ClassVar[Mapping[str, WeightsRecord]]
+    """Records of the released weights, by kind; none for a method without weights."""
+
+    @classmethod
+    def pretrained(
+        cls: type[Released],
+        config: ExtractorConfig | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        allow_noncommercial: bool = False,
+    ) -> Released:
+        """The extractor with the released weights of its kind, in evaluation mode, frozen.
+
+        Args:
+            config: Options of this extractor; None: the defaults.
+            path: File of the weights, if it is not to be searched for or downloaded.
+            allow_noncommercial: Accept weights that may not be used commercially, or whose terms are not verified.
+
+        Raises:
+            LicenceError: If the weights have to be accepted and were not.
+            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
+            ConfigError: If a file is given to a method that has no weights.
+        """
+        extractor = cls(config)  # type: ignore[arg-type]
+        if cls.records:
+            file = resolve(cls.records[extractor.kind], path, allow_noncommercial=allow_noncommercial)
+            extractor.load_weights(load_state(file), repr(str(file)))
+        elif path is not None:
+            raise ConfigError(f"{cls.__name__} has no weights, but path is {str(path)!r}; leave it out.")
+        return extractor.eval().requires_grad_(False)
+
+    def load_weights(self, state: Mapping[str, object], origin: str) -> None:
+        """Load what is in a file of weights.
+
+        Args:
+            state: Contents of the file.
+            origin: Name of the file, for error messages.
+
+        Raises:
+            WeightsError: If a tensor is missing, left over or misshapen.
+        """
+        load_strictly(self, state, origin)  # type: ignore[arg-type]
 
 
 def extractor_options(extractor: Extractor) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Reference: DISK: Learning local features with policy gradient (arXiv:2006.13566)
 weights released with it.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.errors import WeightsError
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.disk_layers import DESCRIPTOR_DIM, Joined, UNet
 from photoglue.extractors.keypoints import best, local_maxima, without_blank
 from photoglue.image import to_rgb
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord
 
 WEIGHTS: Mapping[str, WeightsRecord] = {
     "disk": WeightsRecord(
@@ -52,7 +51,7 @@ class DISKConfig(ExtractorConfig):
     0: no suppression."""
 
 
-class DISK(Extractor):
+class DISK(ReleasedExtractor):
     """DISK: whole-pixel keypoints, scores that are logits, descriptors of length 128.
 
     Only the detection logit is computed for every pixel. Descriptors are computed for the chosen points alone: the same
@@ -62,6 +61,7 @@ class DISK(Extractor):
     over the edge of the image.
     """
 
+    records = WEIGHTS
     kind = "disk"
     descriptor_dim = DESCRIPTOR_DIM
 
@@ -69,31 +69,12 @@ class DISK(Extractor):
         super().__init__(config or DISKConfig())
         self.unet = UNet()
 
-    @classmethod
-    def pretrained(
-        cls,
-        config: DISKConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "DISK":
-        """DISK with its released weights (Apache-2.0), ready to extract.
-
-        Args:
-            config: Options; None: the defaults.
-            path: File of the weights, if it is not to be searched for or downloaded.
-            allow_noncommercial: Has no effect here; these weights are free for any use.
-
-        Raises:
-            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
-        """
-        file = resolve(WEIGHTS["disk"], path, allow_noncommercial=allow_noncommercial)
-        state = load_state(file).get("extractor")
-        if not isinstance(state, Mapping):
-            raise WeightsError(f"{str(file)!r} has no entry 'extractor'; a checkpoint of DISK's training was expected.")
-        extractor = cls(config)
-        load_strictly(extractor, state, repr(str(file)))
-        return extractor.eval().requires_grad_(False)
+    def load_weights(self, state: Mapping[str, object], origin: str) -> None:
+        """Load a checkpoint of DISK's training, whose tensors lie under "extractor"; see ``ReleasedExtractor``."""
+        tensors = state.get("extractor")
+        if not isinstance(tensors, Mapping):
+            raise WeightsError(f"{origin} has no entry 'extractor'; a checkpoint of DISK's training was expected.")
+        super().load_weights(tensors, origin)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.

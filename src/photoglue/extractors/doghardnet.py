@@ -12,7 +12,6 @@ included:
 - ``scales`` is ``KeyPoint.size``, twice the sigma, and ``orientations`` lies in [0, 2 pi), unlike with SIFT.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,12 +20,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.extractors.base import Extractor
+from photoglue.extractors.base import ReleasedExtractor
 from photoglue.extractors.sift import DogConfig, DogPoints, detect_dog, to_uint8
 from photoglue.image import to_gray
 from photoglue.precision import require_float32
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord, load_strictly
 
 # The terms of the weights are not known to us: the repository's licence was not verified. `commercial` is False so that
 # a user is asked before they are loaded, not because they are known to be restricted.
@@ -92,9 +91,10 @@ class HardNet(nn.Module):
         return functional.normalize(self.features(standardised[:, None]).flatten(1), dim=1)
 
 
-class DoGHardNet(Extractor):
+class DoGHardNet(ReleasedExtractor):
     """SIFT's points with HardNet descriptors. Points are found on the CPU (OpenCV, the extra ``sift``)."""
 
+    records = WEIGHTS
     config: DoGHardNetConfig
     kind = "doghardnet"
     descriptor_dim = 128
@@ -103,29 +103,17 @@ class DoGHardNet(Extractor):
         super().__init__(config or DoGHardNetConfig())
         self.hardnet = HardNet()
 
-    @classmethod
-    def pretrained(
-        cls,
-        config: DoGHardNetConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "DoGHardNet":
-        """DoG-HardNet with the released weights, in evaluation mode, frozen.
+    def load_weights(self, state: Mapping[str, object], origin: str) -> None:
+        """Load the tensors of a file, which may lie under "state_dict"; see ``ReleasedExtractor``.
 
-        Args:
-            config: Options; None: the defaults.
-            path: File of the weights, if it is not to be searched for or downloaded.
-            allow_noncommercial: Needed, because the weights' terms are not verified; see their repository.
-
-        Raises:
-            LicenceError: If ``allow_noncommercial`` is not given.
-            WeightsError: If the weights are missing, corrupt, or do not fit.
+        The batch norms' count of training steps is older torch's or absent, and of no use here: our own stands in.
         """
-        file = resolve(WEIGHTS["doghardnet"], path, allow_noncommercial=allow_noncommercial)
-        extractor = cls(config)
-        _load_checkpoint(extractor.hardnet, load_state(file), str(file))
-        return extractor.eval().requires_grad_(False)
+        nested = state.get("state_dict", state)
+        found = nested if isinstance(nested, Mapping) else {}
+        own = self.hardnet.state_dict()
+        counts = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
+        tensors = {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+        load_strictly(self.hardnet, tensors | counts, origin)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors; see ``Extractor.detect``."""
@@ -209,15 +197,3 @@ def _halved(image: Float[Tensor, "h w"]) -> Float[Tensor, "h2 w2"]:
     smooth = functional.conv2d(functional.conv2d(padded, binomial.view(1, 1, 1, 5)), binomial.view(1, 1, 5, 1))
     size = (image.shape[0] // 2, image.shape[1] // 2)
     return functional.interpolate(smooth, size, mode="bilinear", align_corners=False)[0, 0]
-
-
-def _load_checkpoint(network: HardNet, state: Mapping[str, object], origin: str) -> None:
-    """Load a checkpoint, whose tensors may lie under "state_dict".
-
-    The batch norms' count of training steps is older torch's or absent, and of no use here: our own stands in.
-    """
-    nested = state.get("state_dict", state)
-    found = nested if isinstance(nested, Mapping) else {}
-    counts = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    tensors = {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
-    load_strictly(network, tensors | counts, origin)

@@ -16,7 +16,6 @@ Strecha's fountain 4 to 6 % fewer correct matches.)
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.errors import ConfigError, require
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.keypoints import best, local_maxima
 from photoglue.image import to_gray
 from photoglue.structs import Features
@@ -111,32 +110,16 @@ class DogPoints:
         )
 
 
-class SIFT(Extractor):
+class SIFT(ReleasedExtractor):
     """SIFT points and descriptors, by OpenCV (the extra ``sift``), on the CPU."""
 
+    records = WEIGHTS
     config: SIFTConfig
     kind = "sift-opencv"
     descriptor_dim = 128
 
     def __init__(self, config: SIFTConfig | None = None) -> None:
         super().__init__(config or SIFTConfig())
-
-    @classmethod
-    def pretrained(
-        cls,
-        config: SIFTConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,  # noqa: ARG003  (every extractor is made by the same call)
-    ) -> "SIFT":
-        """SIFT in evaluation mode. It has no weights; this exists so that all extractors are made alike.
-
-        Raises:
-            ConfigError: If a weight file is given.
-        """
-        if path is not None:
-            raise ConfigError(f"SIFT has no weights, but path is {str(path)!r}; leave it out.")
-        return cls(config).eval()
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors; see ``Extractor.detect``."""

@@ -4,10 +4,8 @@ Reference: SuperPoint: Self-supervised interest point detection and description 
 of the weights released with it.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.errors import ConfigError, ShapeError
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
+from photoglue.extractors.deform_conv import empty_map, strips
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_gray
 from photoglue.precision import Precision
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord
 
 WEIGHTS: Mapping[str, WeightsRecord] = {
     "superpoint": WeightsRecord(
@@ -64,7 +63,7 @@ class SuperPointConfig(ExtractorConfig):
             raise ConfigError(f"border is {self.border}; it must be 0 or more pixels.")
 
 
-class SuperPoint(Extractor):
+class SuperPoint(ReleasedExtractor):
     """SuperPoint: whole-pixel keypoints, scores in [0, 1], descriptors of length 256. Sees gray images.
 
     Height and width beyond the last whole cell of 8 pixels are not looked at.
@@ -73,6 +72,7 @@ class SuperPoint(Extractor):
     LightGlue was trained with.
     """
 
+    records = WEIGHTS
     kind = "superpoint"
     descriptor_dim = _DESCRIPTOR_DIM
     config: SuperPointConfig
@@ -94,30 +94,6 @@ class SuperPoint(Extractor):
         # On a CPU the encoder takes 0.6 of the time with the channels last; loading weights keeps the layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._derived = Derived()
-
-    @classmethod
-    def pretrained(
-        cls,
-        config: SuperPointConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "SuperPoint":
-        """SuperPoint with its released weights, ready to extract.
-
-        Args:
-            config: Options; None: the defaults.
-            path: File of the weights, if it is not to be searched for or downloaded.
-            allow_noncommercial: Has to be True: the licence of these weights forbids commercial use.
-
-        Raises:
-            LicenceError: If the licence was not accepted.
-            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
-        """
-        file = resolve(WEIGHTS["superpoint"], path, allow_noncommercial=allow_noncommercial)
-        extractor = cls(config)
-        load_strictly(extractor, cast("dict[str, Tensor]", load_state(file)), repr(str(file)))
-        return extractor.eval().requires_grad_(False)
 
     def compute_dtype(self, device: torch.device) -> torch.dtype:
         """Number format of the network's larger products on a device: not less than single, unless asked for."""
@@ -196,11 +172,8 @@ class SuperPoint(Extractor):
         """
         height, width = gray.shape[2:]
         even = height // 2 * 2
-        shape = (1, self.conv1b.out_channels, height // 2, width // 2)
-        halved = torch.empty(shape, dtype=dtype, device=gray.device, memory_format=torch.channels_last)
-        step = _STRIP * torch.get_num_threads() if gray.is_cpu else even
-        for first in range(0, even, step):
-            last = min(first + step, even)
+        halved = empty_map(gray, self.conv1b.out_channels, height // 2, width // 2, dtype)
+        for first, last in strips(gray[:, :, :even], _STRIP):
             # Each of the convolutions looks one row further; beyond the image there are zeros.
             start, stop = max(first - 1, 0), min(last + 1, height)
             above = max(start - 1, 0)

@@ -105,20 +105,21 @@ class Canvas:
         """One line above the photos, at the left."""
         self._text(text, self._left, "left", size=11.0)
 
-    def legend(self, kind: Literal["line", "dot"], colour: str, text: str) -> None:
-        """One entry above the photos, at the right."""
+    def legend(self, kind: Literal["line", "dot"], *entries: tuple[str, str]) -> None:
+        """A legend above the photos, at the right, with an entry for each (colour, text)."""
         line = require("matplotlib.lines", extra="viz").Line2D
         styles: dict[str, dict[str, Any]] = {
             "line": {"lw": 1.6, "alpha": 0.7},
             "dot": {"lw": 0, "marker": "o", "ms": 6, "mec": INK, "mew": 0.8},
         }
-        entry = line([], [], color=colour, label=text, **styles[kind])
         self.figure.legend(
-            handles=[entry],
+            handles=[line([], [], color=colour, label=text, **styles[kind]) for colour, text in entries],
             loc="center right",
             bbox_to_anchor=self._fraction(self._left + self.width, HEADER / 2),
+            ncols=len(entries),
             borderaxespad=0,
             borderpad=0,
+            columnspacing=1.2,
             handlelength=1.2,
             handletextpad=0.5,
             frameon=False,

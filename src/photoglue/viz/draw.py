@@ -97,7 +97,7 @@ def draw_matches(
     canvas.bar(colours, "match score")
     count = _count(len(matches), "match", "matches")
     if inliers is not None:
-        canvas.legend("line", REJECTED, f"{int((~accepted).sum()):,} rejected")
+        canvas.legend("line", (REJECTED, f"{int((~accepted).sum()):,} rejected"))
         count = f"{int(accepted.sum()):,} of {count} verified"
     drawn = f" · {len(rows):,} drawn" if len(rows) < len(matches) else ""
     canvas.title(count + _exit(matches) + drawn if title is None else title)
@@ -132,7 +132,7 @@ def draw_pruning(image0: ImageSource, image1: ImageSource, matches: Matches, *, 
         points, mask = canvas.place(keypoints, side), kept[side]
         canvas.dots(points[mask], KEPT, size=14.0)
         canvas.dots(points[~mask], colours.of(layers[side][~mask]), size=14.0)
-    canvas.legend("dot", KEPT, f"{sum(int(mask.sum()) for mask in kept):,} kept")
+    canvas.legend("dot", (KEPT, f"{sum(int(mask.sum()) for mask in kept):,} kept"))
     if last:
         canvas.bar(colours, "pruned after layer")
     pruned = " and ".join(f"{int((~mask).sum()):,} of {len(mask):,}" for mask in kept)

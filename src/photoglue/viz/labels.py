@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from photoglue.errors import ConfigError, ShapeError, require
+from photoglue.errors import ConfigError, ShapeError
 from photoglue.image import ImageSource
-from photoglue.viz.canvas import DPI, HEADER, INK, Canvas
+from photoglue.viz.canvas import Canvas
 
 # matplotlib.figure.Figure: the package is optional, and so is its type.
 Figure: TypeAlias = Any
@@ -63,7 +63,13 @@ def draw_labels(
     canvas.lines(on_canvas[0][drawn], on_canvas[1][labels[0][drawn]], MATCHED, alpha=0.55)
     for points, label in zip(on_canvas, labels, strict=True):
         canvas.dots(points[label >= 0], MATCHED, size=9.0)
-    _legend(canvas, np.concatenate(labels))
+    every = np.concatenate(labels)
+    kinds = (
+        ("matched", MATCHED, every >= 0),
+        ("without partner", UNMATCHED, every == -1),
+        ("ignored", IGNORED, every == -2),
+    )
+    canvas.legend("dot", *((colour, f"{rows.sum() / max(1, len(every)):.0%} {name}") for name, colour, rows in kinds))
     drawn_of_all = f" · {len(drawn):,} drawn" if len(drawn) < len(matched) else ""
     canvas.title(f"{len(matched):,} match{'' if len(matched) == 1 else 'es'}{drawn_of_all}" if title is None else title)
     return canvas.figure
@@ -79,28 +85,3 @@ def _check(labels: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> No
                 f"The labels of image {side} reach from {label.min()} to {label.max()}; the indices of the {others} "
                 "keypoints of the other image, -1 and -2 were wanted."
             )
-
-
-def _legend(canvas: Canvas, labels: np.ndarray) -> None:
-    """A legend that says what each colour means and what share of all points has it."""
-    line = require("matplotlib.lines", extra="viz").Line2D
-    style = {"lw": 0, "marker": "o", "ms": 6, "mec": INK, "mew": 0.8}
-    kinds = (("matched", MATCHED, labels >= 0), ("without partner", UNMATCHED, labels == -1))
-    handles = [
-        line([], [], color=colour, label=f"{rows.sum() / max(1, len(labels)):.0%} {name}", **style)
-        for name, colour, rows in (*kinds, ("ignored", IGNORED, labels == -2))
-    ]
-    canvas.figure.legend(
-        handles=handles,
-        loc="center right",
-        bbox_to_anchor=(canvas.axes.get_position().x1, 1 - HEADER / 2 / (canvas.figure.get_figheight() * DPI)),
-        ncols=3,
-        borderaxespad=0,
-        borderpad=0,
-        handlelength=1.0,
-        handletextpad=0.4,
-        columnspacing=1.2,
-        frameon=False,
-        fontsize=10,
-        labelcolor=INK,
-    )
