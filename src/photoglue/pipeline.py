@@ -245,7 +245,7 @@ def match_pair(
         **options: Whatever ``Pipeline.pretrained`` takes: ``features``, ``resize``, ``matcher``, ``precision``, ….
     """
     geometry: dict[str, Any] = {"camera0": camera0, "camera1": camera1, "threshold_px": threshold_px}
-    return _kept_pipeline(**options).run(image0, image1, mask0=mask0, mask1=mask1, verify=verify, **geometry)
+    return _cached_pipeline(**options).run(image0, image1, mask0=mask0, mask1=mask1, verify=verify, **geometry)
 
 
 def match_images(  # noqa: PLR0913  (the first function that a user meets names what is chosen most often)
@@ -304,7 +304,7 @@ def _path_of(image: ImageSource) -> str | None:
 _NEAREST = NearestNeighbor()
 
 
-def _kept_pipeline(
+def _cached_pipeline(
     *, matcher: Matcher | None = None, weights: str | os.PathLike[str] | None = None, **options: Any
 ) -> Pipeline:
     """The pipeline with these options: one that was made before, unless its file of weights has changed since."""
