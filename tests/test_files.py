@@ -11,7 +11,16 @@ from typing import Literal
 import pytest
 
 from photoglue.errors import ConfigError, OutputError
-from photoglue.files import as_json, digest_of, digest_of_file, from_json, to_json, whole_lines, write_whole
+from photoglue.files import (
+    as_json,
+    check_output,
+    digest_of,
+    digest_of_file,
+    from_json,
+    to_json,
+    whole_lines,
+    write_whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +114,22 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, target):
     with pytest.raises(OutputError, match=rf"{target}.* cannot be written: .*\. Try again\."):
         write_whole(tmp_path / target, b"1", advice="Try again.")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("m.xyz", ConfigError, r"has no known format; the name must end in \.json, \.csv"),
+        ("absent/m.json", OutputError, "absent' does not exist; make it first"),
+        ("folder.json", OutputError, "is a folder; give a file name"),
+    ],
+)
+def test_an_output_is_refused_before_the_work(tmp_path, name, error, message):
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(error, match=message):
+        check_output(tmp_path / name, (".json", ".csv"))
+    check_output(tmp_path / "m.CSV", (".json", ".csv"))
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]
 
 
 def test_a_full_disk_is_named(tmp_path, monkeypatch):

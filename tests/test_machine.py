@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from photoglue import machine
@@ -28,3 +29,9 @@ def test_flags_of_the_processor(tmp_path, monkeypatch):
     table.write_text("processor : 0\nmodel name : A fast one\nflags : fpu avx2 amx_tile\n\nflags : of another core\n")
     monkeypatch.setattr(machine, "Path", lambda _: table)
     assert machine._processor() == ("A fast one", {"fpu", "avx2", "amx_tile"})
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float32"])
+def test_the_line_tells_the_precision(monkeypatch, name):
+    monkeypatch.setattr(machine, "choose_precision", lambda *_: getattr(torch, name))
+    assert machine.version_line().endswith(f" · precision {name}")

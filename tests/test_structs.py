@@ -166,3 +166,21 @@ class TestMatches:
             replace(matches(), keypoints0=torch.zeros(2, 2))
         with pytest.raises(ShapeError, match=r"must be torch\.int64"):
             replace(matches(), matches0=torch.zeros(3))
+
+
+class TestSelect:
+    @pytest.mark.parametrize("kept", [[True, False], [False, True], [True, True], [False, False]])
+    def test_both_sides_agree(self, kept):
+        found = matches().select(torch.tensor(kept))
+        assert found.indices.tolist() == [pair for pair, keep in zip([[0, 2], [2, 0]], kept, strict=True) if keep]
+        assert found.scores.tolist() == [score for score, keep in zip([0.5, 0.75], kept, strict=True) if keep]
+        for i, j in enumerate(found.matches1.tolist()):
+            assert j == -1 or found.matches0[j] == i
+        assert (found.matches1 >= 0).sum() == sum(kept)
+        assert len(matches()) == 2  # unchanged
+
+    def test_one_value_for_each_match(self, as_a_user):
+        from photoglue.errors import ShapeError
+
+        with pytest.raises(ShapeError, match=r"rows has shape \(3,\); there are 2 matches: give one for each"):
+            matches().select(torch.ones(3, dtype=torch.bool))

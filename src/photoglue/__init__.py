@@ -26,11 +26,15 @@ from photoglue.extractors import (
     SuperPointConfig,
     create_extractor,
 )
+from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_image
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 from photoglue.matchers.nearest import NearestNeighbor
-from photoglue.pipeline import Pipeline, match_images
+from photoglue.pair import PairResult, save_matches
+from photoglue.pipeline import Pipeline, match_images, match_pair
+from photoglue.solvers.poselib import verify
+from photoglue.solvers.verification import Verification
 from photoglue.structs import Features, Matches
 from photoglue.version import __version__
 
@@ -53,12 +57,18 @@ __all__ = [
     "Matcher",
     "Matches",
     "NearestNeighbor",
+    "PairResult",
+    "PinholeCamera",
     "Pipeline",
     "SIFTConfig",
     "SuperPoint",
     "SuperPointConfig",
+    "Verification",
     "__version__",
     "create_extractor",
     "load_image",
     "match_images",
+    "match_pair",
+    "save_matches",
+    "verify",
 ]

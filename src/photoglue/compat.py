@@ -102,7 +102,7 @@ class LightGlue(nn.Module):
         return self._dict_of(found)
 
     def compile(self, *_: Any, **__: Any) -> None:
-        """Accepted, and does nothing: packed pairs need no padding to static lengths."""
+        """Does nothing; the official method pads to static lengths, which packed pairs do not need."""
 
     def _dict_of(self, found: list[Matches]) -> dict[str, Any]:
         pruning = self.net.config.width_confidence is not None
@@ -179,7 +179,7 @@ class Extractor(nn.Module):
         }
 
     def _at(self, resize: int | None) -> extractors.Extractor:
-        """The extractor with another resize; the weights are shared."""
+        """This extractor with another resize; the weights are shared."""
         net = copy.copy(self.net)
         net.config = replace(net.config, resize=resize)
         return net
@@ -200,7 +200,7 @@ class Extractor(nn.Module):
 
 
 class ALIKED(Extractor):
-    """``lightglue.ALIKED``."""
+    """The official ``lightglue.ALIKED``."""
 
     features = "aliked"
     default_conf: ClassVar[dict[str, Any]] = {
@@ -215,7 +215,7 @@ class ALIKED(Extractor):
 
 
 class DISK(Extractor):
-    """``lightglue.DISK``."""
+    """The official ``lightglue.DISK``."""
 
     features = "disk"
     default_conf: ClassVar[dict[str, Any]] = {
@@ -236,7 +236,7 @@ class DISK(Extractor):
 
 
 class SuperPoint(Extractor):
-    """``lightglue.SuperPoint``; needs ``allow_noncommercial=True``, as its weights may not be used commercially."""
+    """The official ``lightglue.SuperPoint``; needs ``allow_noncommercial=True``: its weights are not for commerce."""
 
     features = "superpoint"
     default_conf: ClassVar[dict[str, Any]] = {
@@ -250,7 +250,7 @@ class SuperPoint(Extractor):
 
 
 class SIFT(Extractor):
-    """``lightglue.SIFT`` with the OpenCV backend."""
+    """The official ``lightglue.SIFT`` with the OpenCV backend."""
 
     features = "sift"
     default_conf: ClassVar[dict[str, Any]] = {
@@ -275,7 +275,7 @@ class SIFT(Extractor):
 
 
 class DoGHardNet(SIFT):
-    """``lightglue.DoGHardNet``."""
+    """The official ``lightglue.DoGHardNet``."""
 
     features = "doghardnet"
     default_conf: ClassVar[dict[str, Any]] = {**SIFT.default_conf, "allow_noncommercial": False}
@@ -285,14 +285,14 @@ class DoGHardNet(SIFT):
 
 
 def rbd(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove the batch dimension: the first of each tensor, array or list; other values as they are."""
+    """Remove the batch axis: the first element of each tensor, array or list, other values as they are."""
     return {name: value[0] if isinstance(value, Tensor | np.ndarray | list) else value for name, value in data.items()}
 
 
 def match_pair(
     extractor: Extractor, matcher: LightGlue, image0: Tensor, image1: Tensor, device: str = "cpu", **preprocess: Any
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """(features of image 0, of image 1, matches) without batch axis, on ``device``."""
+    """Match two images: (features of image 0, features of image 1, matches), without batch axis, on ``device``."""
     features0, features1 = extractor.extract(image0, **preprocess), extractor.extract(image1, **preprocess)
     matches = matcher({"image0": features0, "image1": features1})
     return _on(device, rbd(features0)), _on(device, rbd(features1)), _on(device, rbd(matches))

@@ -46,6 +46,27 @@ def write_whole(path: Path, content: bytes, *, advice: str = "") -> None:
         raise
 
 
+def check_output(path: Path, formats: tuple[str, ...]) -> None:
+    """Refuse a file that could not be written, before the work is done.
+
+    Args:
+        path: The file to write later.
+        formats: The endings that it may have, such as ".json".
+
+    Raises:
+        ConfigError: If it has another ending.
+        OutputError: If its folder does not exist or cannot be written to, or it is a folder itself.
+    """
+    if path.suffix.lower() not in formats:
+        raise ConfigError(f"{str(path)!r} has no known format; the name must end in {', '.join(formats)}.")
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {str(path.parent)!r} does not exist; make it first.")
+    if path.is_dir():
+        raise OutputError(f"{str(path)!r} is a folder; give a file name.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"The folder {str(path.parent)!r} cannot be written to.")
+
+
 def digest_of(content: Any) -> str:
     """A name of 12 letters and digits for anything that JSON can hold; another content has another one."""
     return hashlib.sha256(json.dumps(as_json(content), sort_keys=True).encode()).hexdigest()[:12]

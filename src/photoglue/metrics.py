@@ -33,8 +33,8 @@ def recall_curve(errors: Values) -> tuple[Float64[np.ndarray, " k"], Float64[np.
 def auc(errors: Values, thresholds: Thresholds) -> tuple[float, ...]:
     """The area under the recall curve up to each threshold, as a share of the whole, 0…1.
 
-    The curve through the exact errors, by the trapezoidal rule, flat between the last error below the threshold and the
-    threshold itself, as in SuperGlue's and glue-factory's evaluations (which round to four digits).
+    It is the curve through the exact errors, by the trapezoidal rule, flat between the last error below the threshold
+    and the threshold itself, as in SuperGlue's and glue-factory's evaluations (which round to four digits).
     """
     limits = _checked_thresholds(thresholds)
     x, y = recall_curve(errors)
@@ -52,7 +52,7 @@ def auc(errors: Values, thresholds: Thresholds) -> tuple[float, ...]:
 def precision_at(errors: Values, thresholds: Thresholds) -> tuple[float, ...]:
     """The share of the matches of a pair with an error below each threshold.
 
-    Zero without a match, as in glue-factory: a pair for which a method finds nothing is not left out of its mean.
+    It is 0 without a match, as in glue-factory: a pair for which a method finds nothing is not left out of its mean.
     """
     return tuple(0.0 if np.isnan(share) else share for share in _shares_below(errors, thresholds))
 
@@ -60,7 +60,7 @@ def precision_at(errors: Values, thresholds: Thresholds) -> tuple[float, ...]:
 def mean_average_accuracy(errors: Values, thresholds: Thresholds) -> float:
     """The share of errors below each threshold, averaged over the thresholds: mAA, such as over 1…20 px for WxBS.
 
-    Over many pairs it is the mean of the pairs' values.
+    For many pairs take the mean of the pairs' values.
     """
     return float(np.mean(_shares_below(errors, thresholds)))
 
@@ -104,25 +104,25 @@ class ReliabilityBins:
     """Predicted against observed precision, in bins of equal width; each holds its upper edge, the first also 0."""
 
     edges: Float64[np.ndarray, " bins_and_1"]
-    """From 0 to 1."""
+    """Edges of the bins, from 0 to 1."""
     counts: Int64[np.ndarray, " bins"]
-    """How many matches each bin has."""
+    """Number of matches in each bin."""
     confidence: Float64[np.ndarray, " bins"]
-    """Their mean confidence, 0…1; NaN in an empty bin."""
+    """Mean confidence of the matches in each bin, 0…1; NaN in an empty bin."""
     precision: Float64[np.ndarray, " bins"]
-    """The share of them that is correct, 0…1; NaN in an empty bin."""
+    """Share of the matches in each bin that is correct, 0…1; NaN in an empty bin."""
 
 
 def reliability(confidence: Values, correct: Flags, bins: int = 10) -> ReliabilityBins:
     """What a reliability diagram shows (Guo et al., ICML 2017): how often matches of some confidence are correct.
 
     Args:
-        confidence: Predicted, 0…1.
-        correct: For each, whether it was.
-        bins: How many; at least 1.
+        confidence: Predicted confidence of each match, 0…1.
+        correct: Whether each match is correct.
+        bins: Number of bins, at least 1.
 
     Raises:
-        ConfigError: If there are no bins.
+        ConfigError: If the number of bins is below 1.
         ShapeError: If a confidence is outside 0…1, or there are not as many of both.
     """
     if bins < 1:

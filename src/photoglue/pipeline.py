@@ -1,19 +1,33 @@
-"""From two photos to matches, in one call."""
+"""From two photos to their matches and all that follows from them, in one call."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from photoglue.errors import ConfigError
 from photoglue.extractors import create_extractor
 from photoglue.extractors.base import Extractor
-from photoglue.image import ImageSource
+from photoglue.geometry.camera import PinholeCamera
+from photoglue.image import ImageSource, load_image
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.pair import Clock, PairResult
 from photoglue.precision import Precision, choose_device
+from photoglue.solvers import poselib
+from photoglue.solvers.poselib import Model
 from photoglue.structs import Features, Matches
+
+PRESETS: Mapping[str, LightGlueConfig] = MappingProxyType(
+    {"accurate": LightGlueConfig.accurate(), "default": LightGlueConfig(), "realtime": LightGlueConfig.realtime()}
+)
+"""Names of LightGlue's options for the command line, the most careful ones first."""
 
 
 @dataclass(frozen=True)
@@ -24,42 +38,52 @@ class Pipeline:
     matcher: Matcher
 
     @classmethod
-    def pretrained(
+    def pretrained(  # noqa: PLR0913  (everything that `photoglue match` can choose)
         cls,
         features: str = "aliked",
         *,
         max_keypoints: int | None = 2048,
         resize: int | None = 1024,
+        matcher: Matcher | None = None,
         config: LightGlueConfig | None = None,
+        weights: str | os.PathLike[str] | None = None,
         device: str | torch.device | None = None,
         precision: Precision = "auto",
         allow_noncommercial: bool = False,
+        **extractor_options: Any,
     ) -> "Pipeline":
-        """An extractor with its LightGlue, both with their released weights.
+        """An extractor with its released weights, and a matcher for its features.
 
         Args:
             features: A name from ``photoglue.EXTRACTORS``.
             max_keypoints: At most so many points an image, the best; None: all.
             resize: Length of the longer side that the extractor sees, pixels; None: the image as it is.
-            config: The matcher's options; None: the official ones.
-            device: Where to compute; None: on a GPU if there is one.
+            matcher: A matcher to use as it is, such as ``NearestNeighbor(ratio=0.8)``; None: LightGlue.
+            config: LightGlue's options; None: the official ones, or those stored with ``weights``.
+            weights: A LightGlue checkpoint of your own; None: the released weights for these features.
+            device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
             precision: What to compute in; "auto": bfloat16 where the hardware has it natively.
-            allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint).
+            allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
+            **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
+                ``detection_threshold``.
 
         Raises:
-            ConfigError: If there are no such features, no matcher for them, or no such device.
+            ConfigError: If there are no such features or options, no matcher for them, or no such device.
             LicenceError: If the weights are non-commercial and that was not accepted.
-            WeightsError: If weights cannot be had or are corrupt.
+            WeightsError: If weights cannot be had, are corrupt or do not fit.
         """
         chosen = choose_device(device)
+        if matcher is not None and not (config is None and weights is None):
+            raise ConfigError("config and weights are LightGlue's; leave them out where a matcher is given.")
         extractor = create_extractor(
             features,
             max_keypoints=max_keypoints,
             resize=resize,
             precision=precision,
             allow_noncommercial=allow_noncommercial,
+            **extractor_options,
         ).to(chosen)
-        return cls(extractor, LightGlue.pretrained(extractor.kind, config, precision=precision).to(chosen))
+        return cls(extractor, matcher or create_matcher(extractor.kind, config, weights, chosen, precision))
 
     def match(
         self,
@@ -73,12 +97,12 @@ class Pipeline:
 
         Args:
             image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
-            image1: The other image.
-            mask0: No keypoints where this image is black.
-            mask1: The same for the other image.
+            image1: The second image, in any of these forms.
+            mask0: No keypoints of the first image where this image is black; it has the same size.
+            mask1: No keypoints of the second image where this image is black; it has the same size.
 
         Raises:
-            ImageError: If an image cannot be read.
+            ImageError: If an image or mask cannot be read, or their sizes differ.
         """
         features0, features1 = self.extractor.extract_many([image0, image1], [mask0, mask1])
         return self.matcher.match(features0, features1)
@@ -87,8 +111,8 @@ class Pipeline:
         """Matches of many pairs of images, in their order. Each image is read and extracted once.
 
         Args:
-            images: Any images.
-            pairs: Which of them to match, by number.
+            images: Paths, PIL images, numpy arrays (h × w × c) or tensors (c × h × w).
+            pairs: The pairs to match, as positions in ``images``, which count from 0.
 
         Raises:
             ConfigError: If a pair has a number that is no image's.
@@ -100,49 +124,197 @@ class Pipeline:
         features: list[Features] = self.extractor.extract_many(images)
         return self.matcher.match_many([(features[i], features[j]) for i, j in pairs])
 
+    def run(
+        self,
+        image0: ImageSource,
+        image1: ImageSource,
+        *,
+        mask0: ImageSource | None = None,
+        mask1: ImageSource | None = None,
+        verify: Model | None = None,
+        camera0: PinholeCamera | str | None = None,
+        camera1: PinholeCamera | str | None = None,
+        threshold_px: float | None = None,
+    ) -> PairResult:
+        """Match two images, say how likely they overlap, and check the matches against one geometric model.
 
-def match_images(
+        Args:
+            image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
+            image1: The second image, in any of these forms.
+            mask0: No keypoints of the first image where this image is black; it has the same size.
+            mask1: No keypoints of the second image where this image is black; it has the same size.
+            verify: "homography" for flat scenes and turning cameras, "essential" for all else if the cameras are known,
+                "fundamental" if they are not; None: no check.
+            camera0: The first camera, for "essential": a ``PinholeCamera``, or a text as ``PinholeCamera.parse`` reads
+                it, such as "fx,fy,cx,cy" in pixels.
+            camera1: The second camera; None: the same as the first.
+            threshold_px: Largest error of a match that agrees, pixels; None: what suits the model and the size of the
+                photos (``solvers.poselib.scaled_threshold_px``).
+
+        Raises:
+            ImageError: If an image or mask cannot be read, or their sizes differ.
+            ConfigError: If there is no such model, a camera is missing or makes no sense, or the threshold does not.
+            MissingExtra: If PoseLib is needed and not installed.
+        """
+        if verify == "essential" and camera0 is None:
+            raise ConfigError('verify="essential" needs the cameras, such as camera0="fx,fy,cx,cy" in pixels.')
+        clock = Clock()
+        with clock("read"):
+            photos = load_image(image0), load_image(image1)
+        with clock("extract"):
+            features0, features1 = self.extractor.extract_many(photos, [mask0, mask1])
+        with clock("match"):
+            matches = self.matcher.match(features0, features1)
+            overlap_probability = self.matcher.overlap_probability(matches)
+        verification = None
+        if verify is not None:
+            with clock("verify"):
+                sizes = [features0.image_size, features1.image_size]
+                threshold = threshold_px
+                if threshold is None:
+                    threshold = poselib.scaled_threshold_px(verify, sizes, self.extractor.config.resize)
+                verification = poselib.verify(
+                    matches.points0,
+                    matches.points1,
+                    verify,
+                    camera0=_camera(camera0, sizes[0]),
+                    camera1=_camera(camera0 if camera1 is None else camera1, sizes[1]),
+                    threshold_px=threshold,
+                )
+        return PairResult(
+            image0=photos[0].cpu(),
+            image1=photos[1].cpu(),
+            paths=(_path_of(image0), _path_of(image1)),
+            features0=features0,
+            features1=features1,
+            matches=matches,
+            overlap_probability=overlap_probability,
+            verification=verification,
+            seconds=clock.seconds,
+        )
+
+
+def create_matcher(
+    kind: str,
+    config: LightGlueConfig | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    precision: Precision = "auto",
+) -> LightGlue:
+    """LightGlue for a kind of features, where no extractor is needed, such as for features of a file.
+
+    Args:
+        kind: What the features are called, such as "aliked-n16"; unused with ``weights``.
+        config: LightGlue's options; None: the official ones, or those stored with ``weights``.
+        weights: A LightGlue checkpoint of your own; None: the released weights for these features.
+        device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
+        precision: What to compute in; "auto": bfloat16 where the hardware has it natively.
+
+    Raises:
+        ConfigError: If there is no released model for these features, or no such device.
+        WeightsError: If weights cannot be had, are corrupt or do not fit.
+    """
+    if weights is not None:
+        return LightGlue.from_checkpoint(weights, config, precision=precision).to(choose_device(device))
+    return LightGlue.pretrained(kind, config, precision=precision).to(choose_device(device))
+
+
+def match_pair(
+    image0: ImageSource,
+    image1: ImageSource,
+    *,
+    mask0: ImageSource | None = None,
+    mask1: ImageSource | None = None,
+    verify: Model | None = None,
+    camera0: PinholeCamera | str | None = None,
+    camera1: PinholeCamera | str | None = None,
+    threshold_px: float | None = None,
+    **options: Any,
+) -> PairResult:
+    """Everything that `photoglue match` tells of two photos; the models are kept between calls.
+
+    Args:
+        image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
+        image1: The second image, in any of these forms.
+        mask0: No keypoints of the first image where this image is black; it has the same size.
+        mask1: No keypoints of the second image where this image is black; it has the same size.
+        verify: "homography", "fundamental" or "essential", to check the matches with; see ``Pipeline.run``.
+        camera0: The first camera, for "essential", such as "fx,fy,cx,cy" in pixels.
+        camera1: The second camera; None: the same as the first.
+        threshold_px: Largest error of a match that agrees, pixels; None: what suits model and photos.
+        **options: Whatever ``Pipeline.pretrained`` takes: ``features``, ``resize``, ``matcher``, ``precision``, ….
+    """
+    geometry: dict[str, Any] = {"camera0": camera0, "camera1": camera1, "threshold_px": threshold_px}
+    return _cached_pipeline(**options).run(image0, image1, mask0=mask0, mask1=mask1, verify=verify, **geometry)
+
+
+def match_images(  # noqa: PLR0913  (the first function that a user meets names what is chosen most often)
     image0: ImageSource,
     image1: ImageSource,
     *,
     features: str = "aliked",
     max_keypoints: int | None = 2048,
     resize: int | None = 1024,
+    mask0: ImageSource | None = None,
+    mask1: ImageSource | None = None,
+    verify: Model | None = None,
     device: str | None = None,
     allow_noncommercial: bool = False,
+    **options: Any,
 ) -> Matches:
     """Which points of two photos show the same thing.
 
     ``matches.points0`` and ``matches.points1`` are the matched points, ``matches.scores`` their confidences. The models
-    are kept between calls; for options of the matcher, build a ``Pipeline``.
+    are kept between calls. ``match_pair`` takes the same arguments and tells more: whether the photos overlap, the
+    geometry, the features.
 
     Args:
         image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
-        image1: The other image.
+        image1: The second image, in any of these forms.
         features: A name from ``photoglue.EXTRACTORS``.
         max_keypoints: At most so many points an image, the best; None: all.
         resize: Length of the longer side that the extractor sees, pixels; None: the image as it is.
-        device: Where to compute; None: on a GPU if there is one.
-        allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint).
+        mask0: No keypoints of the first image where this image is black; it has the same size.
+        mask1: No keypoints of the second image where this image is black; it has the same size.
+        verify: Keep only matches that agree with one "homography", "fundamental" or "essential" matrix; None: all.
+        device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
+        allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
+        **options: Whatever else ``match_pair`` takes: ``matcher``, ``config``, ``weights``, ``camera0``, ….
 
     Raises:
         ImageError: If an image cannot be read.
-        ConfigError: If there are no such features, or no such device.
+        ConfigError: If there are no such features or options, or no such device.
         LicenceError: If the weights are non-commercial and that was not accepted.
         WeightsError: If weights cannot be had or are corrupt.
     """
-    pipeline = _kept_pipeline(features, max_keypoints, resize, device, allow_noncommercial)
-    return pipeline.match(image0, image1)
+    options |= {"features": features, "max_keypoints": max_keypoints, "resize": resize, "device": device}
+    options |= {"mask0": mask0, "mask1": mask1, "verify": verify, "allow_noncommercial": allow_noncommercial}
+    result = match_pair(image0, image1, **options)
+    return result.matches if result.inliers is None else result.matches.select(result.inliers)
+
+
+def _camera(camera: PinholeCamera | str | None, image_size: tuple[int, int]) -> PinholeCamera | None:
+    return PinholeCamera.parse(camera, image_size) if isinstance(camera, str) else camera
+
+
+def _path_of(image: ImageSource) -> str | None:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
+
+
+_NEAREST = NearestNeighbor()
+
+
+def _cached_pipeline(
+    *, matcher: Matcher | None = None, weights: str | os.PathLike[str] | None = None, **options: Any
+) -> Pipeline:
+    """The pipeline with these options: one that was made before, unless its file of weights has changed since."""
+    path = None if weights is None else Path(weights)
+    if matcher is not None:  # a user's object is not kept, but the extractor is
+        return Pipeline(_pretrained(path, matcher=_NEAREST, **options).extractor, matcher)
+    changed = path.stat().st_mtime_ns if path is not None and path.is_file() else None
+    return _pretrained(path, changed, **options)
 
 
 @lru_cache(maxsize=4)
-def _kept_pipeline(
-    features: str, max_keypoints: int | None, resize: int | None, device: str | None, allow_noncommercial: bool
-) -> Pipeline:
-    return Pipeline.pretrained(
-        features,
-        max_keypoints=max_keypoints,
-        resize=resize,
-        device=device,
-        allow_noncommercial=allow_noncommercial,
-    )
+def _pretrained(weights: Path | None, changed: int | None = None, **options: Any) -> Pipeline:  # noqa: ARG001
+    return Pipeline.pretrained(weights=weights, **options)

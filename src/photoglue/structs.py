@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from photoglue.errors import ShapeError, require
@@ -23,11 +23,11 @@ class TensorStruct:
     """Moves and converts all tensors of a frozen dataclass at once, those of structs inside it too."""
 
     def to(self: Struct, device: torch.device | str) -> Struct:
-        """The same struct with its tensors on ``device``."""
+        """A copy of this struct with all its tensors on ``device``."""
         return self._map(lambda tensor: tensor.to(device))
 
     def cpu(self: Struct) -> Struct:
-        """The same struct with its tensors in main memory."""
+        """A copy of this struct with all its tensors in main memory."""
         return self.to("cpu")
 
     def numpy(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Features(TensorStruct):
     image_size: tuple[int, int]
     """(width, height) in pixels."""
     kind: str | None = None
-    """Which extractor made them, such as "aliked-n16". None: unknown, so that a matcher checks only the width."""
+    """Name of the method that made them, such as "aliked-n16"; None: unknown, and a matcher checks only the width."""
     scales: Float[Tensor, " n"] | None = None
     """Size of each point in pixels of the image as read, as its kind measures it (SIFT: sigma). SIFT-like only."""
     orientations: Float[Tensor, " n"] | None = None
@@ -123,12 +123,12 @@ class Features(TensorStruct):
 
         Args:
             keypoints: n × 2, (x, y) in pixels.
-            descriptors: n × d.
+            descriptors: One row a point, n × d.
             image_size: (width, height) in pixels.
-            kind: Which extractor they come from, if it is one that a matcher knows.
-            scores: n; ones if absent.
-            scales: n, pixels.
-            orientations: n, radians.
+            kind: Name of the method that made them, such as "aliked-n16", if a matcher knows it.
+            scores: Detection scores, n; ones if absent.
+            scales: Sizes of the points, n, pixels.
+            orientations: Angles of the points, n, radians, clockwise as seen.
 
         Raises:
             ShapeError: If the shapes do not fit together.
@@ -190,29 +190,29 @@ class Matches(TensorStruct):
     """What a matcher says of one pair of images with ``m`` and ``n`` keypoints."""
 
     matches0: Int64[Tensor, " m"]
-    """For each keypoint of image 0 its partner in image 1, or -1."""
+    """Index of the partner in image 1 of each keypoint of image 0; -1 where there is none."""
     matches1: Int64[Tensor, " n"]
-    """For each keypoint of image 1 its partner in image 0, or -1."""
+    """Index of the partner in image 0 of each keypoint of image 1; -1 where there is none."""
     matching_scores0: Float[Tensor, " m"]
-    """Confidence in [0, 1]; 0 where the best partners do not choose each other. May be positive, below the filter
-    threshold, where ``matches0`` is -1."""
+    """Confidence of each keypoint of image 0, in [0, 1]; 0 where the best partners do not choose each other. It may be
+    positive where ``matches0`` is -1: below the filter threshold."""
     matching_scores1: Float[Tensor, " n"]
-    """The same for image 1."""
+    """Confidence of each keypoint of image 1, in [0, 1]; see ``matching_scores0``."""
     keypoints0: Float[Tensor, "m 2"]
-    """The keypoints that were matched, (x, y) in pixels of image 0."""
+    """The keypoints of image 0 that were matched, (x, y) in pixels of image 0."""
     keypoints1: Float[Tensor, "n 2"]
-    """The same for image 1."""
+    """The keypoints of image 1 that were matched, (x, y) in pixels of image 1."""
     stop: int | None = None
-    """How many layers ran for this pair: the exit layer, from 1. None for matchers without layers."""
+    """Number of layers that ran for this pair: the exit layer, from 1; None for matchers without layers."""
     n_layers: int | None = None
-    """How many layers there are."""
+    """Number of layers of the matcher; None for matchers without layers."""
     prune0: Int64[Tensor, " m"] | None = None
-    """For each keypoint of image 0: 1 + the number of pruning steps that it survived. A point removed after layer j
-    has j; one that stayed to the end has 1 + all steps run on its image. ``n_layers`` everywhere if pruning is off."""
+    """1 + the number of pruning steps that each keypoint of image 0 survived. A point removed after layer j has j; one
+    that stayed to the end has 1 + all steps run on its image. ``n_layers`` everywhere if pruning is off."""
     prune1: Int64[Tensor, " n"] | None = None
-    """The same for image 1."""
+    """1 + the number of pruning steps that each keypoint of image 1 survived; see ``prune0``."""
     precision: str | None = None
-    """What the matcher computed in, such as "bfloat16"."""
+    """Number format that the matcher computed in, such as "bfloat16"; None if it has no choice."""
 
     def __post_init__(self) -> None:
         m = _check(self.matches0, "matches0", (None,), floating=False)
@@ -243,13 +243,29 @@ class Matches(TensorStruct):
 
     @property
     def points0(self) -> Float[Tensor, "k 2"]:
-        """Where each row of ``indices`` lies in image 0, pixels."""
+        """Positions in image 0 of the rows of ``indices``, (x, y) in pixels."""
         return self.keypoints0[self.matches0 >= 0]
 
     @property
     def points1(self) -> Float[Tensor, "k 2"]:
-        """Where each row of ``indices`` lies in image 1, pixels."""
+        """Positions in image 1 of the rows of ``indices``, (x, y) in pixels."""
         return self.keypoints1[self.indices[:, 1]]
+
+    def select(self, rows: Bool[Tensor, " k"]) -> "Matches":
+        """Only some of the matches, such as those that geometry accepted; the keypoints stay.
+
+        Args:
+            rows: For each row of ``indices`` whether to keep it, such as ``Verification.inliers``.
+
+        Raises:
+            ShapeError: If there is not one value for each match.
+        """
+        if rows.shape != (len(self),):
+            raise ShapeError(f"rows has shape {tuple(rows.shape)}; there are {len(self)} matches: give one for each.")
+        index0, index1 = self.indices[~rows.to(self.matches0.device)].T
+        return replace(
+            self, matches0=self.matches0.index_fill(0, index0, -1), matches1=self.matches1.index_fill(0, index1, -1)
+        )
 
     def to_opencv(self) -> list[Any]:
         """A list of ``cv2.DMatch`` from image 0 (query) to image 1 (train), with distance = 1 - score.

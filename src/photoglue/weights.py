@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from photoglue.errors import LicenceError, PhotoGlueWarning, WeightsError
+from photoglue.files import write_whole
 
 FOLDER_VARIABLE = "PHOTOGLUE_WEIGHTS"
 CACHE_VARIABLE = "PHOTOGLUE_CACHE"
@@ -27,26 +28,27 @@ CACHE_VARIABLE = "PHOTOGLUE_CACHE"
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsRecord:
-    """Where weights come from, what is in the file, and under which terms."""
+    """A file of released weights: its source, content and licence."""
 
     name: str
-    """Unique short name, such as "aliked-lightglue"."""
+    """Unique short name of the weights, such as "aliked-lightglue"."""
     file: str
     """File name, the same in every place that is searched."""
     url: str
-    """Empty: the file comes with PhotoGlue and nowhere else."""
+    """Address to download the file from; empty if it comes with PhotoGlue and nowhere else."""
     sha256: str | None
-    """None if no official hash could be had: then the first download is pinned, with a notice."""
+    """SHA-256 of the file, hexadecimal; None if no official one is known: the first download is pinned, with a
+    notice."""
     size: int | None
-    """Bytes; None if unknown."""
+    """Size of the file in bytes; None if unknown."""
     licence: str
-    """SPDX identifier, or a sentence where there is none."""
+    """SPDX identifier of the licence, or a sentence where there is none."""
     commercial: bool
     """Whether the licence allows commercial use."""
     source: str
-    """Who made them: repository or paper."""
+    """Repository or paper that the weights come from."""
     package: str | None = None
-    """An installed package that carries the file, as "package/folder"; only the file is read, nothing imported."""
+    """Package that may be installed and carries the file, as "package/folder"; only the file is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,9 @@ class Located:
     """A file found on this machine."""
 
     path: Path
+    """The file, not yet checked."""
     origin: str
-    """"path", "folder", "cache" or "package"."""
+    """Place where it was found: "path", "folder", "cache" or "package"."""
 
 
 def cache_folder() -> Path:
@@ -64,7 +67,7 @@ def cache_folder() -> Path:
 
 
 def locate(record: WeightsRecord) -> Located | None:
-    """Where the file lies on this machine, unchecked; None if it would have to be downloaded."""
+    """The file of a record on this machine, unchecked; None if it would have to be downloaded."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder and (Path(folder) / record.file).is_file():
         return Located(path=Path(folder) / record.file, origin="folder")
@@ -85,7 +88,7 @@ def resolve(
     """The verified file of a record: found on this machine, or downloaded into the cache.
 
     Args:
-        record: The weights wanted.
+        record: Record of the weights.
         path: A file to use instead of searching; its hash must fit.
         allow_noncommercial: Accept weights whose licence forbids commercial use.
 
@@ -118,7 +121,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, object]:
     """The contents of a ``.safetensors`` file or a torch checkpoint; tensors only, no code is run.
 
     Raises:
-        WeightsError: If it cannot be read.
+        WeightsError: If the file cannot be read, or holds more than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -141,7 +144,7 @@ def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], origin: 
     """Load ``state`` into ``module``; every tensor must be there, none may be left over, every shape must fit.
 
     Raises:
-        WeightsError: Otherwise; the message lists the missing, unexpected and misshapen tensors.
+        WeightsError: If they do not fit; the message lists the missing, unexpected and misshapen tensors.
     """
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in state]
@@ -169,8 +172,7 @@ def expected_sha256(record: WeightsRecord) -> str | None:
     """The record's hash, or the one pinned at the first download; None if there is neither."""
     if record.sha256 is not None:
         return record.sha256
-    pins = _read_pins()
-    return pins.get(record.file)
+    return _read_pins().get(record.file)
 
 
 def _matches(record: WeightsRecord, path: Path) -> bool:
@@ -230,9 +232,7 @@ def _pin(record: WeightsRecord, found: str) -> None:
     pins = _read_pins() | {record.file: found}
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"pins.json.{os.getpid()}"
-    temporary.write_text(json.dumps(pins, indent=2, sort_keys=True))
-    temporary.replace(folder / "pins.json")
+    write_whole(folder / "pins.json", json.dumps(pins, indent=2, sort_keys=True).encode())
     warnings.warn(
         f"No official SHA-256 is known for {record.name!r}. The file found now ({found}) is pinned in "
         f"{str(folder / 'pins.json')!r}: from now on only the same file is accepted.",

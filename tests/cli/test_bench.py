@@ -9,22 +9,7 @@ import torch
 
 
 @pytest.fixture
-def cli(capsys):
-    """Run a command; gives (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        from photoglue.cli import main
-
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def small(monkeypatch):
+def few(monkeypatch):
     """Few points and small photos, for speed."""
     from photoglue.cli import bench
 
@@ -34,7 +19,7 @@ def small(monkeypatch):
 
 @pytest.mark.weights
 class TestCommand:
-    def test_tables_and_json(self, cli, small, motorcycle, tmp_path):
+    def test_tables_and_json(self, cli, few, motorcycle, tmp_path):
         pytest.importorskip("skimage")
         out = tmp_path / "bench.json"
         code, printed, err = cli("bench", "--quick", "--batch-size", 2, "--out", out)
@@ -66,7 +51,7 @@ class TestCommand:
         assert [choice["budget_ms"] for choice in found["choices"]] == [33, 100, 1000]
         assert list(tmp_path.iterdir()) == [out]
 
-    def test_own_photos_with_nothing_in_them(self, cli, small, tmp_path):
+    def test_own_photos_with_nothing_in_them(self, cli, few, tmp_path):
         for name in "ab":
             PIL.Image.new("RGB", (200, 100), "gray").save(tmp_path / f"{name}.png")
         code, printed, err = cli("bench", tmp_path / "a.png", tmp_path / "b.png", "--quick", "--batch-size", 1)
@@ -147,7 +132,7 @@ class TestChoice:
 def test_the_advised_options_exist(capsys):
     from photoglue.cli.app import parse
     from photoglue.cli.bench import CAREFUL_FIRST, Choice
-    from photoglue.cli.match import PRESETS
+    from photoglue.pipeline import PRESETS
 
     assert set(CAREFUL_FIRST) == set(PRESETS)
     options = str(Choice(points=512, resize=320, preset="realtime", ms=1.0)).split()
@@ -171,35 +156,3 @@ def test_stopwatch_warms_up_and_keeps_the_first_result():
     calls.clear()
     Stopwatch(torch.device("cpu"), seconds=0.0).time(work)
     assert len(calls) == 2
-
-
-class TestMachine:
-    def test_version_line_tells_the_precision(self, cli, monkeypatch):
-        from photoglue import machine
-
-        for name in ("bfloat16", "float32"):
-            monkeypatch.setattr(machine, "choose_precision", lambda *_, name=name: getattr(torch, name))
-            code, out, _ = cli("--version")
-            assert code == 0
-            assert out.strip().endswith(f"threads · precision {name}") or torch.cuda.is_available()
-
-    def test_facts(self, monkeypatch, tmp_path):
-        from photoglue import machine
-
-        facts = machine.machine()
-        assert facts["cpu"]
-        assert facts["versions"]["torch"] == torch.__version__
-        table = tmp_path / "cpuinfo"
-        table.write_text("processor: 0\nmodel name\t: Fast One\nflags\t: fpu avx2 amx_tile amx_bf16\n\nmodel name: 2\n")
-        monkeypatch.setattr(machine, "Path", lambda _: table)
-        facts = machine.machine()
-        assert facts["cpu"] == "Fast One"
-        assert facts["cpu_flags"] == ["avx2", "amx_tile", "amx_bf16"]
-
-
-def test_flags_need_no_value():
-    """As the README and the messages write them."""
-    from photoglue.cli.app import parse
-
-    assert parse(["match", "a", "b", "--allow-noncommercial"]).allow_noncommercial is True
-    assert parse(["match", "a", "b"]).allow_noncommercial is False

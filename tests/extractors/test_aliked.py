@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from photoglue import weights
 from photoglue.errors import ConfigError, WeightsError
-from photoglue.extractors import aliked as module
 from photoglue.extractors.aliked import ALIKED, WEIGHTS, ALIKEDConfig, refine
 from photoglue.extractors.keypoints import sample_bilinear
 from photoglue.image import load_image, to_gray
@@ -335,7 +334,7 @@ def test_the_constructor_reads_no_file(monkeypatch, variant, parameters):
     def refuse(*arguments, **options):
         raise AssertionError("a constructor must not look for weights")
 
-    monkeypatch.setattr(module, "resolve", refuse)
+    monkeypatch.setattr("photoglue.extractors.base.resolve", refuse)
     extractor = ALIKED(ALIKEDConfig(variant=variant))
     assert len(extractor.state_dict()) == 76
     assert sum(parameter.numel() for parameter in extractor.parameters()) == parameters
@@ -362,7 +361,7 @@ def save_as_record(monkeypatch, path, state) -> None:
     """Make ``path`` a file that holds ``state`` and that passes for the released one."""
     torch.save(state, path)
     record = dataclasses.replace(WEIGHTS["aliked-t16"], sha256=weights.sha256_of(path), size=path.stat().st_size)
-    monkeypatch.setattr(module, "WEIGHTS", {"aliked-t16": record})
+    monkeypatch.setattr(ALIKED, "records", {"aliked-t16": record})
 
 
 def test_loading_restores_every_tensor(monkeypatch, tmp_path):

@@ -47,5 +47,5 @@ def test_derived_in_inference_mode_serves_outside_of_it():
 def test_derived_is_not_copied():
     derived = Derived()
     derived.get("double", (torch.ones(3),), lambda: torch.ones(3))
-    assert copy.deepcopy(derived)._kept == {}
-    assert pickle.loads(pickle.dumps(derived))._kept == {}
+    assert copy.deepcopy(derived)._remembered == {}
+    assert pickle.loads(pickle.dumps(derived))._remembered == {}

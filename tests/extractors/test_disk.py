@@ -267,7 +267,7 @@ def test_the_constructor_reads_no_file(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("a constructor must not look for weights")
 
-    monkeypatch.setattr(module, "resolve", refuse)
+    monkeypatch.setattr("photoglue.extractors.base.resolve", refuse)
     extractor = DISK()
     assert extractor.config == DISKConfig(
         max_keypoints=2048, resize=1024, detection_threshold=0.0, nms_radius=2, precision="auto"
@@ -280,7 +280,7 @@ def save_as_record(monkeypatch, path, state) -> None:
     """Make ``path`` a file that holds ``state`` and that passes for the released one."""
     torch.save(state, path)
     record = dataclasses.replace(WEIGHTS["disk"], sha256=weights.sha256_of(path), size=path.stat().st_size)
-    monkeypatch.setattr(module, "WEIGHTS", {"disk": record})
+    monkeypatch.setattr(DISK, "records", {"disk": record})
 
 
 def test_loading_restores_every_tensor(monkeypatch, tmp_path):

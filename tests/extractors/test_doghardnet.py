@@ -241,7 +241,7 @@ def test_a_checkpoint_of_another_network_is_refused(checkpoint, peer):
 
 
 def test_random_weights_touch_no_files(monkeypatch):
-    monkeypatch.setattr(doghardnet, "resolve", None)
+    monkeypatch.setattr("photoglue.extractors.base.resolve", None)
     extractor = DoGHardNet()
     assert (extractor.kind, extractor.descriptor_dim) == ("doghardnet", 128)
     assert (extractor.config.max_keypoints, extractor.config.resize) == (2048, 1024)

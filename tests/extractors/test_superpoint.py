@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from photoglue import weights
 from photoglue.errors import ConfigError, LicenceError, ShapeError, WeightsError
-from photoglue.extractors import superpoint as module
 from photoglue.extractors.superpoint import WEIGHTS, SuperPoint, SuperPointConfig
 from photoglue.image import load_image, to_gray
 
@@ -247,7 +246,7 @@ def test_the_constructor_reads_no_file(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("a constructor must not look for weights")
 
-    monkeypatch.setattr(module, "resolve", refuse)
+    monkeypatch.setattr("photoglue.extractors.base.resolve", refuse)
     extractor = SuperPoint()
     assert extractor.config == SuperPointConfig(
         max_keypoints=2048, resize=1024, detection_threshold=0.0005, nms_radius=4, border=4
@@ -269,7 +268,7 @@ def save_as_record(monkeypatch, path, state) -> None:
     """Make ``path`` a file that holds ``state`` and that passes for the released one."""
     torch.save(state, path)
     record = dataclasses.replace(WEIGHTS["superpoint"], sha256=weights.sha256_of(path), size=path.stat().st_size)
-    monkeypatch.setattr(module, "WEIGHTS", {"superpoint": record})
+    monkeypatch.setattr(SuperPoint, "records", {"superpoint": record})
 
 
 def test_loading_restores_the_network(monkeypatch, tmp_path, photo):

@@ -9,7 +9,7 @@ import torch
 
 from photoglue.errors import ConfigError, MissingExtra, ShapeError
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.solvers.poselib import SAMPLE_SIZE, THRESHOLD_PX, verify
+from photoglue.solvers.poselib import SAMPLE_SIZE, THRESHOLD_PX, scaled_threshold_px, verify
 
 pytest.importorskip("poselib")
 
@@ -268,3 +268,22 @@ def test_the_wall_of_graffiti_is_a_plane(shared_data):
     true = torch.from_numpy(np.loadtxt(folder / "H_1_2"))
     corners = torch.tensor([[0, 0, 1], [799, 0, 1], [799, 639, 1], [0, 639, 1]], dtype=torch.float64)
     assert (_project(found.matrix, corners) - _project(true, corners)).norm(dim=1).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "resize", "threshold"),
+    [
+        ([(1000, 600), (800, 600)], 1024, 1.0),  # not below the default
+        ([(3072, 2048), (1024, 768)], 1024, 3.0),
+        ([(768, 1024), (2048, 3072)], 1024, 3.0),
+        ([(3072, 2048), (3072, 2048)], None, 1.0),
+    ],
+)
+def test_thresholds_grow_with_the_photo_that_was_shrunk(sizes, resize, threshold):
+    assert scaled_threshold_px("fundamental", sizes, resize) == threshold
+    assert scaled_threshold_px("homography", sizes, resize) == 3 * threshold
+
+
+def test_the_threshold_of_an_unknown_model(as_a_user):
+    with pytest.raises(ConfigError, match="There is no model 'affine'"):
+        scaled_threshold_px("affine", [(1, 1)], None)

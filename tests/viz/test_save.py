@@ -39,7 +39,7 @@ def test_an_unknown_format_lists_those_that_work(figure, tmp_path, name):
 
 
 def test_a_missing_folder_is_an_error(figure, tmp_path):
-    with pytest.raises(OutputError, match=r"there is no folder '.*absent'\. Create it first"):
+    with pytest.raises(OutputError, match=r"cannot be written: No such file or directory\. Give another path"):
         save_figure(figure, tmp_path / "absent" / "picture.png")
 
 
@@ -55,23 +55,21 @@ def test_a_write_that_fails_leaves_the_old_picture_and_nothing_else(figure, tmp_
     save_figure(figure, tmp_path / "picture.png")
     before = (tmp_path / "picture.png").read_bytes()
 
-    def half(path, **_):
-        path.write_bytes(b"half a picture")
+    def fail(*_):
         raise failure
 
-    monkeypatch.setattr(figure, "savefig", half)
-    with pytest.raises(OutputError, match=rf"{failure.strerror}.*Give another path"):
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OutputError, match=r"(the disk is full|Permission denied)\. Give another path"):
         save_figure(figure, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
 def test_an_interruption_leaves_nothing(figure, tmp_path, monkeypatch):
-    def interrupted(path, **_):
-        path.write_bytes(b"half a picture")
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figure, "savefig", interrupted)
+    monkeypatch.setattr("os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_figure(figure, tmp_path / "picture.png")
     assert list(tmp_path.iterdir()) == []

@@ -37,7 +37,10 @@ photoglue --version prints the version. With --debug, an error shows where it ca
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run the command that the arguments name.
+
+    Args:
+        arguments: Command and options; None: those of this process.
 
     Returns:
         0 only if the job was done; 1 if it failed; 2 if the arguments make no sense; 130 after Ctrl-C.
@@ -83,7 +86,7 @@ def parse(arguments: Sequence[str]) -> Command:
 
 
 def console_for_output() -> Console:
-    """As wide as the terminal; in a file or pipe, wide enough that no table is folded."""
+    """The console for results: as wide as the terminal; for a file or pipe wide enough that no table is folded."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 

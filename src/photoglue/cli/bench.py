@@ -1,10 +1,9 @@
 """`photoglue bench`: how fast this machine is, and which options fit a given time."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,19 +14,19 @@ from rich.console import Console
 from rich.table import Table
 
 from photoglue.cli.demo import motorcycle
-from photoglue.cli.match import PRESETS
-from photoglue.cli.output import check_output, write_whole
 from photoglue.errors import ConfigError
-from photoglue.extractors import create_extractor
+from photoglue.files import check_output, to_json, write_whole
 from photoglue.image import load_image
 from photoglue.machine import auto_precision, machine, version_line
-from photoglue.matchers.lightglue import LightGlue
+from photoglue.matchers.base import Matcher
+from photoglue.pipeline import PRESETS, Pipeline, create_matcher
 from photoglue.precision import Precision, choose_device
 from photoglue.structs import Features
 
 POINTS = (512, 1024, 2048)
 SIDES = (1024, 640, 320)
-CAREFUL_FIRST = ("accurate", "default", "realtime")
+CAREFUL_FIRST = tuple(PRESETS)
+"""Presets of the matcher, the most careful one first."""
 BUDGETS_MS = (33.0, 100.0, 1000.0)
 """A frame of a video at 30 and at 10 a second, and a second."""
 
@@ -39,13 +38,13 @@ class Extraction:
     """What extracting one photo takes."""
 
     points: int
-    """The most that were asked for."""
+    """Most keypoints that were asked for."""
     resize: int
-    """The longer side that the extractor saw, pixels."""
+    """Length of the longer side that the extractor saw, pixels."""
     found: int
-    """Points that there were, in the photo that has fewer."""
+    """Keypoints of the photo that has fewer of them."""
     ms: float
-    """Median for one photo, already read."""
+    """Median milliseconds to extract one photo, already read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +52,19 @@ class Matching:
     """What matching one pair takes."""
 
     points: int
-    """The most in each photo."""
+    """Most keypoints of each photo."""
     preset: str
-    """As in ``photoglue match --preset``."""
+    """Preset of the matcher, as ``photoglue match --preset`` takes it."""
     precision: str
-    """What the network computed in."""
+    """Number format that the network computed in, such as "bfloat16"."""
     matches: int
-    """How many were found."""
+    """Matches that were found."""
     exit_layer: int
-    """At which it was done."""
+    """Layer after which the network was done, from 1; 0 if it is not known."""
     ms: float
-    """Median for one pair."""
+    """Median milliseconds to match one pair."""
     batch_ms: float | None
-    """Median for each pair of a batch; None: not measured."""
+    """Median milliseconds for each pair of a batch; None: not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +88,16 @@ class Bench:
     """
 
     photos: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Two photos of the same place; none: those of `photoglue demo`."""
+    """Two photos of the same place; without any, those of `photoglue demo` are used."""
     quick: bool = False
-    """Under a minute: measure each thing less often, float32 and large batches hardly."""
+    """Measure each thing less often, and float32 and large batches hardly: under a minute in all."""
     batch_size: int = 8
-    """Pairs in a batch."""
+    """Pairs that are matched together where batches are measured."""
     out: Path | None = None
     """Write all measurements to this .json file."""
 
     def run(self, console: Console) -> int:
-        """Do it, from top to bottom."""
+        """Measure, print tables and advice, and write the measurements if asked to; returns 0."""
         if len(self.photos) not in (0, 2):
             raise ConfigError(f"There are {len(self.photos)} photos; give two, or none for the demo's.")
         if self.batch_size < 1:
@@ -121,7 +120,7 @@ class Bench:
             console.print(advice(budget, choice, fastest), soft_wrap=True)
         if self.out is not None:
             facts = _facts(self, extractions, matchings, choices)
-            write_whole(self.out, (json.dumps(facts, indent=1) + "\n").encode())
+            write_whole(self.out, (to_json(facts, indent=1) + "\n").encode())
             console.print(f"measurements → {self.out}", soft_wrap=True)
         return 0
 
@@ -132,8 +131,7 @@ class Bench:
         for precision, preset in product(precisions, CAREFUL_FIRST):
             if self.quick and precision != auto and preset != "default":
                 continue
-            matcher = LightGlue.pretrained(features[0].kind or "aliked", PRESETS[preset], precision=precision)
-            matcher = matcher.to(device)
+            matcher = create_matcher("aliked", PRESETS[preset], device=device, precision=precision)
             for points in POINTS:
                 batched = preset == "default" and not (self.quick and (precision != auto or points > 1024))
                 size = self.batch_size if batched else None
@@ -176,12 +174,12 @@ def choose(extractions: list[Extraction], matchings: list[Matching], precision: 
 
 
 def fastest_choice(extractions: list[Extraction], matchings: list[Matching], precision: str) -> Choice:
-    """What takes the least time."""
+    """The choice that takes the least time, whatever it finds."""
     return min(_choices(extractions, matchings, precision), key=lambda choice: choice.ms)
 
 
 def advice(budget_ms: float, choice: Choice | None, fastest: Choice) -> str:
-    """One sentence for one budget."""
+    """A sentence that says what fits a budget of milliseconds, or what comes nearest."""
     if choice is None:
         return (
             f"  {budget_ms:>4g} ms a frame is out of reach here; the fastest, {fastest}, takes {_readable(fastest.ms)}"
@@ -204,8 +202,9 @@ def _extractions(
     """The timings, and the features of both photos at the largest size, best points first."""
     measured: list[Extraction] = []
     largest: list[Features] = []
+    extractor = Pipeline.pretrained(device=device).extractor
     for side, points in product(SIDES, POINTS):
-        extractor = create_extractor("aliked", max_keypoints=points, resize=side).to(device)
+        extractor.config = replace(extractor.config, max_keypoints=points, resize=side)
         # Both photos, for the points of both; they may differ in size.
         times, features = zip(*(watch.time(lambda: extractor.extract(photo)) for photo in photos), strict=True)  # noqa: B023
         if side == SIDES[0] and points == POINTS[-1]:
@@ -216,7 +215,7 @@ def _extractions(
 
 
 def _matching(
-    matcher: LightGlue,
+    matcher: Matcher,
     pair: tuple[Features, Features],
     watch: Stopwatch,
     batch_size: int | None,

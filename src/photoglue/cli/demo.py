@@ -9,12 +9,11 @@ from jaxtyping import Bool, Float
 from rich.console import Console
 from torch import Tensor
 
-from photoglue.cli.match import Clock
 from photoglue.errors import OutputError, require
-from photoglue.extractors import create_extractor
-from photoglue.matchers.lightglue import LightGlue
+from photoglue.pair import Clock
+from photoglue.pipeline import Pipeline
 from photoglue.structs import Matches
-from photoglue.viz import draw_matches, draw_pruning, save_figure
+from photoglue.viz import save_figure
 
 TOLERANCES_PX = (1.0, 3.0, 5.0)
 
@@ -24,12 +23,12 @@ class Demo:
     """Match the Middlebury motorcycle stereo pair, draw it, and compare with its true disparity."""
 
     out: Path = Path("demo")
-    """The folder for the pictures; made if it is not there."""
+    """Folder for the two pictures; made if it is not there."""
     max_keypoints: int | None = 2048
     """At most so many points in each photo; None: all."""
 
     def run(self, console: Console) -> int:
-        """Do it, from top to bottom."""
+        """Match the pair, print how precise the matches are and draw them; returns 0."""
         left, right, disparity = motorcycle()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -37,24 +36,20 @@ class Demo:
             raise OutputError(f"The folder {str(self.out)!r} cannot be made: {error.strerror}.") from error
         clock = Clock()
         with clock("load models"):
-            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-            extractor = create_extractor("aliked", max_keypoints=self.max_keypoints).to(device)
-            matcher = LightGlue.pretrained(extractor.kind).to(device)
-        with clock("extract"):
-            features0, features1 = extractor.extract_many([left, right])
-        with clock("match"):
-            matches = matcher.match(features0, features1).cpu()
+            pipeline = Pipeline.pretrained(max_keypoints=self.max_keypoints)
+        result = pipeline.run(left, right).cpu()
+        clock.seconds.update(result.seconds)
         console.print("Middlebury motorcycle, left and right, ALIKED + LightGlue")
-        console.print(f"keypoints   {len(features0)} and {len(features1)}")
-        console.print(f"matches     [bold]{len(matches)}[/bold]")
-        console.print(f"exit        layer {matches.stop} of {matches.n_layers}")
-        errors, known = disparity_errors(matches, disparity)
+        console.print(f"keypoints   {len(result.features0)} and {len(result.features1)}")
+        console.print(f"matches     [bold]{len(result.matches)}[/bold]")
+        console.print(f"exit        layer {result.matches.stop} of {result.matches.n_layers}")
+        errors, known = disparity_errors(result.matches, disparity)
         shares = ", ".join(f"{share_within(errors[known], px):.1%} within {px:g} px" for px in TOLERANCES_PX)
         console.print(f"precision   {shares} of the true position")
         console.print(f"            ({int(known.sum())} matches where the disparity is known)")
         console.print(f"time        {clock}")
-        save_figure(draw_matches(left, right, matches), self.out / "matches.png")
-        save_figure(draw_pruning(left, right, matches), self.out / "pruning.png")
+        save_figure(result.draw(), self.out / "matches.png")
+        save_figure(result.draw_pruning(), self.out / "pruning.png")
         console.print(f"pictures  → {self.out / 'matches.png'}, {self.out / 'pruning.png'}", soft_wrap=True)
         return 0
 

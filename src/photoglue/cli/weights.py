@@ -1,7 +1,6 @@
 """`photoglue weights list | fetch | verify`: what there is, where it lies, under which licence."""
 
 import difflib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.extractors import aliked, disk, doghardnet, superpoint
+from photoglue.files import write_whole
 from photoglue.matchers.lightglue import pretrained
 from photoglue.weights import WeightsRecord, cache_folder, expected_sha256, locate, resolve, sha256_of
 
@@ -30,14 +30,15 @@ class Weights:
     action: tyro.conf.Positional[Literal["list", "fetch", "verify"]]
     """list: where each file is, its licence. fetch: make sure that it is on this machine. verify: hash what is here."""
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which ones, as `list` names them; none: all that may be used commercially (fetch), all (list, verify)."""
+    """Names of weights, as `list` prints them; none: all (list, verify), or all that may be used commercially
+    (fetch)."""
     to: Path | None = None
-    """fetch: also copy them into this folder, to carry to a machine without network ($PHOTOGLUE_WEIGHTS there)."""
+    """Folder that fetch also copies them to, to be carried to a machine without network ($PHOTOGLUE_WEIGHTS there)."""
     allow_noncommercial: bool = False
-    """fetch: accept weights that may not be used commercially."""
+    """Let fetch also take weights that may not be used commercially."""
 
     def run(self, console: Console) -> int:
-        """Do it; 1 if a file is missing that was asked for, or corrupt."""
+        """List, fetch or verify; returns 1 if a file cannot be had or is corrupt, else 0."""
         records = [_record(name) for name in self.names] or list(RECORDS.values())
         if self.action == "list":
             return _list(console, records)
@@ -103,11 +104,9 @@ def _verify(console: Console, records: list[WeightsRecord]) -> int:
 
 
 def _copied(path: Path, folder: Path) -> Path:
-    temporary = folder / f"{path.name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, temporary)
-        temporary.replace(folder / path.name)
     except OSError as error:
-        raise OutputError(f"{str(folder / path.name)!r} cannot be written: {error.strerror}.") from error
+        raise OutputError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
+    write_whole(folder / path.name, path.read_bytes())
     return folder / path.name

@@ -26,11 +26,11 @@ EXTRACTORS: Mapping[str, tuple[Callable[..., Extractor], ExtractorConfig]] = Map
         "doghardnet": (DoGHardNet.pretrained, DoGHardNetConfig()),
     }
 )
-"""Name → how to build it with its weights, and its default config."""
+"""Extractors by name: the function that builds one with its weights, and its default config."""
 
 
 def create_extractor(name: str, *, allow_noncommercial: bool = False, **options: Any) -> Extractor:
-    """The extractor of that name, with its weights.
+    """The extractor of a name, with its released weights.
 
     Args:
         name: A key of ``EXTRACTORS``.

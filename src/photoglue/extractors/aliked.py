@@ -4,10 +4,9 @@ Reference: ALIKED: A Lighter Keypoint and Descriptor Extraction Network via Defo
 (arXiv:2304.03608); layer names of the weights released with it.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,13 +15,13 @@ from torch.nn import functional
 
 from photoglue.errors import ConfigError
 from photoglue.extractors.aliked_layers import Block, DescriptorHead, JoinedMap, ScoreHead, gate
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import pointwise
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_rgb
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord
 
 _SHA256_AND_SIZE: Mapping[str, tuple[str, int]] = {
     "aliked-t16": ("56782336919db220144a884e710e2b6af13b3b8f8da15b915a239078ab471085", 794_859),
@@ -44,7 +43,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
     )
     for kind, (sha256, size) in _SHA256_AND_SIZE.items()
 }
-"""Released weights, by kind."""
+"""Records of the released weights, by kind."""
 
 _TINY, _NORMAL = (8, 16, 32, 64), (16, 32, 64, 128)
 _WIDTHS: Mapping[str, tuple[tuple[int, int, int, int], int]] = {
@@ -53,7 +52,7 @@ _WIDTHS: Mapping[str, tuple[tuple[int, int, int, int], int]] = {
     "n16rot": (_NORMAL, 16),
     "n32": (_NORMAL, 32),
 }
-"""Channels of the four blocks, the last being the length of a descriptor, and how many samples make a descriptor."""
+"""Channels of the four blocks, the last being the length of a descriptor, and number of samples of a descriptor."""
 _MULTIPLE = 32  # block 4 sees 1/32 of the size: padded sides are multiples of it
 _TEMPERATURE = 0.1  # of the soft-argmax, as trained
 
@@ -63,17 +62,13 @@ class ALIKEDConfig(ExtractorConfig):
     """Options of ALIKED; the defaults are those that LightGlue was released with."""
 
     variant: Literal["t16", "n16", "n16rot", "n32"] = "n16"
-    """"n16" is the one that LightGlue was trained with; "n16rot" is for rotated photos; "n32" takes twice the samples
+    """Released network: LightGlue was trained with "n16"; "n16rot" is for rotated photos; "n32" takes twice the samples
     for a descriptor; "t16" is the smallest, its descriptors have length 64."""
-    max_keypoints: int | None = 2048
-    """At most so many points, those with the highest scores; None: all."""
-    resize: int | None = 1024
-    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
     detection_threshold: float = 0.2
-    """Only points with a score, in [0, 1], above it; 0 or less: all local maxima."""
+    """Score, in [0, 1], above which a point counts; 0 or less: all local maxima."""
     nms_radius: int = 2
-    """A point has the highest score of the square window that reaches so many pixels of the resized image to each
-    side. Its position is refined within that window, which lies inside the image. ALIKED was trained with 2; 0: neither
+    """Reach, in pixels of the resized image to each side, of the square window in which a point has the highest score.
+    Its position is refined within that window, which lies inside the image. ALIKED was trained with 2; 0: neither
     suppression nor refinement."""
 
     def __post_init__(self) -> None:
@@ -82,7 +77,7 @@ class ALIKEDConfig(ExtractorConfig):
             raise ConfigError(f"variant is {self.variant!r}; it must be one of {', '.join(_WIDTHS)}.")
 
 
-class ALIKED(Extractor):
+class ALIKED(ReleasedExtractor):
     """ALIKED: sub-pixel keypoints, scores in [0, 1], descriptors of length 128 (t16: 64). Sees RGB.
 
     Batch norms always use their running statistics: this package runs the network, it does not train it.
@@ -91,7 +86,7 @@ class ALIKED(Extractor):
     score is above the threshold, that code lowers the threshold to the mean score; here such an image has no points.
     """
 
-    describes: ClassVar[bool] = True
+    records = WEIGHTS
     config: ALIKEDConfig
 
     def __init__(self, config: ALIKEDConfig | None = None) -> None:
@@ -110,29 +105,6 @@ class ALIKED(Extractor):
         self.score_head = ScoreHead(dim)
         self.desc_head = DescriptorHead(dim, samples)
         self._derived = Derived()
-
-    @classmethod
-    def pretrained(
-        cls,
-        config: ALIKEDConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "ALIKED":
-        """ALIKED with the released weights of its variant (BSD-3-Clause), ready to extract.
-
-        Args:
-            config: Options; the defaults if absent.
-            path: The weight file, if it is not to be searched for or downloaded.
-            allow_noncommercial: Has no effect here; these weights are free for any use.
-
-        Raises:
-            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
-        """
-        extractor = cls(config)
-        file = resolve(WEIGHTS[extractor.kind], path, allow_noncommercial=allow_noncommercial)
-        load_strictly(extractor, cast("dict[str, Tensor]", load_state(file)), repr(str(file)))
-        return extractor.eval().requires_grad_(False)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.
@@ -204,9 +176,9 @@ def refine(score_map: Float[Tensor, "h w"], pixels: Int64[Tensor, "n 2"], radius
     """The soft-argmax of the scores in the window around each pixel.
 
     Args:
-        score_map: Scores in [0, 1].
-        pixels: (x, y), at least ``radius`` pixels from the edge.
-        radius: The window reaches so many pixels to each side.
+        score_map: Score of each pixel, in [0, 1].
+        pixels: Pixels (x, y), at least ``radius`` from the edge.
+        radius: Reach of the window to each side, pixels.
 
     Reference: ALIKED (arXiv:2304.03608), Sec. III, differentiable keypoint detection.
     """

@@ -14,7 +14,6 @@ what is interpolated are in single precision.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,7 +22,16 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.extractors.deform_conv import DeformConv, bilinear_corners, linear, pointwise, weighted_rows
+from photoglue.extractors.deform_conv import (
+    DeformConv,
+    bilinear_corners,
+    empty_map,
+    linear,
+    pixel_table,
+    pointwise,
+    strips,
+    weighted_rows,
+)
 from photoglue.extractors.derived import Derived
 
 _STRIP = 32  # rows that each thread computes at once: 2 to 4 MB of a map
@@ -35,21 +43,21 @@ class JoinedMap:
     """The four maps that make up the joined map of an image, not yet upsampled. In memory their channels come last."""
 
     fine: Float[Tensor, "1 c h w"]
-    """Block 1, of the padded image; its floating type is that of the heads' products."""
+    """Result of block 1 for the padded image; its floating type is that of the heads' products."""
     fine_weight: Float[Tensor, "q c 1 1"]
-    """What reduces it to a quarter of the joined map, with a gate; of the same type."""
+    """Kernel that reduces ``fine`` to a quarter of the joined map, before a gate; of the same floating type."""
     coarse: tuple[Float[Tensor, "1 q h2 w2"], Float[Tensor, "1 q h8 w8"], Float[Tensor, "1 q h32 w32"]]
-    """Blocks 2 to 4, each reduced to a quarter of the joined map."""
+    """Results of blocks 2 to 4, each reduced to a quarter of the joined map."""
     image_size: tuple[int, int]
-    """(width, height) without the padding."""
+    """Size (width, height) of the image without the padding, pixels."""
     corner: tuple[int, int]
-    """Where the first pixel (x, y) of the image lies in the padded one."""
+    """Position (x, y) of the first pixel of the image in the padded one."""
 
     def at(self, x: Int64[Tensor, " p"], y: Int64[Tensor, " p"]) -> Float[Tensor, "p d"]:
         """The joined map at pixels of the image."""
         height, width = self.fine.shape[2:]
         x, y = x + self.corner[0], y + self.corner[1]
-        fine = _table(self.fine).index_select(0, y * width + x)
+        fine = pixel_table(self.fine).index_select(0, y * width + x)
         quarters = [gate(linear(fine, self.fine_weight.flatten(1)).float())]
         across, down = x.float(), y.float()
         for coarse in self.coarse:
@@ -60,7 +68,7 @@ class JoinedMap:
                 small_width,
                 small_height,
             )
-            quarters.append(weighted_rows(_table(coarse), corners, shares))
+            quarters.append(weighted_rows(pixel_table(coarse), corners, shares))
         return torch.cat(quarters, dim=1)
 
     def sample(self, x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
@@ -131,17 +139,17 @@ class Block(nn.Module):
         Only for blocks that are not deformable, which look further than to the next pixel.
 
         Args:
-            maps: Sides are multiples of ``shrinkage``.
+            maps: Maps whose sides are multiples of ``shrinkage``.
             shrinkage: Side of a cell, pixels.
-            reduction: None: the first is the result as it is, in ``dtype``.
-            dtype: Of the convolutions.
+            reduction: Convolution that reduces the first result; None: that is the result as it is, in ``dtype``.
+            dtype: Floating type of the convolutions.
         """
         height, width = maps.shape[2:]
         channels = self.bn2.num_features
         kept_channels, kept_type = (channels, dtype) if reduction is None else (reduction.out_channels, maps.dtype)
-        kept = _empty(maps, kept_channels, height, width, kept_type)
-        averaged = _empty(maps, channels, height // shrinkage, width // shrinkage, maps.dtype)
-        for first, last in _strips(maps):
+        kept = empty_map(maps, kept_channels, height, width, kept_type)
+        averaged = empty_map(maps, channels, height // shrinkage, width // shrinkage, maps.dtype)
+        for first, last in strips(maps, _STRIP):
             start = max(first - 2, 0)  # each of the convolutions looks one pixel further
             strip = self(maps[:, :, start : last + 2], dtype)[:, :, first - start : last - start]
             averaged[:, :, first // shrinkage : last // shrinkage] = functional.avg_pool2d(strip, shrinkage)
@@ -150,7 +158,7 @@ class Block(nn.Module):
 
 
 class ScoreHead(nn.Sequential):
-    """From the joined map the score of each pixel."""
+    """The layers that make the score of each pixel from the joined map."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(
@@ -183,13 +191,13 @@ class ScoreHead(nn.Sequential):
         ]
         table = torch.cat([part[0].permute(1, 2, 0).flatten(1) for part in widened])
         rows, shares = _rows_between(coarse_heights, height, table)
-        mixed = _empty(joined.fine, 8, height, width, table.dtype)
-        for first, last in _strips(joined.fine, _STRIP // 4):
+        mixed = empty_map(joined.fine, 8, height, width, table.dtype)
+        for first, last in strips(joined.fine, _STRIP // 4):
             fine = gate(pointwise(joined.fine[:, :, first:last], joined.fine_weight).float())
             coarse = weighted_rows(table, rows[first:last], shares[first:last]).view(1, -1, width, 8)
             mixed[:, :, first:last] = pointwise(fine.to(dtype), first_quarter).add(coarse.permute(0, 3, 1, 2))
         logits = table.new_empty(height, width)
-        for first, last in _strips(joined.fine):
+        for first, last in strips(joined.fine, _STRIP):
             start, stop = max(first - len(convs), 0), min(last + len(convs), height)
             strip = mixed[:, :, start:stop].clone()
             for conv in convs:
@@ -253,10 +261,10 @@ class DescriptorHead(nn.Module):
 
 
 def gate(maps: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """SELU, in place."""
+    """SELU of some maps, computed in place."""
     if maps.requires_grad or not maps.is_cpu:
         return functional.selu_(maps)
-    # The same by way of exp2: on a CPU torch's own takes twice as long.
+    # As torch's, but by way of exp2: on a CPU torch's own takes twice as long.
     alpha, scale = 1.6732632423543772, 1.0507009873554805
     below = maps.clamp(max=0).mul_(1 / math.log(2)).exp2_().sub_(1)
     return maps.clamp_(min=0).add_(below, alpha=alpha).mul_(scale)
@@ -296,22 +304,3 @@ def _conv(in_channels: int, channels: int, deformable: bool) -> nn.Conv2d | Defo
     return (
         DeformConv(in_channels, channels) if deformable else nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
     )
-
-
-def _table(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "n c"]:
-    """One row a pixel."""
-    return maps[0].permute(1, 2, 0).flatten(0, 1)
-
-
-def _empty(
-    like: Float[Tensor, "1 k h2 w2"], channels: int, height: int, width: int, dtype: torch.dtype
-) -> Float[Tensor, "1 c h w"]:
-    shape = (1, channels, height, width)
-    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
-
-
-def _strips(maps: Float[Tensor, "1 c h w"], rows: int | None = None) -> Iterator[tuple[int, int]]:
-    """First row and the one after the last of each strip; only a CPU gains by more than one."""
-    height = maps.shape[2]
-    step = (rows or _STRIP) * torch.get_num_threads() if maps.is_cpu else height
-    return ((first, min(first + step, height)) for first in range(0, height, step))

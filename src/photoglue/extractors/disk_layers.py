@@ -21,7 +21,15 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.extractors.deform_conv import bilinear_corners, linear, pointwise, weighted_rows
+from photoglue.extractors.deform_conv import (
+    bilinear_corners,
+    empty_map,
+    linear,
+    pixel_table,
+    pointwise,
+    strips,
+    weighted_rows,
+)
 from photoglue.extractors.derived import Derived
 
 DESCRIPTOR_DIM = 128
@@ -29,26 +37,27 @@ _DOWN_CHANNELS = (3, 16, 32, 64, 64, 64)
 _UP_CHANNELS = (64, 64, 64, DESCRIPTOR_DIM + 1)
 _KERNEL = 5
 _REACH = _KERNEL // 2
-_STRIP = 16  # rows that each thread computes at once: 1 to 5 MB of a map
+_STRIP = 16  # rows, an even number, that each thread computes at once: 1 to 5 MB of a map
 _EPSILON = 1e-5  # added to variances, as trained
 
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """What a convolution of the way up sees: the map from below at twice its size, then the one beside it; both
-    normalised and gated. Computed where it is asked for.
-    """  # noqa: D205
+    """The input of a convolution of the way up: the map from below at twice its size, then the one beside it.
+
+    Both are normalised and gated where they are asked for.
+    """
 
     below: Float[Tensor, "1 c h2 w2"]
-    """As it came from its convolution."""
+    """The map of half the size, as it came from its convolution."""
     beside: Float[Tensor, "1 s h w"]
-    """The same."""
+    """The map of this size from the way down, as it came from its convolution."""
     norm_below: tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]
-    """Factor and summand of its instance norm."""
+    """Factor and summand of the instance norm of ``below``."""
     norm_beside: tuple[Float[Tensor, "1 s 1 1"], Float[Tensor, "1 s 1 1"]]
-    """The same."""
+    """Factor and summand of the instance norm of ``beside``."""
     slopes: Float[Tensor, " k"]
-    """The gate's factors for what is negative."""
+    """Factors of the gate for negative values, one a channel."""
 
     def rows(self, first: int, last: int) -> Float[Tensor, "1 k rows w"]:
         """Rows from ``first`` to the one before ``last``, in single precision."""
@@ -62,8 +71,8 @@ class Joined:
             (x / 2 - 0.25).clamp(0, width - 1), (y / 2 - 0.25).clamp(0, height - 1), width, height
         )
         # Shares are products of quarters: exact in half precision.
-        larger = weighted_rows(_table(self.below), corners, shares.to(self.below.dtype))
-        beside = _table(self.beside).index_select(0, y * self.beside.shape[3] + x)
+        larger = weighted_rows(pixel_table(self.below), corners, shares.to(self.below.dtype))
+        beside = pixel_table(self.beside).index_select(0, y * self.beside.shape[3] + x)
         both = [
             torch.addcmul(shift.flatten(), values.float(), factor.flatten())
             for values, (factor, shift) in ((larger, self.norm_below), (beside, self.norm_beside))
@@ -94,11 +103,12 @@ class UNet(nn.Module):
         )
 
     def forward(self, image: Float[Tensor, "1 3 h w"], dtype: torch.dtype = torch.float32) -> Joined:
-        """What the last convolution sees.
+        """The input of the last convolution for an image.
 
         Args:
             image: RGB in [0, 1]; height and width are multiples of 16.
-            dtype: Of the maps between layers and of the products; sums, norms and gates are in single precision.
+            dtype: Floating type of the maps between layers and of the products; sums, norms and gates are in single
+                precision.
         """
         first, *others = (cast("Convolution", cast("nn.Sequential", down)[1]) for down in self.path_down)
         beside, pooled = first.of_image(image, dtype)
@@ -121,7 +131,7 @@ class UNet(nn.Module):
         height, width = joined.beside.shape[2:]
         kernel, bias = self._last.parts("logits", joined.slopes.dtype)
         logits = bias.expand(height + 2 * _REACH, width + 2 * _REACH).contiguous()
-        for first, last in _strips(joined.beside):
+        for first, last in strips(joined.beside, _STRIP):
             products = pointwise(joined.rows(first, last), kernel).flatten(2)
             size = (last - first + 2 * _REACH, width + 2 * _REACH)
             logits[first : last + 2 * _REACH] += functional.fold(products, size, _KERNEL)[0, 0]
@@ -158,13 +168,16 @@ class Convolution(nn.Sequential):
 
     @property
     def slopes(self) -> Float[Tensor, " c"]:
-        """The gate's."""
+        """Factors of the gate for negative values, one a channel."""
         return cast("nn.PReLU", self[1]).weight
 
     def parts(self, part: str, dtype: torch.dtype) -> tuple[Float[Tensor, " d *kernel"], Float[Tensor, " out"]]:
-        """Weight and bias in a floating type: of the convolution ("all"), or of the last one for "logits" or
-        "descriptors", as ``UNet`` uses them.
-        """  # noqa: D205
+        """Weight and bias in a floating type, arranged as ``UNet`` uses them.
+
+        Args:
+            part: "all" for the whole convolution; "logits" or "descriptors" for that part of the last one.
+            dtype: Floating type of both.
+        """
         conv = cast("nn.Conv2d", self[3])
         weight, bias = conv.weight, cast("Tensor", conv.bias)
 
@@ -185,9 +198,9 @@ class Convolution(nn.Sequential):
         bias = -(weight.sum(dim=(2, 3)) * image.mean(dim=(2, 3))).sum(dim=1)
         height, width = image.shape[2:]
         padded = functional.pad(image, (_REACH,) * 4).contiguous(memory_format=torch.channels_last)
-        kept = _empty(image, len(bias), height, width, dtype)
-        pooled = _empty(image, len(bias), height // 2, width // 2, dtype)
-        for first, last in _strips(image):
+        kept = empty_map(image, len(bias), height, width, dtype)
+        pooled = empty_map(image, len(bias), height // 2, width // 2, dtype)
+        for first, last in strips(image, _STRIP):
             strip = functional.conv2d(padded[:, :, first : last + 2 * _REACH], weight, bias)
             kept[:, :, first:last] = strip
             pooled[:, :, first // 2 : last // 2] = functional.avg_pool2d(strip, 2)
@@ -204,8 +217,8 @@ class Convolution(nn.Sequential):
         """The convolution of joined maps, strip by strip."""
         height, width = joined.beside.shape[2:]
         weight, bias = self.parts("all", joined.below.dtype)
-        convolved = _empty(joined.below, len(bias), height, width, weight.dtype)
-        for first, last in _strips(joined.beside):
+        convolved = empty_map(joined.below, len(bias), height, width, weight.dtype)
+        for first, last in strips(joined.beside, _STRIP):
             start, stop = max(first - _REACH, 0), min(last + _REACH, height)
             strip = joined.rows(start, stop).to(weight.dtype)
             if start > first - _REACH or stop < last + _REACH:
@@ -225,13 +238,13 @@ class _Up(nn.Module):
     def join(self, below: Float[Tensor, "1 c h2 w2"], beside: Float[Tensor, "1 s h w"]) -> Joined:
         doubled = (
             _doubled(below[:, :, slice(*_around(first, last, below))].float(), first, last)
-            for first, last in _strips(beside)
+            for first, last in strips(beside, _STRIP)
         )
         return Joined(
             below=below,
             beside=beside,
             norm_below=_norm(doubled),
-            norm_beside=_norm(beside[:, :, first:last].float() for first, last in _strips(beside)),
+            norm_beside=_norm(beside[:, :, first:last].float() for first, last in strips(beside, _STRIP)),
             slopes=self.conv.slopes,
         )
 
@@ -266,7 +279,7 @@ def _normed(
 
 
 def _around(first: int, last: int, below: Float[Tensor, "1 c h2 w2"]) -> tuple[int, int]:
-    """Which rows of a map the rows ``first`` to ``last`` of twice its size lie between."""
+    """First row, and the one after the last, of those that rows ``first`` to ``last`` of a doubled map lie between."""
     return max((first - 1) // 2, 0), min(last // 2 + 1, below.shape[2])
 
 
@@ -274,9 +287,9 @@ def _doubled(rows: Float[Tensor, "1 c rows2 w2"], first: int, last: int) -> Floa
     """Rows of a map at twice its size, interpolated.
 
     Args:
-        rows: Those that ``_around`` told.
-        first: Row of the larger map.
-        last: The one after the last.
+        rows: Rows of the map, from and to where ``_around`` says.
+        first: First row of the larger map.
+        last: Row after the last of the larger map.
     """
     larger = functional.interpolate(rows, scale_factor=2, mode="bilinear", align_corners=False)
     start = first - 2 * max((first - 1) // 2, 0)
@@ -285,20 +298,3 @@ def _doubled(rows: Float[Tensor, "1 c rows2 w2"], first: int, last: int) -> Floa
 
 def _zero_outside(seen: Float[Tensor, "p k"], inside: Bool[Tensor, " p"]) -> Float[Tensor, "p k"]:
     return seen if bool(inside.all()) else seen * inside[:, None]
-
-
-def _table(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "n c"]:
-    """One row a pixel."""
-    return maps[0].permute(1, 2, 0).flatten(0, 1)
-
-
-def _empty(like: Float[Tensor, "..."], channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
-    shape = (1, channels, height, width)
-    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
-
-
-def _strips(maps: Float[Tensor, "1 c h w"]) -> Iterator[tuple[int, int]]:
-    """First row and the one after the last of each strip, both even; only a CPU gains by more than one."""
-    height = maps.shape[2]
-    step = _STRIP * torch.get_num_threads() if maps.is_cpu else height
-    return ((first, min(first + step, height)) for first in range(0, height, step))

@@ -12,7 +12,6 @@ included:
 - ``scales`` is ``KeyPoint.size``, twice the sigma, and ``orientations`` lies in [0, 2 pi), unlike with SIFT.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,12 +20,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.extractors.base import Extractor
+from photoglue.extractors.base import ReleasedExtractor
 from photoglue.extractors.sift import DogConfig, DogPoints, detect_dog, to_uint8
 from photoglue.image import to_gray
 from photoglue.precision import require_float32
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord, load_strictly
 
 # The terms of the weights are not known to us: the repository's licence was not verified. `commercial` is False so that
 # a user is asked before they are loaded, not because they are known to be restricted.
@@ -47,19 +46,19 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
 }
 
 PATCH_SIDE = 32
-"""Pixels; the network is made for it."""
+"""Side of a patch, pixels; the network is made for it."""
 
 PATCH_RADIUS = 6.0
 """Half the side of the square that is described, in units of ``KeyPoint.size``."""
 
 PATCHES_AT_ONCE = 64
-"""Patches in one pass through the network on a CPU: with 512, activations leave the caches and it takes three times as
-long (measured, 2048 patches, one thread: 1.0 s instead of 2.9 s)."""
+"""Number of patches in one pass through the network on a CPU: with 512, activations leave the caches and it takes three
+times as long (measured, 2048 patches, one thread: 1.0 s instead of 2.9 s)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoGHardNetConfig(DogConfig):
-    """Options of DoG-HardNet: those of the detector."""
+    """Options of DoG-HardNet, which are those of its detector."""
 
 
 class HardNet(nn.Module):
@@ -82,7 +81,7 @@ class HardNet(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "HardNet":  # noqa: ARG002
-        """Nothing: dropout and moving statistics would spoil descriptors, and this package does not train them."""
+        """Stay in evaluation mode: dropout and moving statistics would spoil descriptors, and none are trained here."""
         return super().train(False)
 
     def forward(self, patches: Float[Tensor, "n 32 32"]) -> Float[Tensor, "n 128"]:
@@ -92,9 +91,10 @@ class HardNet(nn.Module):
         return functional.normalize(self.features(standardised[:, None]).flatten(1), dim=1)
 
 
-class DoGHardNet(Extractor):
+class DoGHardNet(ReleasedExtractor):
     """SIFT's points with HardNet descriptors. Points are found on the CPU (OpenCV, the extra ``sift``)."""
 
+    records = WEIGHTS
     config: DoGHardNetConfig
     kind = "doghardnet"
     descriptor_dim = 128
@@ -103,32 +103,20 @@ class DoGHardNet(Extractor):
         super().__init__(config or DoGHardNetConfig())
         self.hardnet = HardNet()
 
-    @classmethod
-    def pretrained(
-        cls,
-        config: DoGHardNetConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "DoGHardNet":
-        """DoG-HardNet with the released weights, in evaluation mode, frozen.
+    def load_weights(self, state: Mapping[str, object], origin: str) -> None:
+        """Load the tensors of a file, which may lie under "state_dict"; see ``ReleasedExtractor``.
 
-        Args:
-            config: Options; the defaults if absent.
-            path: The checkpoint, if it is not to be searched for or downloaded.
-            allow_noncommercial: Needed, because the weights' terms are not verified; see their repository.
-
-        Raises:
-            LicenceError: If ``allow_noncommercial`` is not given.
-            WeightsError: If the weights are missing, corrupt, or do not fit.
+        The batch norms' count of training steps is older torch's or absent, and of no use here: our own stands in.
         """
-        file = resolve(WEIGHTS["doghardnet"], path, allow_noncommercial=allow_noncommercial)
-        extractor = cls(config)
-        _load_checkpoint(extractor.hardnet, load_state(file), str(file))
-        return extractor.eval().requires_grad_(False)
+        nested = state.get("state_dict", state)
+        found = nested if isinstance(nested, Mapping) else {}
+        own = self.hardnet.state_dict()
+        counts = {name: tensor for name, tensor in own.items() if name.endswith("num_batches_tracked")}
+        tensors = {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+        load_strictly(self.hardnet, tensors | counts, origin)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
-        """Features of a batch of images; see Extractor.detect."""
+        """Features of a batch of images of one size, in pixels of these tensors; see ``Extractor.detect``."""
         require_float32(self)
         grays = to_gray(images)
         wanted = [None] * len(grays) if masks is None else list(masks.cpu().numpy())
@@ -170,9 +158,9 @@ def cut_patches(
     Outside the image its nearest pixel counts.
 
     Args:
-        image: Gray, in any range.
-        centres: (x, y), pixels; the centre of the top-left pixel is (0, 0).
-        frames: Columns are the patch's x and y axes, from its centre to its edge, pixels.
+        image: Gray image, in any range.
+        centres: Centres (x, y) of the patches, pixels; the centre of the top-left pixel is (0, 0).
+        frames: Matrices whose columns are a patch's x and y axes, from its centre to its edge, pixels.
 
     Reference: kornia's extract_patches_from_pyramid, which the released matcher was trained with.
     """
@@ -209,15 +197,3 @@ def _halved(image: Float[Tensor, "h w"]) -> Float[Tensor, "h2 w2"]:
     smooth = functional.conv2d(functional.conv2d(padded, binomial.view(1, 1, 1, 5)), binomial.view(1, 1, 5, 1))
     size = (image.shape[0] // 2, image.shape[1] // 2)
     return functional.interpolate(smooth, size, mode="bilinear", align_corners=False)[0, 0]
-
-
-def _load_checkpoint(network: HardNet, state: Mapping[str, object], origin: str) -> None:
-    """Load a checkpoint, whose tensors may lie under "state_dict".
-
-    The batch norms' count of training steps is older torch's or absent, and of no use here: our own stands in.
-    """
-    nested = state.get("state_dict", state)
-    found = nested if isinstance(nested, Mapping) else {}
-    counts = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    tensors = {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
-    load_strictly(network, tensors | counts, origin)

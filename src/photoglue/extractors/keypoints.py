@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 def local_maxima(scores: Float[Tensor, "b h w"], radius: int) -> Bool[Tensor, "b h w"]:
-    """Where a score is the highest within ``radius`` pixels in each axis; ties all count."""
+    """True where a score is the highest within ``radius`` pixels in each axis; ties all count."""
     return scores == window_maximum(scores, radius)
 
 
@@ -52,7 +52,7 @@ def _line_maximum(maps: Float[Tensor, "b h w"], radius: int, dim: int) -> Float[
 
 
 def without_border(wanted: Bool[Tensor, "b h w"], border: int) -> Bool[Tensor, "b h w"]:
-    """The same, False within ``border`` pixels of the edge."""
+    """``wanted`` but for what lies within ``border`` pixels of the edge, which becomes False."""
     if border == 0:
         return wanted
     inside = torch.zeros_like(wanted)
@@ -61,7 +61,7 @@ def without_border(wanted: Bool[Tensor, "b h w"], border: int) -> Bool[Tensor, "
 
 
 def without_blank(wanted: Bool[Tensor, "b h w"], images: Float[Tensor, "b c h2 w2"]) -> Bool[Tensor, "b h w"]:
-    """The same, False everywhere on images of a single colour.
+    """``wanted`` but for images of a single colour, which become False everywhere.
 
     Such an image shows nothing, but a network that pads answers to its edges, and instance norms raise rounding errors
     to full contrast. Less than the step of 16-bit pixels counts as equal, since resizing rounds too.

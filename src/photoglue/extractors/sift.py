@@ -16,7 +16,6 @@ Strecha's fountain 4 to 6 % fewer correct matches.)
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,17 +26,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.errors import ConfigError, require
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.keypoints import best, local_maxima
 from photoglue.image import to_gray
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord
 
 WEIGHTS: Mapping[str, WeightsRecord] = {}
-"""SIFT has none."""
+"""Records of released weights, by kind: SIFT has none."""
 
 OPENCV_SHIFT = 0.25
-"""How far OpenCV's points lie from the true ones, in x and in y, pixels; see the module's text."""
+"""Distance of OpenCV's points from the true ones, in x and in y, pixels; the module's text explains it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +44,15 @@ class DogConfig(ExtractorConfig):
     """Options of OpenCV's difference-of-Gaussians detector; the defaults are those of LightGlue's official code."""
 
     detection_threshold: float = 0.0066667
-    """Least contrast. OpenCV divides it by ``octave_layers``, so the scores found are above the quotient."""
+    """Least contrast of a point. OpenCV divides it by ``octave_layers``, so the scores found are above the quotient."""
     nms_radius: int = 0
-    """No two points closer than this along both axes, in pixels of the resized image. 0: one point for each pixel."""
+    """Distance along both axes, in pixels of the resized image, within which only the best point stays; 0: one point
+    for each pixel."""
     edge_threshold: float = 10.0
-    """Largest ratio of the two principal curvatures; points on straight edges exceed it."""
+    """Largest ratio of the two principal curvatures of a point; points on straight edges exceed it."""
     octave_layers: int = 4
-    """Scales searched in each octave. (COLMAP searches 3; 4 is its number of octaves, which OpenCV derives itself.)"""
+    """Number of scales searched in each octave. (COLMAP searches 3; 4 is its number of octaves, which OpenCV derives
+    itself.)"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,15 +66,15 @@ class DogConfig(ExtractorConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SIFTConfig(DogConfig):
-    """Options of SIFT."""
+    """Options of SIFT: those of its detector, and of its descriptors."""
 
     nms_radius: int = 3
-    """No two points closer than this along both axes, in pixels of the resized image; 0: one point for each pixel. 3 is
-    what LightGlue is trained with, where several points at one place would contradict each other; its inference code
-    uses 0. Measured with the ratio test on 173 pairs with known pose: AUC@5° is 66.3 at 0 and 68.5 at 3 on reichstag,
-    89.0 and 90.4, 93.7 and 92.2, 85.9 and 88.3 on Strecha's three."""
+    """Distance along both axes, in pixels of the resized image, within which only the best point stays; 0: one point
+    for each pixel. 3 is what LightGlue is trained with, where several points at one place would contradict each other;
+    its inference code uses 0. Measured with the ratio test on 173 pairs with known pose: AUC@5° is 66.3 at 0 and 68.5
+    at 3 on reichstag, 89.0 and 90.4, 93.7 and 92.2, 85.9 and 88.3 on Strecha's three."""
     root: bool = True
-    """RootSIFT, which the released matcher expects; False: plain SIFT, scaled to unit length."""
+    """Whether to make RootSIFT, which the released matcher expects; False: plain SIFT, scaled to unit length."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,19 +82,19 @@ class DogPoints:
     """Points of one image in OpenCV's terms; ``n`` may be zero."""
 
     opencv_points: Float32[np.ndarray, "n 2"]
-    """(x, y), pixels, with OpenCV's shift of a quarter of a pixel."""
+    """Positions (x, y), pixels, with OpenCV's shift of a quarter of a pixel."""
     scores: Float32[np.ndarray, " n"]
-    """Contrast at the extremum, of images in [0, 1]."""
+    """Contrast of each point at the extremum, for images in [0, 1]."""
     sizes: Float32[np.ndarray, " n"]
-    """Twice the sigma, pixels."""
+    """Size of each point, twice the sigma, pixels."""
     angles: Float32[np.ndarray, " n"]
-    """Radians, clockwise as seen."""
+    """Angle of each point, radians, clockwise as seen."""
     descriptors: Float32[np.ndarray, "n 128"] | None = None
-    """SIFT descriptors, 0 to 255, if asked for."""
+    """SIFT descriptors, 0 to 255; None if they were not asked for."""
 
     @property
     def points(self) -> Float32[np.ndarray, "n 2"]:
-        """(x, y), pixels; the centre of the top-left pixel is (0, 0)."""
+        """Positions (x, y), pixels, without OpenCV's shift; the centre of the top-left pixel is (0, 0)."""
         return self.opencv_points - np.float32(OPENCV_SHIFT)
 
     def __len__(self) -> int:
@@ -109,9 +110,10 @@ class DogPoints:
         )
 
 
-class SIFT(Extractor):
+class SIFT(ReleasedExtractor):
     """SIFT points and descriptors, by OpenCV (the extra ``sift``), on the CPU."""
 
+    records = WEIGHTS
     config: SIFTConfig
     kind = "sift-opencv"
     descriptor_dim = 128
@@ -119,25 +121,8 @@ class SIFT(Extractor):
     def __init__(self, config: SIFTConfig | None = None) -> None:
         super().__init__(config or SIFTConfig())
 
-    @classmethod
-    def pretrained(
-        cls,
-        config: SIFTConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,  # noqa: ARG003  (every extractor is made by the same call)
-    ) -> "SIFT":
-        """SIFT in evaluation mode. It has no weights; this exists so that all extractors are made alike.
-
-        Raises:
-            ConfigError: If a weight file is given.
-        """
-        if path is not None:
-            raise ConfigError(f"SIFT has no weights, but path is {str(path)!r}; leave it out.")
-        return cls(config).eval()
-
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
-        """Features of a batch of images; see Extractor.detect."""
+        """Features of a batch of images of one size, in pixels of these tensors; see ``Extractor.detect``."""
         grays = to_uint8(to_gray(images))
         wanted = [None] * len(grays) if masks is None else list(masks.cpu().numpy())
         return [self._detect_one(gray, mask).to(images.device) for gray, mask in zip(grays, wanted, strict=True)]
@@ -177,11 +162,11 @@ def detect_dog(
     """The best points of an image, best first: inside the mask, one a pixel, at most ``config.max_keypoints``.
 
     Args:
-        gray: The image.
-        mask: True where points are wanted.
+        gray: The image, 8 bits.
+        mask: True where points are wanted; None: everywhere.
         config: The detector's options.
-        signed_angles: Angles in (-pi, pi]; otherwise in [0, 2 pi).
-        describe: Also compute SIFT descriptors.
+        signed_angles: Whether angles are in (-pi, pi]; otherwise in [0, 2 pi).
+        describe: Whether to compute SIFT descriptors, too.
     """
     # OpenCV can stop at the highest scores, before it describes them, but knows neither our mask (its own comes after
     # the choice) nor the merging. A point is dropped only for one with a higher score, so what is left of the highest
@@ -275,7 +260,7 @@ def _one_per_pixel(
 def _highest_around(
     pixels: Int64[np.ndarray, "n 2"], scores: Float32[np.ndarray, " n"], radius: int
 ) -> Bool[np.ndarray, " n"]:
-    """Which points have the highest score within ``radius`` pixels along both axes."""
+    """True for points with the highest score within ``radius`` pixels along both axes."""
     x, y = pixels.T
     score_map = np.zeros([int(axis.max(initial=0)) + 1 for axis in (y, x)], np.float32)
     score_map[y, x] = scores

@@ -4,10 +4,8 @@ Reference: SuperPoint: Self-supervised interest point detection and description 
 of the weights released with it.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.errors import ConfigError, ShapeError
-from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
+from photoglue.extractors.deform_conv import empty_map, strips
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_gray
 from photoglue.precision import Precision
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord
 
 WEIGHTS: Mapping[str, WeightsRecord] = {
     "superpoint": WeightsRecord(
@@ -35,7 +34,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
         source="https://github.com/magicleap/SuperGluePretrainedNetwork",
     )
 }
-"""Released weights, by kind."""
+"""Record of the released weights, by kind."""
 
 _DESCRIPTOR_DIM = 256
 _CELL = 8  # three halvings: a cell of 8 × 8 pixels has one row of scores and one descriptor
@@ -46,19 +45,15 @@ _STRIP = 32  # rows at full size that each thread computes at once: 4 to 8 MB of
 class SuperPointConfig(ExtractorConfig):
     """Options of SuperPoint; the defaults are those that LightGlue was released with."""
 
-    max_keypoints: int | None = 2048
-    """At most so many points, those with the highest scores; None: all."""
-    resize: int | None = 1024
-    """Length of the longer side, in pixels, that the detector sees; None: the image as it is."""
     detection_threshold: float = 0.0005
-    """Only points with a probability above it. SuperPoint's authors use 0.005."""
+    """Probability above which a point counts. SuperPoint's authors use 0.005."""
     nms_radius: int = 4
-    """A point has the highest score of the square window that reaches so many pixels of the resized image to each
-    side; 0: no suppression."""
+    """Reach, in pixels of the resized image to each side, of the square window in which a point has the highest score;
+    0: no suppression."""
     border: int = 4
-    """No points within so many pixels of the edge of the resized image."""
+    """Width of the frame without points along the edge of the resized image, pixels."""
     precision: Precision = "auto"
-    """What the network's larger products are computed in; "auto" is single precision here. With random weights bfloat16
+    """Number format of the network's larger products; "auto" is single precision here. With random weights bfloat16
     keeps 92 to 98 % of the points of real photos within half a pixel, in half the time; with the released ones nobody
     has measured it for this package."""
 
@@ -68,7 +63,7 @@ class SuperPointConfig(ExtractorConfig):
             raise ConfigError(f"border is {self.border}; it must be 0 or more pixels.")
 
 
-class SuperPoint(Extractor):
+class SuperPoint(ReleasedExtractor):
     """SuperPoint: whole-pixel keypoints, scores in [0, 1], descriptors of length 256. Sees gray images.
 
     Height and width beyond the last whole cell of 8 pixels are not looked at.
@@ -77,9 +72,9 @@ class SuperPoint(Extractor):
     LightGlue was trained with.
     """
 
+    records = WEIGHTS
     kind = "superpoint"
     descriptor_dim = _DESCRIPTOR_DIM
-    describes: ClassVar[bool] = True
     config: SuperPointConfig
 
     def __init__(self, config: SuperPointConfig | None = None) -> None:
@@ -100,32 +95,8 @@ class SuperPoint(Extractor):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._derived = Derived()
 
-    @classmethod
-    def pretrained(
-        cls,
-        config: SuperPointConfig | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        allow_noncommercial: bool = False,
-    ) -> "SuperPoint":
-        """SuperPoint with its released weights, ready to extract.
-
-        Args:
-            config: Options; the defaults if absent.
-            path: The weight file, if it is not to be searched for or downloaded.
-            allow_noncommercial: Has to be True: the licence of these weights forbids commercial use.
-
-        Raises:
-            LicenceError: If the licence was not accepted.
-            WeightsError: If the weights cannot be had, are corrupt, or do not fit.
-        """
-        file = resolve(WEIGHTS["superpoint"], path, allow_noncommercial=allow_noncommercial)
-        extractor = cls(config)
-        load_strictly(extractor, cast("dict[str, Tensor]", load_state(file)), repr(str(file)))
-        return extractor.eval().requires_grad_(False)
-
     def compute_dtype(self, device: torch.device) -> torch.dtype:
-        """What the network's larger products are computed in on a device: not less than single, unless asked for."""
+        """Number format of the network's larger products on a device: not less than single, unless asked for."""
         chosen = super().compute_dtype(device)
         return torch.float32 if self.config.precision == "auto" else chosen
 
@@ -201,11 +172,8 @@ class SuperPoint(Extractor):
         """
         height, width = gray.shape[2:]
         even = height // 2 * 2
-        shape = (1, self.conv1b.out_channels, height // 2, width // 2)
-        halved = torch.empty(shape, dtype=dtype, device=gray.device, memory_format=torch.channels_last)
-        step = _STRIP * torch.get_num_threads() if gray.is_cpu else even
-        for first in range(0, even, step):
-            last = min(first + step, even)
+        halved = empty_map(gray, self.conv1b.out_channels, height // 2, width // 2, dtype)
+        for first, last in strips(gray[:, :, :even], _STRIP):
             # Each of the convolutions looks one row further; beyond the image there are zeros.
             start, stop = max(first - 1, 0), min(last + 1, height)
             above = max(start - 1, 0)

@@ -29,11 +29,11 @@ class PinholeCamera:
     fy: float
     """Focal length along y, pixels."""
     cx: float
-    """Principal point, pixels."""
+    """Principal point along x, pixels."""
     cy: float
-    """Principal point, pixels."""
+    """Principal point along y, pixels."""
     image_size: tuple[int, int]
-    """(width, height) of the image that the other numbers belong to, pixels."""
+    """Size (width, height) of the image that the other numbers belong to, pixels."""
 
     def __post_init__(self) -> None:
         numbers = {"fx": self.fx, "fy": self.fy, "cx": self.cx, "cy": self.cy}
@@ -79,7 +79,7 @@ class PinholeCamera:
 
     @property
     def matrix(self) -> Float64[Tensor, "3 3"]:
-        """Takes directions in the frame of the camera to homogeneous pixels."""
+        """The matrix that takes directions in the frame of the camera to homogeneous pixels."""
         rows = [[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]]
         return torch.tensor(rows, dtype=torch.float64)
 

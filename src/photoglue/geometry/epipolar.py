@@ -23,7 +23,7 @@ def essential_matrix(cam1_from_cam0: Float64[Tensor, "4 4"]) -> Float64[Tensor, 
 def fundamental_matrix(
     cam1_from_cam0: Float64[Tensor, "4 4"], camera0: PinholeCamera, camera1: PinholeCamera
 ) -> Float64[Tensor, "3 3"]:
-    """x1ᵀ F x0 = 0 for homogeneous pixels. Frobenius norm 1; zero for cameras at one place."""
+    """F with x1ᵀ F x0 = 0 for homogeneous pixels; its Frobenius norm is 1, or 0 for cameras at one place."""
     inverse0, inverse1 = (torch.linalg.inv(camera.matrix).to(cam1_from_cam0.device) for camera in (camera0, camera1))
     matrix: Tensor = inverse1.T @ essential_matrix(cam1_from_cam0) @ inverse0
     length = float(matrix.norm())
@@ -40,7 +40,7 @@ def normalized_points(points: Float[Tensor, "k 2"], camera: PinholeCamera) -> Fl
 def line_distances(
     points0: Float[Tensor, "k 2"], points1: Float[Tensor, "k 2"], fundamental: Float64[Tensor, "3 3"]
 ) -> Float64[Tensor, "k 2"]:
-    """How far each point is from the epipolar line of its partner: (in image 0, in image 1), pixels."""
+    """Distance of each point from the epipolar line of its partner: (in image 0, in image 1), pixels."""
     homogeneous0, homogeneous1, lines0, lines1 = _points_and_lines(points0, points1, fundamental)
     in_image0, in_image1 = _unit(lines0) * homogeneous0, _unit(lines1) * homogeneous1
     return torch.stack([in_image0.sum(dim=1), in_image1.sum(dim=1)], dim=1).abs()
@@ -51,9 +51,9 @@ def symmetric_epipolar_distance(
 ) -> Float64[Tensor, " k"]:
     """The mean of the two distances from point to line: |x1ᵀ F x0| · (1 / |F x0| + 1 / |Fᵀ x1|) / 2.
 
-    glue-factory's rule. With pixels it labels points that have no depth (training, 5 px). With normalised points and
-    the essential matrix it is what the epipolar precision of the glue-factory protocol counts below 1e-4, 5e-4 and
-    1e-3; SuperGlue's and LoFTR's precision counts ``squared_epipolar_distance`` instead.
+    This is glue-factory's rule. With pixels it labels points that have no depth (training, 5 px). With normalised
+    points and the essential matrix it is what the epipolar precision of the glue-factory protocol counts below 1e-4,
+    5e-4 and 1e-3; SuperGlue's and LoFTR's precision counts ``squared_epipolar_distance`` instead.
 
     |l| is the length of the first two elements of a line: those of its normal.
     """
@@ -65,9 +65,9 @@ def squared_epipolar_distance(
 ) -> Float64[Tensor, " k"]:
     """The sum of the squares of the two distances from point to line: (x1ᵀ F x0)² · (1 / |F x0|² + 1 / |Fᵀ x1|²).
 
-    Of normalised points and the essential matrix: what SuperGlue's precision counts below 5e-4 and LoFTR's below 5e-4
-    (indoors) or 1e-4 (outdoors). A square, so that its 5e-4 is far more lenient than glue-factory's: about 0.016 of
-    the focal length, where that is 0.0005.
+    With normalised points and the essential matrix it is what SuperGlue's precision counts below 5e-4 and LoFTR's below
+    5e-4 (indoors) or 1e-4 (outdoors). It is a square, so that its 5e-4 is far more lenient than glue-factory's: about
+    0.016 of the focal length, where that is 0.0005.
     """
     return line_distances(points0, points1, fundamental).square().sum(dim=1)
 
@@ -75,7 +75,7 @@ def squared_epipolar_distance(
 def sampson_distance(
     points0: Float[Tensor, "k 2"], points1: Float[Tensor, "k 2"], fundamental: Float64[Tensor, "3 3"]
 ) -> Float64[Tensor, " k"]:
-    """|x1ᵀ F x0| / √(|F x0|² + |Fᵀ x1|²), pixels: to first order how far both points have to move in all.
+    """To first order how far both points have to move in all, pixels: |x1ᵀ F x0| / √(|F x0|² + |Fᵀ x1|²).
 
     Hartley & Zisserman 11.4.3, the square root of their expression. Robust estimators of PoseLib and OpenCV (essential)
     have their thresholds in it.
@@ -91,8 +91,9 @@ def all_line_distances(
 ) -> Float[Tensor, "m n"]:
     """``symmetric_epipolar_distance`` of every point of image 0 with every point of image 1.
 
-    In the points' own type, in two m × n buffers. Lines are made in float64, and their distances are no matrix product,
-    which may run in TF32 or, under autocast, in half precision: float32 pixels stay exact to about 0.001.
+    It is computed in the points' own type, in two m × n buffers. Lines are made in float64, and their distances are no
+    matrix product, which may run in TF32 or, under autocast, in half precision: float32 pixels stay exact to about
+    0.001.
     """
     _, _, lines0, lines1 = _points_and_lines(points0, points1, fundamental)
     x0, y0 = points0[:, :, None].unbind(dim=1)

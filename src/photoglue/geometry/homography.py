@@ -13,13 +13,13 @@ from torch import Tensor
 from photoglue.errors import ShapeError
 
 MIN_SPREAD = 1e-6
-"""Points within that share of their extent of a line, and singular values below that share of the largest, count as on
-the line and zero: about what the rounding of float32 pixels leaves of them. Real homographies leave above 1e-5 even of
-four random points."""
+"""Share of their extent within which points count as on a line, and share of the largest singular value below which
+others count as zero: about what the rounding of float32 pixels leaves. Real homographies leave above 1e-5 even of four
+random points."""
 
 
 def warp_points(points: Float[Tensor, "k 2"], homography: Float64[Tensor, "3 3"]) -> Float[Tensor, "k 2"]:
-    """Where points of image 0 lie in image 1, pixels, in the points' own type.
+    """Points of image 0 taken to image 1 by a homography, pixels, in the points' own type.
 
     Points that camera 1 cannot see, because it has them behind or beside it, are infinitely far away, at (inf, inf):
     plain division would put them somewhere into the image. Which side of the horizon it sees is told by the sign of the
@@ -37,10 +37,10 @@ def scaled_homography(
     """The homography between the two images after they have been resized.
 
     Args:
-        homography: Between the images as they were.
+        homography: The homography between the images as they were.
         scale0: New size by old size of image 0, (along x, along y), such as ``Resize.scale``. A pixel's centre moves
             from x to (x + 0.5) · scale - 0.5.
-        scale1: The same for image 1.
+        scale1: New size by old size of image 1, (along x, along y).
     """
     resized0, resized1 = (_resizing(scale).to(homography.device) for scale in (scale0, scale1))
     scaled: Tensor = resized1 @ homography @ torch.linalg.inv(resized0)
@@ -60,13 +60,13 @@ def estimate_homography_dlt(
     matches with 1 px noise the two differ by a few hundredths of a pixel.
 
     Args:
-        points0: Pixels of image 0.
-        points1: Their partners in image 1.
-        weights: Such as ``matches.scores``; at least 0. Matches of weight 0 are as if absent.
+        points0: Points of the matches in image 0, (x, y) in pixels.
+        points1: Points of the matches in image 1, (x, y) in pixels.
+        weights: Weight of each match, at least 0, such as ``matches.scores``; 0: as if absent. None: all equal.
 
     Returns:
-        Frobenius norm 1, last element not negative. None if it is not determined: fewer than four matches, or three
-        of every four on a line.
+        The homography with Frobenius norm 1, last element not negative. None if it is not determined: fewer than four
+        matches, or three of every four on a line.
 
     Raises:
         ShapeError: If a point is not finite, or a weight is negative or not finite.
@@ -100,14 +100,14 @@ def estimate_homography_dlt(
 def corner_error_px(
     estimated: Float64[Tensor, "3 3"] | None, true: Float64[Tensor, "3 3"], image_size: tuple[int, int]
 ) -> float:
-    """How far the corners of image 0 land from where they belong in image 1: the mean of four distances, pixels.
+    """Mean distance in image 1 between the corners of image 0 and where they belong, pixels.
 
-    glue-factory's rule for HPatches: the corners are (0, 0), (W, 0), (W, H), (0, H), and each is projected by plain
-    division, whichever side of the horizon it is on.
+    This is glue-factory's rule for HPatches: the corners are (0, 0), (W, 0), (W, H), (0, H), and each is projected by
+    plain division, whichever side of the horizon it is on.
 
     Args:
-        estimated: None: there is none, and the error is infinite.
-        true: The truth.
+        estimated: The estimated homography; None: there is none, and the error is infinite.
+        true: The true homography.
         image_size: (width, height) of image 0.
     """
     if estimated is None:
@@ -120,7 +120,7 @@ def corner_error_px(
 
 
 def _sign(homography: Float64[Tensor, "3 3"]) -> float:
-    """With that sign, points that camera 1 sees have a positive third coordinate."""
+    """The sign that makes the third coordinate of points that camera 1 sees positive."""
     affine = not bool(homography[2, :2].any())
     return math.copysign(1.0, float(homography[2, 2] if affine else torch.linalg.det(homography)))
 
@@ -136,7 +136,7 @@ def _resizing(scale: tuple[float, float]) -> Float64[Tensor, "3 3"]:
 
 
 def _centring(points: Float[Tensor, "k 2"], weights: Float[Tensor, " k"]) -> Float64[Tensor, "3 3"] | None:
-    """Moves points to mean 0 and mean length √2. None if they are all in one place."""
+    """The matrix that moves points to mean 0 and mean length √2; None if they are all in one place."""
     points, shares = points.double(), (weights / weights.sum()).double()
     centre = shares @ points
     length = float(shares @ (points - centre).norm(dim=1))

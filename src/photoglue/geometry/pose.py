@@ -14,7 +14,7 @@ from torch import Tensor
 def relative_pose(
     cam0_from_world: Float64[Tensor, "4 4"], cam1_from_world: Float64[Tensor, "4 4"]
 ) -> Float64[Tensor, "4 4"]:
-    """``cam1_from_cam0``: X1 = R · X0 + t, in the unit of the two poses."""
+    """The pose ``cam1_from_cam0`` of two cameras, X1 = R · X0 + t, in the unit of the two poses."""
     world_from_cam0: Tensor = torch.linalg.inv(cam0_from_world)
     return cam1_from_world @ world_from_cam0
 
@@ -22,9 +22,9 @@ def relative_pose(
 def rotation_error_deg(estimated: Float[Tensor, "3 3"], true: Float[Tensor, "3 3"]) -> float:
     """The angle between two rotations, 0…180 degrees.
 
-    From sine and cosine together: the arc cosine of the trace alone, which most evaluations use, cannot tell angles
-    below 1e-6 degrees from zero (float32: below 0.02), and is as blunt near 180. A true rotation written with six
-    digits, as Strecha's are, alone gives it an error of up to 0.08 degrees.
+    It is computed from sine and cosine together: the arc cosine of the trace alone, which most evaluations use, cannot
+    tell angles below 1e-6 degrees from zero (float32: below 0.02), and is as blunt near 180. A true rotation written
+    with six digits, as Strecha's are, alone gives it an error of up to 0.08 degrees.
     """
     difference = estimated.double().T @ true.double()
     skew = difference - difference.T
@@ -39,7 +39,7 @@ def translation_error_deg(estimated: Float[Tensor, "3"], true: Float[Tensor, "3"
     Their lengths do not count, since two photos do not tell the scale; nor does the sign (min(e, 180 - e), as the field
     has it: an essential matrix has none).
 
-    Zero if the true translation is zero, since then no direction is wrong. 90 if only the estimated one is zero.
+    It is 0 if the true translation is zero, since then no direction is wrong, and 90 if only the estimated one is zero.
     """
     estimated, true = estimated.double(), true.double()
     if not bool(true.any()):
@@ -60,9 +60,10 @@ def pose_error_deg(
     """The larger of the errors of rotation and direction of translation, degrees: what AUC@5/10/20° counts.
 
     Args:
-        rotation: The estimate, such as ``Verification.rotation``. The error is infinite if it is None, or not finite.
-        translation: The same; of any length.
-        cam1_from_cam0: The truth.
+        rotation: Estimated rotation, such as ``Verification.rotation``; the error is infinite if it is None or not
+            finite.
+        translation: Estimated translation, of any length; the error is infinite if it is None or not finite.
+        cam1_from_cam0: The true pose.
     """
     if rotation is None or translation is None:
         return math.inf

@@ -1,4 +1,4 @@
-"""Which matches agree with one geometry: OpenCV's RANSAC and MAGSAC++, as the field's evaluations use them.
+"""Robust estimation by OpenCV: RANSAC and MAGSAC++, as the field's evaluations use them.
 
 For results to be used rather than compared, ``solvers.poselib`` is the more accurate one: with the same LightGlue
 matches on MegaDepth-1500, OpenCV's RANSAC reaches an AUC@5° of 49.9 and LO-RANSAC 66.7 (LightGlue paper, table 2).
@@ -29,13 +29,14 @@ from photoglue.solvers.verification import (
 Method: TypeAlias = Literal["ransac", "magsac"]
 
 METHODS: Mapping[str, str] = MappingProxyType({"ransac": "RANSAC", "magsac": "USAC_MAGSAC"})
-"""OpenCV's names."""
+"""Name of each method in OpenCV."""
 THRESHOLD_PX: Mapping[str, float] = MappingProxyType({"homography": 3.0, "fundamental": 1.0, "essential": 0.5})
-"""glue-factory's defaults; the LightGlue paper too has 0.5 px as the best one for essential matrices."""
+"""Default thresholds, pixels: glue-factory's; the LightGlue paper too has 0.5 px as the best one for essential
+matrices."""
 CONFIDENCE: Mapping[str, float] = MappingProxyType({"homography": 0.995, "fundamental": 0.99999, "essential": 0.99999})
-"""The published protocols'."""
+"""Probability at which sampling ends, as in the published protocols."""
 MAX_ITERATIONS: Mapping[str, int] = MappingProxyType({"homography": 3000, "fundamental": 1000, "essential": 1000})
-"""The published protocols': glue-factory's for homographies, else OpenCV's default."""
+"""Most samples that are tried, as in the published protocols: glue-factory's for homographies, else OpenCV's."""
 
 
 def verify_opencv(  # noqa: PLR0913  (protocols differ in all of them)
@@ -59,12 +60,13 @@ def verify_opencv(  # noqa: PLR0913  (protocols differ in all of them)
     in ``solvers.poselib``: a model that only the matches which define it agree with is none.
 
     Args:
-        points0: Where the matches lie in image 0, (x, y) in pixels, such as ``matches.points0``.
-        points1: Where they lie in image 1.
-        model: See ``solvers.poselib.verify``.
-        camera0: Needed for "essential", else unused.
-        camera1: Needed for "essential", else unused.
-        threshold_px: See ``Verification``; None: the model's default in ``THRESHOLD_PX``.
+        points0: Points of the matches in image 0, (x, y) in pixels, such as ``matches.points0``.
+        points1: Points of the matches in image 1.
+        model: Geometric model to fit; see ``solvers.poselib.verify``.
+        camera0: Camera of image 0; needed for "essential", else unused.
+        camera1: Camera of image 1; needed for "essential", else unused.
+        threshold_px: Largest error of an inlier as ``Verification`` defines it; None: the model's default in
+            ``THRESHOLD_PX``.
         seed: OpenCV's estimators draw the same samples always, whatever ``cv2.setRNGSeed`` says. So 0 is their answer
             to the matches as they come, as the field reports it; another seed shuffles the matches first.
         method: "ransac", which refines homographies but not essential matrices; or "magsac", MAGSAC++.

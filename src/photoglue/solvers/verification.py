@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -18,36 +18,42 @@ from photoglue.structs import TensorStruct
 Model: TypeAlias = Literal["homography", "fundamental", "essential"]
 
 SAMPLE_SIZE: Mapping[str, int] = MappingProxyType({"homography": 4, "fundamental": 7, "essential": 5})
-"""So many matches define a model exactly, whatever they are."""
+"""Number of matches that define each model exactly, whatever they are."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verification(TensorStruct):
-    """What a robust estimator says of the matches of one pair. Without a model, no match is an inlier."""
+    """What a robust estimator says of the matches of one pair. If there is no geometry, no match is an inlier."""
 
     model: Model
-    """What was estimated."""
+    """Kind of geometry that was estimated."""
     matrix: Float64[Tensor, "3 3"] | None
-    """None if it could not be estimated.
+    """The estimated matrix, float64; None if there is none.
 
     homography: takes homogeneous pixels of image 0 to those of image 1; the last element is 1.
     fundamental: x1ᵀ F x0 = 0 for homogeneous pixels; Frobenius norm 1.
     essential: x1ᵀ E x0 = 0 for directions in the cameras; E = [translation]× rotation."""
     inliers: Bool[Tensor, " k"]
-    """For each match, whether it agrees with the model within ``threshold_px``, before the last refinement of the model
-    (which may carry a match at the limit a few percent across it)."""
+    """Whether each match agrees with the model within ``threshold_px``, before the last refinement of the model (which
+    may carry a match at the limit a few percent across it)."""
     threshold_px: float
-    """homography: largest distance in image 1 between a point and its partner taken there. fundamental and essential:
-    largest Sampson distance, about how far the two points have to move in all to meet the epipolar geometry; but for
-    fundamental matrices by OpenCV's RANSAC the larger of the two distances between a point and its epipolar line."""
+    """Largest error of an inlier, pixels. homography: distance in image 1 between a point and its partner taken there.
+    fundamental and essential: Sampson distance, about how far the two points have to move in all to meet the epipolar
+    geometry; but for fundamental matrices by OpenCV's RANSAC the larger of the two distances between a point and its
+    epipolar line."""
     rotation: Float64[Tensor, "3 3"] | None = None
-    """essential: of cam1_from_cam0, X1 = rotation · X0 + translation."""
+    """Rotation of cam1_from_cam0: X1 = rotation · X0 + translation; None unless essential."""
     translation: Float64[Tensor, "3"] | None = None
-    """essential: of cam1_from_cam0, unit length: two photos do not tell the scale."""
+    """Translation of cam1_from_cam0, of unit length, as two photos do not tell the scale; None unless essential."""
 
     def __len__(self) -> int:
         """The number of inliers."""
         return int(self.inliers.sum())
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the inliers, as JSON can hold it: matrices as lists of rows."""
+        facts = {name: value for name, value in vars(self).items() if name != "inliers"}
+        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in facts.items()}
 
 
 def no_model(model: Model, points0: Float[Tensor, "k 2"], threshold_px: float) -> Verification:
@@ -61,7 +67,7 @@ def verified_matrix(
 ) -> Verification:
     """The answer with a homography or fundamental matrix, scaled as ``Verification`` says.
 
-    None at all if the matrix makes no sense, or only the matches that define a model agree with it.
+    There is no model if the matrix makes no sense, or only the matches that define a model agree with it.
     """
     found = torch.from_numpy(np.array(matrix, dtype=np.float64))
     found = found / (found[2, 2] if model == "homography" else found.norm())
@@ -78,7 +84,7 @@ def verified_pose(
     translation: np.ndarray,
     inliers: np.ndarray,
 ) -> Verification:
-    """The answer with an essential matrix, made of its pose, under the same conditions."""
+    """The answer with an essential matrix, made of its pose; no model as with ``verified_matrix``."""
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3, :3] = torch.from_numpy(np.array(rotation, dtype=np.float64))
     pose[:3, 3] = torch.from_numpy(np.array(translation, dtype=np.float64).reshape(3))
@@ -110,7 +116,7 @@ def checked_threshold(model: str, threshold_px: float | None, defaults: Mapping[
 
 
 def checked_points(points0: Tensor, points1: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 arrays.
+    """The points of both images as float64 arrays, checked.
 
     Raises:
         ShapeError: If there are not as many points in both images, or one is not finite.
@@ -129,10 +135,10 @@ def checked_points(points0: Tensor, points1: Tensor) -> tuple[np.ndarray, np.nda
 def checked_cameras(
     camera0: PinholeCamera | None, camera1: PinholeCamera | None
 ) -> tuple[PinholeCamera, PinholeCamera]:
-    """Both cameras.
+    """The cameras of an essential matrix, checked.
 
     Raises:
-        ConfigError: If one is missing.
+        ConfigError: If a camera is missing.
     """
     if camera0 is None or camera1 is None:
         missing = " and ".join(name for name, camera in (("camera0", camera0), ("camera1", camera1)) if camera is None)

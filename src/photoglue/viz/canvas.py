@@ -16,11 +16,12 @@ from photoglue.image import ImageSource, Resize, load_image, to_gray, to_rgb
 
 DPI = 100
 MAX_WIDTH, MAX_HEIGHT = 1600.0, 900.0
-"""Of the photos together, pixels."""
+"""Largest size of the photos together, pixels."""
 MIN_WIDTH, MIN_HEIGHT = 640.0, 200.0
-"""Of the space for the photos, so that title and colour bar can be read beside tiny and very long ones; pixels."""
+"""Least size of the space for the photos, pixels: title and colour bar stay readable beside tiny and long ones."""
 GAP, MARGIN, HEADER, BAR = 8.0, 12.0, 40.0, 72.0
-"""Between photos, around all, for title and legend, for the colour bar; pixels."""
+"""Widths of the gap between photos, the margin around all, the line for title and legend, and the colour bar;
+pixels."""
 INK = "#202124"
 
 
@@ -40,7 +41,7 @@ class Colours:
             self.norm = colors.BoundaryNorm(np.arange(low - 0.5, high + 1), len(self.ticks))
 
     def of(self, values: np.ndarray) -> np.ndarray:
-        """RGBA for each value."""
+        """The colour of each value as RGBA in [0, 1], n × 4."""
         return np.asarray(self.map(self.norm(values)))
 
 
@@ -48,8 +49,8 @@ class Canvas:
     """A figure that shows photos side by side, toned down.
 
     Args:
-        images: As ``image.load_image`` takes them.
-        bar: Leave space for a colour bar.
+        images: The photos, from left to right, as ``image.load_image`` takes them.
+        bar: Whether to leave space for a colour bar.
 
     Raises:
         ImageError: If a photo cannot be read.
@@ -74,7 +75,7 @@ class Canvas:
         self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))
 
     def place(self, points: Float[Tensor, "n 2"], side: int) -> np.ndarray:
-        """Where points of a photo, in its pixels, lie on the canvas."""
+        """Positions on the canvas of points (x, y) in pixels of photo number ``side``."""
         array: np.ndarray = points.detach().cpu().double().numpy()
         outside = ((array < -1) | (array > self.image_sizes[side])).any(axis=1).sum()
         if outside:
@@ -85,9 +86,9 @@ class Canvas:
                 stacklevel=3,
             )
         # In its own pixels a photo reaches from -0.5 to its height - 0.5: (0, 0) is the centre of the first.
-        placed: np.ndarray = (array + 0.5) * (self.height / self.image_sizes[side][1])
-        placed[:, 0] += self.lefts[side]
-        return placed
+        on_canvas: np.ndarray = (array + 0.5) * (self.height / self.image_sizes[side][1])
+        on_canvas[:, 0] += self.lefts[side]
+        return on_canvas
 
     def dots(self, points: np.ndarray, colours: Any, size: float) -> None:
         """Dots of ``size`` square points with a thin dark edge; later ones on top."""
@@ -104,20 +105,21 @@ class Canvas:
         """One line above the photos, at the left."""
         self._text(text, self._left, "left", size=11.0)
 
-    def legend(self, kind: Literal["line", "dot"], colour: str, text: str) -> None:
-        """One entry above the photos, at the right."""
+    def legend(self, kind: Literal["line", "dot"], *entries: tuple[str, str]) -> None:
+        """A legend above the photos, at the right, with an entry for each (colour, text)."""
         line = require("matplotlib.lines", extra="viz").Line2D
         styles: dict[str, dict[str, Any]] = {
             "line": {"lw": 1.6, "alpha": 0.7},
             "dot": {"lw": 0, "marker": "o", "ms": 6, "mec": INK, "mew": 0.8},
         }
-        entry = line([], [], color=colour, label=text, **styles[kind])
         self.figure.legend(
-            handles=[entry],
+            handles=[line([], [], color=colour, label=text, **styles[kind]) for colour, text in entries],
             loc="center right",
             bbox_to_anchor=self._fraction(self._left + self.width, HEADER / 2),
+            ncols=len(entries),
             borderaxespad=0,
             borderpad=0,
+            columnspacing=1.2,
             handlelength=1.2,
             handletextpad=0.5,
             frameon=False,
@@ -137,7 +139,7 @@ class Canvas:
         bar.set_label(label, size=10, color=INK)
 
     def _new_figure(self, bar: bool) -> Any:
-        """An empty figure, and where in it the photos begin."""
+        """An empty figure; ``_left`` and ``_top`` say where in it the photos begin."""
         room = max(self.width, MIN_WIDTH), max(self.height, MIN_HEIGHT)
         self._size = room[0] + 2 * MARGIN + (BAR if bar else 0), room[1] + HEADER + MARGIN
         self._left, self._top = MARGIN, HEADER

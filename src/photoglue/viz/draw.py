@@ -23,8 +23,8 @@ def draw_keypoints(image: ImageSource, features: Features, *, title: str | None 
 
     Args:
         image: The photo, as ``image.load_image`` takes it.
-        features: Of this photo.
-        title: Above the picture; None: "N keypoints" and their kind.
+        features: Features of this photo.
+        title: Text above the picture; None: "N keypoints" and their kind.
 
     Raises:
         ImageError: If the photo cannot be read.
@@ -64,10 +64,10 @@ def draw_matches(
     Args:
         image0: The photo that ``keypoints0`` are in, as ``image.load_image`` takes it.
         image1: The photo that ``keypoints1`` are in.
-        matches: Of these photos.
-        inliers: Which rows of ``matches.indices`` geometry accepted; the others are faint red.
-        max_lines: Draw at most so many, spread evenly from the lowest to the highest score; None: all.
-        title: Above the picture; None: "N matches · exit at layer S of L", as far as known.
+        matches: Matches of these photos.
+        inliers: For each row of ``matches.indices`` whether geometry accepted it; the others are drawn faint red.
+        max_lines: Most lines to draw, spread evenly from the lowest to the highest score; None: all.
+        title: Text above the picture; None: "N matches · exit at layer S of L", as far as known.
 
     Raises:
         ImageError: If a photo cannot be read.
@@ -97,7 +97,7 @@ def draw_matches(
     canvas.bar(colours, "match score")
     count = _count(len(matches), "match", "matches")
     if inliers is not None:
-        canvas.legend("line", REJECTED, f"{int((~accepted).sum()):,} rejected")
+        canvas.legend("line", (REJECTED, f"{int((~accepted).sum()):,} rejected"))
         count = f"{int(accepted.sum()):,} of {count} verified"
     drawn = f" · {len(rows):,} drawn" if len(rows) < len(matches) else ""
     canvas.title(count + _exit(matches) + drawn if title is None else title)
@@ -110,8 +110,8 @@ def draw_pruning(image0: ImageSource, image1: ImageSource, matches: Matches, *, 
     Args:
         image0: The photo that ``keypoints0`` are in, as ``image.load_image`` takes it.
         image1: The photo that ``keypoints1`` are in.
-        matches: Of these photos, by a matcher that prunes.
-        title: Above the picture; None: how many points were pruned, and the exit layer.
+        matches: Matches of these photos, by a matcher that prunes.
+        title: Text above the picture; None: how many points were pruned, and the exit layer.
 
     Raises:
         ImageError: If a photo cannot be read.
@@ -132,7 +132,7 @@ def draw_pruning(image0: ImageSource, image1: ImageSource, matches: Matches, *, 
         points, mask = canvas.place(keypoints, side), kept[side]
         canvas.dots(points[mask], KEPT, size=14.0)
         canvas.dots(points[~mask], colours.of(layers[side][~mask]), size=14.0)
-    canvas.legend("dot", KEPT, f"{sum(int(mask.sum()) for mask in kept):,} kept")
+    canvas.legend("dot", (KEPT, f"{sum(int(mask.sum()) for mask in kept):,} kept"))
     if last:
         canvas.bar(colours, "pruned after layer")
     pruned = " and ".join(f"{int((~mask).sum()):,} of {len(mask):,}" for mask in kept)
@@ -151,7 +151,7 @@ def _spread(scores: Float[Tensor, " k"], count: int | None) -> Int64[Tensor, " r
 
 
 def _kept(layers: Int64[Tensor, " n"], partners: Int64[Tensor, " n"]) -> np.ndarray:
-    """Which points stayed to the exit: those with as high a count as the matched points, which all stayed.
+    """True for points that stayed to the exit: those with as high a count as the matched points, which all stayed.
 
     Without matches they are taken to be those with the highest count.
     """

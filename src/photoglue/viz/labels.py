@@ -1,4 +1,4 @@
-"""What training takes for right: which points of two photos match, which have no partner, which do not count."""
+"""A picture of the labels that training uses: points that match, that have no partner, and that are ignored."""
 
 from typing import Any, TypeAlias
 
@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from photoglue.errors import ConfigError, ShapeError, require
+from photoglue.errors import ConfigError, ShapeError
 from photoglue.image import ImageSource
-from photoglue.viz.canvas import DPI, HEADER, INK, Canvas
+from photoglue.viz.canvas import Canvas
 
 # matplotlib.figure.Figure: the package is optional, and so is its type.
 Figure: TypeAlias = Any
@@ -32,13 +32,13 @@ def draw_labels(
     Args:
         image0: The photo that ``keypoints0`` are in, as ``image.load_image`` takes it.
         image1: The photo that ``keypoints1`` are in.
-        keypoints0: Pixels.
-        keypoints1: Pixels.
-        matches0: For each keypoint of image 0 its partner in image 1, or -1 if it has none, or -2 if ignored; such as
+        keypoints0: Keypoints of image 0, (x, y) in pixels.
+        keypoints1: Keypoints of image 1, (x, y) in pixels.
+        matches0: Partner in image 1 of each keypoint of image 0; -1: it has none; -2: ignored. Such as
             ``training.ground_truth.label`` returns.
-        matches1: The same for image 1.
-        max_lines: Draw at most so many lines, spread evenly over the matches; None: all. Points are drawn all.
-        title: Above the picture; None: how many matches.
+        matches1: Partner in image 0 of each keypoint of image 1, in the same code.
+        max_lines: Most lines to draw, spread evenly over the matches; None: all. All points are drawn.
+        title: Text above the picture; None: how many matches.
 
     Raises:
         ImageError: If a photo cannot be read.
@@ -51,19 +51,25 @@ def draw_labels(
     labels = matches0.cpu().numpy(), matches1.cpu().numpy()
     _check(labels, (len(keypoints0), len(keypoints1)))
     canvas = Canvas([image0, image1], bar=False)
-    placed = canvas.place(keypoints0, 0), canvas.place(keypoints1, 1)
+    on_canvas = canvas.place(keypoints0, 0), canvas.place(keypoints1, 1)
     for colour, wanted in ((IGNORED, -2), (UNMATCHED, -1)):
-        for points, label in zip(placed, labels, strict=True):
+        for points, label in zip(on_canvas, labels, strict=True):
             canvas.dots(points[label == wanted], colour, size=7.0)
     matched = np.flatnonzero(labels[0] >= 0)
     if max_lines is not None and len(matched) > max_lines:
         drawn = matched[np.linspace(0, len(matched) - 1, max_lines).round().astype(np.int64)]
     else:
         drawn = matched
-    canvas.lines(placed[0][drawn], placed[1][labels[0][drawn]], MATCHED, alpha=0.55)
-    for points, label in zip(placed, labels, strict=True):
+    canvas.lines(on_canvas[0][drawn], on_canvas[1][labels[0][drawn]], MATCHED, alpha=0.55)
+    for points, label in zip(on_canvas, labels, strict=True):
         canvas.dots(points[label >= 0], MATCHED, size=9.0)
-    _legend(canvas, np.concatenate(labels))
+    every = np.concatenate(labels)
+    kinds = (
+        ("matched", MATCHED, every >= 0),
+        ("without partner", UNMATCHED, every == -1),
+        ("ignored", IGNORED, every == -2),
+    )
+    canvas.legend("dot", *((colour, f"{rows.sum() / max(1, len(every)):.0%} {name}") for name, colour, rows in kinds))
     drawn_of_all = f" · {len(drawn):,} drawn" if len(drawn) < len(matched) else ""
     canvas.title(f"{len(matched):,} match{'' if len(matched) == 1 else 'es'}{drawn_of_all}" if title is None else title)
     return canvas.figure
@@ -79,28 +85,3 @@ def _check(labels: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> No
                 f"The labels of image {side} reach from {label.min()} to {label.max()}; the indices of the {others} "
                 "keypoints of the other image, -1 and -2 were wanted."
             )
-
-
-def _legend(canvas: Canvas, labels: np.ndarray) -> None:
-    """The colours, and how many of all points have them."""
-    line = require("matplotlib.lines", extra="viz").Line2D
-    style = {"lw": 0, "marker": "o", "ms": 6, "mec": INK, "mew": 0.8}
-    kinds = (("matched", MATCHED, labels >= 0), ("without partner", UNMATCHED, labels == -1))
-    handles = [
-        line([], [], color=colour, label=f"{rows.sum() / max(1, len(labels)):.0%} {name}", **style)
-        for name, colour, rows in (*kinds, ("ignored", IGNORED, labels == -2))
-    ]
-    canvas.figure.legend(
-        handles=handles,
-        loc="center right",
-        bbox_to_anchor=(canvas.axes.get_position().x1, 1 - HEADER / 2 / (canvas.figure.get_figheight() * DPI)),
-        ncols=3,
-        borderaxespad=0,
-        borderpad=0,
-        handlelength=1.0,
-        handletextpad=0.4,
-        columnspacing=1.2,
-        frameon=False,
-        fontsize=10,
-        labelcolor=INK,
-    )

@@ -1,37 +1,32 @@
-"""Figures to files."""
+"""Writing a figure to a picture file."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 from photoglue.errors import OutputError
+from photoglue.files import write_whole
 
-FORMATS = ("avif", "gif", "jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff", "webp")
-"""Formats that need no other program; which of them work depends on the matplotlib installed."""
+PICTURES = (".avif", ".gif", ".jpeg", ".jpg", ".pdf", ".png", ".svg", ".tif", ".tiff", ".webp")
+"""Endings of pictures that need no other program; which of them work depends on the matplotlib installed."""
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Writes a figure; the file appears when it is whole.
+    """Write a figure as a picture; the file appears when it is whole.
 
     Args:
         figure: A matplotlib ``Figure``, such as ``draw_matches`` makes.
-        path: Its ending chooses the format.
+        path: The file; its ending chooses the format.
 
     Raises:
         OutputError: If the format is unknown or the file cannot be written.
     """
     path = Path(path)
-    supported = [name for name in FORMATS if name in figure.canvas.get_supported_filetypes()]
-    ending = path.suffix.lower().removeprefix(".")
+    ending = path.suffix.lower()
+    supported = [name for name in PICTURES if name[1:] in figure.canvas.get_supported_filetypes()]
     if ending not in supported:
-        raise OutputError(f"No picture can be written as {path.name!r}; let it end in one of .{', .'.join(supported)}.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}. Create it first.")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{ending}")
-    try:
-        figure.savefig(temporary, format=ending, dpi=figure.dpi)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{str(path)!r} cannot be written: {error}. Give another path.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise OutputError(f"No picture can be written as {path.name!r}; let it end in one of {', '.join(supported)}.")
+    picture = io.BytesIO()
+    figure.savefig(picture, format=ending[1:], dpi=figure.dpi)
+    write_whole(path, picture.getvalue(), advice="Give another path.")

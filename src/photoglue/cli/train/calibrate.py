@@ -8,7 +8,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from photoglue.cli.output import check_output
 from photoglue.datasets.scenes import read_folders
 from photoglue.errors import ConfigError
 from photoglue.evaluation.calibration.fit import ScoreReliability
@@ -24,6 +23,7 @@ from photoglue.evaluation.calibration.pairs import (
 )
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import training_extractor
+from photoglue.files import check_output
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, pretrained
 from photoglue.matchers.lightglue.verdict import PairVerdict
 from photoglue.metrics import roc_auc
