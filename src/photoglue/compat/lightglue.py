@@ -99,7 +99,7 @@ class LightGlue(nn.Module):
             raise ShapeError(f"image0 is a batch of {len(images0)}, image1 of {len(images1)}; they must be as many.")
         return self._as_dict(self.net.match_many(list(zip(images0, images1, strict=True))))
 
-    def compile(self, mode: str = "reduce-overhead", static_lengths: list[int] | None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+    def compile(self, mode: str = "reduce-overhead", static_lengths: list[int] | None = None) -> None:  # noqa: ARG002
         """Accepted, and compiles nothing: packed pairs need no padding to static lengths. Pruning stays on."""
         self.static_lengths = static_lengths
 

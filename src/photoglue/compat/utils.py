@@ -79,9 +79,10 @@ class ImagePreprocessor:
 
 
 class Extractor(nn.Module):
-    """The official base of extractors; one of your own defines ``default_conf`` and ``forward({"image": b × c × h × w})``.
+    """The official base of extractors. One of your own defines ``default_conf`` and ``forward``.
 
-    ``forward`` returns a dict with "keypoints", "keypoint_scores" and "descriptors", with a batch axis.
+    ``forward`` takes a dict with "image" (b × c × h × w) and returns one with "keypoints" (b × n × 2, pixels of that
+    image), "keypoint_scores" and "descriptors".
     """
 
     default_conf: ClassVar[dict[str, Any]] = {}

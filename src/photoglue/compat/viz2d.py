@@ -18,6 +18,7 @@ from photoglue.errors import ShapeError, require
 # matplotlib.axes.Axes: the package is optional, and so is its type.
 Axes: TypeAlias = Any
 Array: TypeAlias = Tensor | np.ndarray
+Number: TypeAlias = int | float
 
 RED, YELLOW, GREEN, BLUE = np.eye(3)[0], np.array([1.0, 1.0, 0.0]), np.eye(3)[1], np.eye(3)[2]
 
@@ -25,7 +26,7 @@ RED, YELLOW, GREEN, BLUE = np.eye(3)[0], np.array([1.0, 1.0, 0.0]), np.eye(3)[1]
 def cm_RdGn(x: Shaped[Array, "*n"]) -> Float[np.ndarray, "*n 3"]:  # noqa: N802  (the official name)
     """RGB colours: red at 0, yellow at 0.5, green at 1; values beyond are clipped."""
     values = np.clip(_array(x), 0, 1)[..., None]
-    return np.clip(2 * (1 - values) * RED + 2 * values * GREEN, 0, 1)
+    return np.asarray(np.clip(2 * (1 - values) * RED + 2 * values * GREEN, 0, 1))
 
 
 def cm_BlRdGn(x_: Shaped[Array, "*n"]) -> Float[np.ndarray, "*n 4"]:  # noqa: N802  (the official name)
@@ -46,15 +47,15 @@ def cm_prune(x_: Shaped[Array, " n"]) -> Float[np.ndarray, "n 4"]:
 def cm_grad2d(xy: Float[Array, "*n 2"]) -> Float[np.ndarray, "*n 3"]:
     """RGB colours of places in the unit square: yellow at (0, 0), green at (1, 0), red at (0, 1), blue at (1, 1)."""
     x, y = np.split(np.clip(_array(xy), 0, 1), 2, axis=-1)
-    return ((1 - y) * ((1 - x) * YELLOW + x * GREEN) + y * ((1 - x) * RED + x * BLUE)).clip(0, 1)
+    return np.asarray(((1 - y) * ((1 - x) * YELLOW + x * GREEN) + y * ((1 - x) * RED + x * BLUE)).clip(0, 1))
 
 
 def plot_images(
     imgs: Sequence[Shaped[Array, "..."]],
     titles: Sequence[str] | None = None,
     cmaps: str | Sequence[str] = "gray",
-    dpi: float = 100,
-    pad: float = 0.5,
+    dpi: Number = 100,
+    pad: Number = 0.5,
     adaptive: bool = True,
 ) -> None:
     """Begin a figure with images side by side.
@@ -71,9 +72,7 @@ def plot_images(
         MissingExtra: If matplotlib is not installed.
     """
     plt = _pyplot()
-    pixels = [
-        _array(image.permute(1, 2, 0) if isinstance(image, Tensor) and image.ndim == 3 else image) for image in imgs
-    ]
+    pixels = [_array(image).transpose(1, 2, 0) if _channels_first(image) else _array(image) for image in imgs]
     ratios = [image.shape[1] / image.shape[0] if adaptive else 4 / 3 for image in pixels]
     layout = {"width_ratios": ratios}
     figure, rows = plt.subplots(
@@ -94,9 +93,9 @@ def plot_images(
 def plot_keypoints(
     kpts: Sequence[Shaped[Array, "_ 2"]],
     colors: Any = "lime",
-    ps: float = 4,
+    ps: Number = 4,
     axes: Sequence[Axes] | None = None,
-    a: float | list[float] = 1.0,
+    a: Number | list[Number] = 1.0,
 ) -> None:
     """Draw keypoints on the images of the current figure.
 
@@ -114,13 +113,13 @@ def plot_keypoints(
         one.scatter(points[:, 0], points[:, 1], c=shade, s=ps, linewidths=0, alpha=alpha)
 
 
-def plot_matches(
+def plot_matches(  # noqa: PLR0917  (the official signature)
     kpts0: Shaped[Array, "n0 2"],
     kpts1: Shaped[Array, "n1 2"],
     color: Any = None,
-    lw: float = 1.5,
-    ps: float = 4,
-    a: float = 1.0,
+    lw: Number = 1.5,
+    ps: Number = 4,
+    a: Number = 1.0,
     labels: Sequence[str] | None = None,
     axes: Sequence[Axes] | None = None,
 ) -> None:
@@ -162,14 +161,14 @@ def plot_matches(
             one.scatter(points[:, 0], points[:, 1], c=colours, s=ps)
 
 
-def add_text(
+def add_text(  # noqa: PLR0913, PLR0917  (the official signature)
     idx: int,
     text: str,
-    pos: tuple[float, float] = (0.01, 0.99),
-    fs: float = 15,
+    pos: tuple[Number, Number] = (0.01, 0.99),
+    fs: Number = 15,
     color: Any = "w",
     lcolor: Any = "k",
-    lwidth: float = 2,
+    lwidth: Number = 2,
     ha: str = "left",
     va: str = "top",
 ) -> None:
@@ -203,7 +202,12 @@ def _pyplot() -> ModuleType:
 
 
 def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    array: np.ndarray = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return array
+
+
+def _channels_first(image: Any) -> bool:
+    return isinstance(image, Tensor) and image.ndim == 3
 
 
 def _colours(color: Any, points: Float[np.ndarray, "n 2"]) -> Any:
