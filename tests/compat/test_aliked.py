@@ -44,6 +44,7 @@ def test_other_sizes_too(extractor, theirs, image, conf):
     assert near(expected, found) > 0.96
 
 
+@pytest.mark.slow
 def test_conf_is_live(extractor, image):
     assert vars(extractor.conf)["max_num_keypoints"] == 64
     extractor.conf.max_num_keypoints = 10
