@@ -3,7 +3,7 @@ import importlib
 import pytest
 import torch
 
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 
 pytestmark = pytest.mark.weights
 
@@ -105,3 +105,12 @@ def test_describe(extractor, theirs, image):
     features = extractor.extract(image, resize=300)
     again = extractor.describe(features["keypoints"], image, resize=300)
     torch.testing.assert_close(again, features["descriptors"], atol=1e-4, rtol=0)
+
+
+def test_describe_speaks_of_the_image_as_it_came(extractor, image):
+    height, width = image.shape[1:]
+    points = torch.tensor([[5.0, 5.0], [width + 40.0, 10.0]])
+    with pytest.warns(PhotoGlueWarning, match=rf"1 of 2 points lie outside the image of {width} × {height} pixels"):
+        found = extractor.describe(points, image, resize=200)
+    at_border = extractor.describe(torch.tensor([[width - 1.0, 10.0]]), image, resize=200)
+    torch.testing.assert_close(found[:, 1:], at_border, atol=1e-5, rtol=0)

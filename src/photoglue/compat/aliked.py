@@ -1,5 +1,6 @@
 """``lightglue.aliked``."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.compat.wrapped import WrappedExtractor
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.image import load_image
 
 
@@ -37,9 +38,21 @@ class ALIKED(WrappedExtractor):
             img: RGB or gray in [0, 1].
             **conf: As for ``extract``.
         """
-        image, scales = self._preprocessor(conf)(load_image(img))
-        points = (keypoints.reshape(-1, 2).to(image) + 0.5) * scales - 0.5
-        return self.net.describe(image, points).descriptors[None]
+        image = load_image(img)
+        points = keypoints.reshape(-1, 2).to(image)
+        last = points.new_tensor([image.shape[2] - 1, image.shape[1] - 1])
+        outside = int(((points < -0.5) | (points > last + 0.5)).any(dim=1).sum())
+        if outside:
+            size = f"{image.shape[2]} × {image.shape[1]}"
+            warnings.warn(
+                f"{outside} of {len(points)} points lie outside the image of {size} pixels, and are described at its "
+                "border.",
+                PhotoGlueWarning,
+                stacklevel=2,
+            )
+        resized, scales = self._preprocessor(conf)(image)
+        inside = torch.minimum(points.clamp(min=0), last)
+        return self.net.describe(resized, (inside + 0.5) * scales - 0.5).descriptors[None]
 
     def _name(self, options: Mapping[str, Any]) -> str:
         name = str(options["model_name"])

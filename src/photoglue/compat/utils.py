@@ -53,11 +53,13 @@ class ImagePreprocessor:
         scale = img.new_tensor([size[1] / width, size[0] / height])
         if size == (height, width):
             return img, scale
+        blurs = self.conf.antialias and max(height / size[0], width / size[1]) > 1
         planes = img.reshape(-1, 1, height, width)
-        if self.conf.antialias and max(height / size[0], width / size[1]) > 1:
-            for axis, factor in ((2, height / size[0]), (3, width / size[1])):
-                planes = _blurred(planes, axis, sigma=max((factor - 1) / 2, 1e-3))
-        planes = functional.interpolate(planes, size, mode="bilinear", align_corners=self.conf.align_corners)
+        for axis, (old, new) in enumerate(((height, size[0]), (width, size[1])), start=2):  # both filters are separable
+            if blurs:
+                planes = _blurred(planes, axis, sigma=max((old / new - 1) / 2, 1e-3))
+            to = (new, planes.shape[3]) if axis == 2 else size
+            planes = functional.interpolate(planes, to, mode="bilinear", align_corners=self.conf.align_corners)
         return planes.reshape(*img.shape[:-2], *size), scale
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
@@ -279,7 +281,9 @@ def _blurred(planes: Float[Tensor, "n 1 h w"], axis: int, sigma: float) -> Float
     steps = torch.arange(-reach, reach + 1, device=planes.device, dtype=planes.dtype)
     weights = torch.exp(-(steps**2) / (2 * sigma**2))
     weights /= weights.sum()
-    along_x = axis == 3
-    kernel = weights.reshape((1, 1, 1, -1) if along_x else (1, 1, -1, 1))
-    padding = (reach, reach, 0, 0) if along_x else (0, 0, reach, reach)
-    return functional.conv2d(functional.pad(planes, padding, mode="reflect"), kernel)
+    padding = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
+    padded = functional.pad(planes, padding, mode="reflect")
+    blurred = torch.zeros_like(planes)
+    for i, weight in enumerate(weights.tolist()):  # a convolution of single planes is ten times slower on CPUs
+        blurred.add_(padded.narrow(axis, i, planes.shape[axis]), alpha=weight)
+    return blurred
