@@ -67,11 +67,12 @@ class LightGlue(nn.Module):
         super().__init__()
         # Not official, but scripts that were written for PhotoGlue may pass it.
         conf = {name: value for name, value in conf.items() if name != "compile"}
-        conf = {**self.default_conf, **known(conf, self.default_conf, "LightGlue")}
+        asked = known(conf, self.default_conf, "LightGlue")
+        conf = {**self.default_conf, **asked}
         self.static_lengths: list[int] | None = None
-        self.net = _network(features, conf)
+        self.net = _network(features, conf, asked)
         # Officially too, conf then says what the weights are.
-        shape = {name: getattr(self.net.config, name) for name in (*SHAPE, "n_layers")}
+        shape = {name: getattr(self.net.shape, name) for name in (*SHAPE, "n_layers")}
         self.conf = SimpleNamespace(**{**conf, **shape, **self.features.get(features or "", {})})
         self._built = dict(vars(self.conf))
         use_official_names(self, "net.", "")
@@ -110,7 +111,7 @@ class LightGlue(nn.Module):
 
     def confidence_threshold(self, layer_index: int) -> float:
         """How confident a point must be after a layer, counted from 0, to be called done."""
-        return confidence_threshold(layer_index, self.net.config.n_layers)
+        return confidence_threshold(layer_index, self.net.shape.n_layers)
 
     def _as_dict(self, found: list[Matches]) -> dict[str, Any]:
         stacked = {
@@ -145,28 +146,27 @@ def normalize_keypoints(
     return (kpts - half.unsqueeze(-2)) / half.amax(dim=-1)[..., None, None]
 
 
-def _network(features: str | None, conf: Mapping[str, Any]) -> lightglue.LightGlue:
-    options: dict[str, Any] = _thresholds(conf)
-    if conf["n_layers"] != LightGlue.default_conf["n_layers"]:
-        options["n_layers"] = conf["n_layers"]
-    weights = conf["weights"]
+def _network(features: str | None, conf: Mapping[str, Any], asked: Mapping[str, Any]) -> lightglue.LightGlue:
+    """The network that the options mean; ``asked`` are those that the user gave, which must fit the weights."""
+    weights, precision = conf["weights"], _precision(conf)
+    config = lightglue.LightGlueConfig(**_thresholds(conf), n_layers=asked.get("n_layers"))
+    if features is None and weights is None:
+        shape = lightglue.LightGlueShape(**{name: conf[name] for name in (*SHAPE, "n_layers")})
+        return lightglue.LightGlue(config, shape=shape)
     if features is None:
-        shape = {name: conf[name] for name in SHAPE}
-        config = lightglue.LightGlueConfig(**options, **shape)
-        if weights is None:
-            return lightglue.LightGlue(config)
-        return lightglue.LightGlue.from_checkpoint(weights, config, precision=_precision(conf))
-    if weights is not None and weights != LightGlue.features.get(features, {}).get("weights"):
+        net = lightglue.LightGlue.from_checkpoint(weights, config, precision=precision)
+    elif weights is None or weights == LightGlue.features.get(features, {}).get("weights"):
+        net = lightglue.LightGlue.pretrained(features, config, precision=precision)
+        # The official code has no kinds: dicts do not say what they hold.
+        net.shape = replace(net.shape, kinds=None)
+    else:
         raise ConfigError(
             f"weights is {str(weights)!r}, but features={features!r} asks for released weights. For a file of your own "
             "use LightGlue(features=None, weights=PATH)."
         )
-    net = lightglue.LightGlue.pretrained(features, lightglue.LightGlueConfig(**options), precision=_precision(conf))
-    for name in ("descriptor_dim", "num_heads"):
-        if conf[name] != getattr(net.config, name):
-            raise ConfigError(f"{name} is {conf[name]!r}; the weights have {getattr(net.config, name)}. Leave it out.")
-    # The official code has no kinds: dicts do not say what they hold.
-    net.config = replace(net.config, kinds=None)
+    for name in SHAPE:
+        if name in asked and asked[name] != getattr(net.shape, name):
+            raise ConfigError(f"{name} is {asked[name]!r}; the weights have {getattr(net.shape, name)}. Leave it out.")
     return net
 
 
