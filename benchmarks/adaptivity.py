@@ -22,7 +22,7 @@ from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
 from photoglue.evaluation.jobs import Settings
 from photoglue.evaluation.results import Result
-from photoglue.evaluation.run import evaluate
+from photoglue.evaluation.run import measure
 from photoglue.machine import version_line
 
 SETS = ("strecha/fountain-P11", "strecha/Herz-Jesus-P8", "strecha/entry-P10", "imb_reichstag")
@@ -98,7 +98,7 @@ def subset(dataset: DataSet, every: int) -> DataSet:
 def table_text(dataset: DataSet, args: argparse.Namespace, settings: Settings) -> str:
     """Easy, medium and hard pairs at the default confidences."""
     names = [f"{args.features}+lightglue", f"{args.features}+lightglue-adaptive"]
-    full, adaptive = evaluate([dataset], names, args.out, settings)
+    full, adaptive = measure([dataset], names, args.out, settings)
     angles = sorted(record.values["rotation_angle_deg"] for record in full.records)
     edges = (angles[len(angles) // 3], angles[2 * len(angles) // 3])
     return (
@@ -111,7 +111,7 @@ def sweep_text(dataset: DataSet, args: argparse.Namespace, settings: Settings) -
     """All confidences of depth with all of width; also writes the plot."""
     grid = [(depth, width) for depth in args.depths for width in args.widths]
     names = [f"{args.features}+lightglue-adaptive:{said(depth)}:{said(width)}" for depth, width in grid]
-    results: list[Result] = evaluate([dataset], names, args.out, settings)
+    results: list[Result] = measure([dataset], names, args.out, settings)
     tried = [
         Setting(depth_confidence=depth, width_confidence=width, result=result)
         for (depth, width), result in zip(grid, results, strict=True)

@@ -31,14 +31,14 @@ from peer_methods import PEERS, UnavailableError
 from quality_table import markdown, shown_in
 
 from photoglue import weights
-from photoglue.cli.evaluate import earlier_results
 from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import MissingExtra, WeightsError
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.methods import Method
-from photoglue.evaluation.results import Result, write_whole
-from photoglue.evaluation.run import evaluate
+from photoglue.evaluation.results import Result, earlier_results
+from photoglue.evaluation.run import measure as measure_all
+from photoglue.files import write_whole
 from photoglue.machine import machine, version_line
 
 METHODS = ("aliked+lightglue", "aliked+lightglue-adaptive", "aliked+nn", "sift+ratio", "sift+lightglue-adaptive")
@@ -242,7 +242,7 @@ class Ledger:
 def measured(job: Job, out: Path, settings: Settings, ledger: Ledger, skipped: dict[str, str]) -> Result | None:
     """The result of a job, from an earlier run if there is one; None if its weights or packages are missing."""
     name = job.method.resolved_name(settings.torch_device)
-    for result in earlier_results(out, set()):
+    for result in earlier_results(out):
         same = [(record.name0, record.name1) for record in result.records] == [
             (pair.name0, pair.name1) for pair in job.dataset.pairs
         ]
@@ -250,7 +250,7 @@ def measured(job: Job, out: Path, settings: Settings, ledger: Ledger, skipped: d
             return result
     try:
         with without_downloads(), ledger.entry(f"{job.dataset.name} {name}"):
-            return evaluate([job.dataset], [job.method], out, settings)[0]
+            return measure_all([job.dataset], [job.method], out, settings)[0]
     except (WeightsError, MissingExtra, UnavailableError) as error:
         skipped[name] = str(error)
         return None

@@ -194,10 +194,10 @@ def test_peers_are_found_in_the_caches_of_their_libraries(tmp_path, monkeypatch,
         config = transformers.LightGlueConfig(num_hidden_layers=2)
         transformers.LightGlueForKeypointMatching(config).save_pretrained(file / "snapshots" / "1")
     method = PEERS[peer]()
-    matcher = method.build_matcher("gray-image", torch.device("cpu"))
-    found = matcher.match(*images)
+    pipeline = method.build(protocol(), torch.device("cpu"), allow_noncommercial=False)
+    found = pipeline.matcher.match(*images)
     assert (found.points0 < torch.tensor(ORIGINAL)).all()
-    assert method.build_extractor(protocol(), torch.device("cpu"), allow_noncommercial=False).kind == "gray-image"
+    assert pipeline.extractor.kind == "gray-image"
 
 
 def protocol():

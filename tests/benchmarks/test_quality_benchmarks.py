@@ -98,7 +98,7 @@ def test_quality_is_written_and_not_measured_twice(planar, tmp_path, monkeypatch
     assert "old" not in text
     assert text.startswith("# T\n\n<!-- quality: begin -->\n")
     assert text.endswith("<!-- quality: end -->\n\nafter\n")
-    monkeypatch.setattr(quality, "evaluate", None)  # would fail if it were called
+    monkeypatch.setattr(quality, "measure_all", None)  # would fail if it were called
     started(quality, options)
     assert json.loads((tmp_path / "quality.json").read_text())["rows"] == [row]
     capsys.readouterr()
@@ -258,12 +258,16 @@ def test_the_official_peer_matches_as_we_do(motorcycle):
 
     from photoglue import ALIKED, ALIKEDConfig
     from photoglue.evaluation.methods import Method
+    from photoglue.evaluation.protocols import protocol_named
 
     extractor = ALIKED.pretrained(ALIKEDConfig(max_keypoints=200, resize=512, precision="float32"))
     pair = tuple(extractor.extract(path) for path in motorcycle)
     device = torch.device("cpu")
     methods = (PEERS["official"](), Method.parse("aliked+lightglue@float32"))
-    theirs, ours = (method.build_matcher("aliked-n16", device).match(*pair) for method in methods)
+    protocol = protocol_named("photoglue", "relative_pose")
+    theirs, ours = (
+        method.build(protocol, device, allow_noncommercial=False).matcher.match(*pair) for method in methods
+    )
     assert len(ours) > 50
     assert torch.equal(theirs.matches0, ours.matches0)
     assert torch.equal(theirs.matches1, ours.matches1)

@@ -29,15 +29,13 @@ HPATCHES_TOO_LARGE = frozenset(
 )
 """The eight of 116 sequences that D2-Net, and everybody after it, left out for their size."""
 
-OPENCV_FLAVOURS = ("-python-headless", "-python", "-contrib-python-headless", "-contrib-python")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How one kind of benchmark is run."""
 
     name: str
-    """Of the protocol, as on the command line."""
+    """Name of the protocol, as on the command line."""
     benchmark: str
     """A key of ``BENCHMARKS``."""
     resize: int | None = 1024
@@ -51,9 +49,9 @@ class Protocol:
     detection_threshold: float | None = None
     """For SuperPoint; None: its default."""
     estimator: str = "poselib"
-    """The default one."""
+    """The estimator unless another one is asked for."""
     thresholds_px: Mapping[str, float]
-    """For each estimator, pixels."""
+    """Inlier threshold of each estimator, pixels."""
     resized_frame: bool = False
     """Whether pixels mean those of the resized images."""
     dropped_scenes: frozenset[str] = frozenset()
@@ -198,7 +196,7 @@ def protocol_named(name: str, benchmark: str) -> Protocol:
 
 
 def versions() -> dict[str, str]:
-    """Of all packages that a number depends on."""
+    """Versions of all packages that a number depends on."""
     found = {"photoglue": __version__, "torch": str(torch.__version__)}
     for package, distributions in (
         ("poselib", ("poselib",)),

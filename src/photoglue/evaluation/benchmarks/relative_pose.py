@@ -6,8 +6,9 @@ from typing import ClassVar, final
 import torch
 
 from photoglue.datasets.truths import Posed
-from photoglue.evaluation.benchmarks.base import COUNTS, Benchmark, MatchedPair, adaptivity, column, means
+from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, auc_metrics
 from photoglue.geometry.epipolar import (
     essential_matrix,
     normalized_points,
@@ -32,7 +33,47 @@ class RelativePose(Benchmark):
     """
 
     name: ClassVar[str] = "relative_pose"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        *auc_metrics("AUC", "pose error", AUC_DEG, "°"),
+        *(
+            Metric(
+                name=f"epipolar_precision@{threshold}",
+                unit="share",
+                better="higher",
+                meaning="Share of the matches that lie within {t} of the true epipolar lines, in units of the focal "
+                "length.",
+                threshold=float(threshold),
+                mean_of=f"epipolar_precision_{threshold}",
+                brief=threshold == "5e-4",
+            )
+            for threshold in EPIPOLAR
+        ),
+        *(
+            Metric(
+                name=f"squared_epipolar_precision@{threshold}",
+                unit="share",
+                better="higher",
+                meaning="Share of the matches whose squared distances to the true epipolar lines add up to less than "
+                "{t}, in units of the focal length squared (SuperGlue's and LoFTR's measure).",
+                threshold=float(threshold),
+                mean_of=f"squared_epipolar_precision_{threshold}",
+                brief=False,
+            )
+            for threshold in SQUARED
+        ),
+        *COMMON,
+    )
     headline: ClassVar[str] = "AUC@5"
+    errors: ClassVar[tuple[Metric, ...]] = (
+        Metric(
+            name="pose_error_deg",
+            unit="degrees",
+            better="lower",
+            meaning="The larger of the angles by which rotation and translation are off.",
+            label="pose error",
+        ),
+    )
+    limits: ClassVar[tuple[float, ...]] = AUC_DEG
 
     def measure(self, pair: MatchedPair) -> dict[str, float]:
         """Counts, the angle between the two cameras, and the precision of the matches against the true geometry."""
@@ -77,9 +118,7 @@ class RelativePose(Benchmark):
     def summary(self, values: Sequence[Mapping[str, float]]) -> dict[str, float]:
         """AUC@5/10/20°, and means."""
         areas = auc(column(values, "pose_error_deg"), AUC_DEG)
-        shown = {f"epipolar_precision_{t}": f"epipolar_precision@{t}" for t in EPIPOLAR}
-        shown |= {f"squared_epipolar_precision_{t}": f"squared_epipolar_precision@{t}" for t in SQUARED}
-        return {f"AUC@{t}": area for t, area in zip(AUC_DEG, areas, strict=True)} | means(values, shown | dict(COUNTS))
+        return {f"AUC@{t}": area for t, area in zip(AUC_DEG, areas, strict=True)} | means(values, self.metrics)
 
 
 def _posed(pair: MatchedPair) -> Posed:
