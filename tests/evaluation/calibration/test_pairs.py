@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import rendered_scene
 import torch
 
 from photoglue import Extractor, ExtractorConfig, Features, Matcher
 from photoglue.datasets.scenes import read_scene
 from photoglue.datasets.truths import Planar, Posed
 from photoglue.errors import ConfigError
-from photoglue.evaluation.calibration.fit import correct_matches, fit_calibration, score_reliability
+from photoglue.evaluation.calibration.fit import correct_matches, fit_calibration
 from photoglue.evaluation.calibration.pairs import (
     JudgedPair,
     PhotoPair,
+    ScoreErrors,
     extract_photos,
     fit_pairs,
     judged,
@@ -57,17 +59,14 @@ class Dots(Extractor):
 
 
 @pytest.fixture
-def wall(tmp_path, monkeypatch):
-    """A rendered scene of 8 photos with exact poses and depths; and what renders it."""
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "data"))
-    import rendered_scene
-
-    return read_scene(rendered_scene.write_scene(tmp_path / "wall", count=8)), rendered_scene
+def wall(tmp_path):
+    """A rendered scene of 8 photos with exact poses and depths."""
+    return read_scene(rendered_scene.write_scene(tmp_path / "wall", count=8))
 
 
 class TestDrawing:
     def test_overlapping_pairs_are_spread_and_each_is_drawn_once(self, wall):
-        scene, _ = wall
+        scene = wall
         scene.overlaps[:] = torch.linspace(0.0, 1.0, len(scene.pairs))
         overlap_of = {
             (scene.frames[i].image_path, scene.frames[j].image_path): float(overlap)
@@ -120,7 +119,7 @@ class TestJudging:
 
     def test_by_depth(self, wall):
         """Points that the renderer knows to be the same; two of them moved off, one along its epipolar line."""
-        scene, rendered = wall
+        scene, rendered = wall, rendered_scene
         pose0, pose1 = rendered.poses(2)
         points0 = np.array([[60.0, 40.0], [100.0, 90.0], [70.0, 140.0], [150.0, 60.0]])
         _, world = rendered.exact_depth(pose0, points0)
@@ -138,7 +137,6 @@ class TestJudging:
         features = {pair.paths[0]: features_at(points0), pair.paths[1]: features_at(points1)}
         found = judged(pair, features, Diagonal(), 10)
         assert found.correct.tolist() == [True, False, False, True]
-        assert found.overlaps
         truth = Posed(camera0=frames[0].camera, camera1=frames[1].camera, cam1_from_cam0=pose1 @ np.linalg.inv(pose0))
         assert correct_matches(found.matches, truth).tolist() == [True, False, True, True]  # what poses alone would say
         assert judged(pair, features, Diagonal(), 2).correct.tolist() == [True, False]
@@ -152,7 +150,6 @@ class TestJudging:
         assert judged(planar, features, Diagonal(), 10).correct.tolist() == [True, False]
         unrelated = judged(PhotoPair(paths=paths, places=("x", "y")), features, Diagonal(), 10)
         assert unrelated.correct is None
-        assert not unrelated.overlaps
 
 
 def drawn(places, seed, count, *, correct=True, slope=0.7, offset=0.8):
@@ -165,16 +162,21 @@ def drawn(places, seed, count, *, correct=True, slope=0.7, offset=0.8):
         matches0=everyone, matches1=everyone, matching_scores0=scores.float(), matching_scores1=scores.float(),
         keypoints0=torch.zeros(count, 2), keypoints1=torch.zeros(count, 2), stop=9, n_layers=9,
     )  # fmt: skip
-    return JudgedPair(
-        paths=(Path(f"{places}{seed}"),) * 2, places=tuple(places), matches=matches, keypoints=count,
-        correct=found if correct else None,
-    )  # fmt: skip
+    return JudgedPair(places=tuple(places), matches=matches, correct=found if correct else None)
 
 
 def drawn_of(*places):
     """Pairs of some places, and unrelated ones of each two of them, with few matches."""
     pairs = [drawn(place * 2, 10 * i + ord(place), 300) for place in places for i in range(3)]
     return pairs + [drawn(a + b, ord(a) * ord(b), 12, correct=False) for a in places for b in places if a < b]
+
+
+def test_errors_of_scores_by_hand():
+    """Half of the matches with score 0.9 are correct, and all say 0.5 once they are calibrated."""
+    found = ScoreErrors.of(torch.full((4,), 0.9), torch.full((4,), 0.5), torch.tensor([True, False, True, False]))
+    assert (found.matches, found.correct) == (4, 0.5)
+    assert (found.before, found.after) == (pytest.approx(0.4), pytest.approx(0.0))
+    assert np.isnan(ScoreErrors.of(torch.zeros(0), torch.zeros(0), torch.zeros(0, dtype=torch.bool)).before)
 
 
 class TestLeavingOut:
@@ -197,10 +199,9 @@ class TestLeavingOut:
         of_b = [pair for pair in pairs if pair.places == ("b", "b")]
         others = [pair for pair in pairs if "b" not in pair.places]
         scores, correct, _ = pooled(of_b)
-        expected = score_reliability(scores, correct, fit_calibration(*pooled(others)))
-        assert found.scenes["b"].errors == expected.errors
-        assert found.whole.errors[1] < 0.5 * found.whole.errors[0]
-        assert found.whole.before.counts.sum() == found.whole.after.counts.sum() == 9 * 300
+        assert found.scenes["b"] == ScoreErrors.of(scores, fit_calibration(*pooled(others))(scores), correct)
+        assert found.whole.after < 0.5 * found.whole.before
+        assert found.whole.matches == sum(errors.matches for errors in found.scenes.values()) == 9 * 300
         # Three overlapping pairs and two unrelated ones of each scene, by the verdict of the other two.
         assert found.overlaps.tolist() == [True, True, True, False, False] * 3
         verdict = fit_pairs(others)
@@ -211,4 +212,4 @@ class TestLeavingOut:
         found = leave_scenes_out(drawn_of("a", "b"))
         assert set(found.scenes) == {"a", "b"}
         assert len(found.probabilities) == len(found.overlaps) == 0
-        assert found.whole.errors[1] < found.whole.errors[0]
+        assert found.whole.after < found.whole.before

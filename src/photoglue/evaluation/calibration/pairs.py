@@ -17,19 +17,12 @@ from photoglue.datasets.depth import read_depth
 from photoglue.datasets.scenes import Frame, Scene
 from photoglue.datasets.truths import Posed, Truth
 from photoglue.errors import ConfigError
-from photoglue.evaluation.calibration.fit import (
-    ScoreReliability,
-    correct_by_depth,
-    correct_matches,
-    fit_calibration,
-    fit_verdict,
-    score_reliability,
-)
+from photoglue.evaluation.calibration.fit import correct_by_depth, correct_matches, fit_calibration, fit_verdict
 from photoglue.extractors.base import Extractor
 from photoglue.geometry.pose import relative_pose
 from photoglue.matchers.base import Matcher
-from photoglue.matchers.lightglue.verdict import PairVerdict
-from photoglue.metrics import reliability
+from photoglue.matchers.lightglue.verdict import PairVerdict, ScoreCalibration
+from photoglue.metrics import expected_calibration_error, reliability
 from photoglue.structs import Features, Matches
 
 OVERLAP_STEPS = ((0.1, 0.3), (0.3, 0.6), (0.6, 1.01))
@@ -56,19 +49,11 @@ class PhotoPair:
 class JudgedPair:
     """A matched pair, and what is true of it."""
 
-    paths: tuple[Path, Path]
     places: tuple[str, str]
     """What the photos show; the same twice if they overlap."""
     matches: Matches
-    keypoints: int
-    """At most so many in each photo."""
     correct: Bool[Tensor, " k"] | None
     """For each match; None for unrelated photos, where all are wrong."""
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether the photos show the same thing."""
-        return self.correct is not None
 
 
 def overlapping_pairs(scene: Scene, count: int, chance: random.Random) -> list[PhotoPair]:
@@ -131,7 +116,7 @@ def judged(pair: PhotoPair, features: Mapping[Path, Features], matcher: Matcher,
         correct = correct_by_depth(matches, truth, read_depth(frame0), read_depth(frame1))
     elif pair.truth is not None:
         correct = correct_matches(matches, pair.truth)
-    return JudgedPair(paths=pair.paths, places=pair.places, matches=matches, keypoints=keypoints, correct=correct)
+    return JudgedPair(places=pair.places, matches=matches, correct=correct)
 
 
 def pooled(pairs: Iterable[JudgedPair]) -> tuple[Float64[Tensor, " k"], Bool[Tensor, " k"], list[str]]:
@@ -143,27 +128,52 @@ def pooled(pairs: Iterable[JudgedPair]) -> tuple[Float64[Tensor, " k"], Bool[Ten
     return torch.cat(scores), torch.cat(correct), np.repeat(places, [len(flags) for flags in correct]).tolist()
 
 
-def fit_pairs(pairs: Sequence[JudgedPair]) -> PairVerdict:
+def fit_pairs(pairs: Sequence[JudgedPair], calibration: ScoreCalibration | None = None) -> PairVerdict:
     """The calibration of the scores, all scenes alike, and the verdict that builds on it.
+
+    Args:
+        pairs: Overlapping and unrelated ones.
+        calibration: Use this one; None: fit it.
 
     Raises:
         ConfigError: If no match is correct, or all are, or overlapping or unrelated pairs are missing.
     """
-    scores, correct, places = pooled(pairs)
     counts = [None if pair.correct is None else int(pair.correct.sum()) for pair in pairs]
-    return fit_verdict([pair.matches for pair in pairs], counts, fit_calibration(scores, correct, places))
+    return fit_verdict([pair.matches for pair in pairs], counts, calibration or fit_calibration(*pooled(pairs)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreErrors:
+    """How far the scores of some matches are from the shares of correct ones."""
+
+    matches: int
+    correct: float
+    """Share of the matches that are correct; nan if there are none."""
+    before: float
+    """Expected calibration error (ten bins, 0…1) of the scores as the matcher gives them; nan if there are none."""
+    after: float
+    """Expected calibration error of the calibrated scores."""
+
+    @classmethod
+    def of(cls, scores: Tensor, calibrated: Tensor, correct: Bool[Tensor, " k"]) -> "ScoreErrors":
+        """Measured on matches with known correctness, without and with a calibration."""
+        flags = correct.numpy()
+        before, after = (
+            expected_calibration_error(reliability(values.double().numpy(), flags)) for values in (scores, calibrated)
+        )
+        return cls(matches=len(flags), correct=float(correct.double().mean()), before=before, after=after)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LeftOut:
     """What calibrations are worth on scenes that they were not fitted to: each scene was left out once."""
 
-    scenes: Mapping[str, ScoreReliability]
-    """Of the scores, by scene."""
-    whole: ScoreReliability
-    """Of all of them together."""
+    scenes: Mapping[str, ScoreErrors]
+    """The errors of each scene."""
+    whole: ScoreErrors
+    """The errors of all of them together."""
     probabilities: Float64[np.ndarray, " p"]
-    """Of overlap, in (0, 1), one for each pair and scene of it; empty if there are fewer than three scenes."""
+    """Verdicts in (0, 1), one for each pair and scene of it; empty if there are fewer than three scenes."""
     overlaps: Bool[np.ndarray, " p"]
     """Whether those pairs overlap."""
 
@@ -174,28 +184,24 @@ def leave_scenes_out(pairs: Sequence[JudgedPair]) -> LeftOut:
     Raises:
         ConfigError: If the rest is too little to be fitted to.
     """
-    places = sorted({pair.places[0] for pair in pairs if pair.overlaps})
-    scenes: dict[str, ScoreReliability] = {}
-    scores, calibrated, correct = [], [], []
+    places = sorted({pair.places[0] for pair in pairs if pair.correct is not None})
+    parts: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
     probabilities: list[float | None] = []
     overlaps: list[bool] = []
     for place in places:
         rest = [pair for pair in pairs if place not in pair.places]
         held = [pair for pair in pairs if place in pair.places]
         calibration = fit_calibration(*pooled(rest))
-        held_scores, held_correct, _ = pooled(held)
-        scenes[place] = score_reliability(held_scores, held_correct, calibration)
-        scores.append(held_scores)
-        calibrated.append(calibration(held_scores).double())
-        correct.append(held_correct)
+        scores, correct, _ = pooled(held)
+        parts[place] = scores, calibration(scores), correct
         if len(places) >= FEWEST_TO_JUDGE:
-            verdict = fit_pairs(rest)
+            verdict = fit_pairs(rest, calibration)
             probabilities += [verdict(pair.matches) for pair in held]
-            overlaps += [pair.overlaps for pair in held]
-    before, after, flags = (torch.cat(parts).numpy() for parts in (scores, calibrated, correct))
+            overlaps += [pair.correct is not None for pair in held]
+    scores, calibrated, correct = (torch.cat(columns) for columns in zip(*parts.values(), strict=True))
     return LeftOut(
-        scenes=scenes,
-        whole=ScoreReliability(before=reliability(before, flags), after=reliability(after, flags)),
+        scenes={place: ScoreErrors.of(*part) for place, part in parts.items()},
+        whole=ScoreErrors.of(scores, calibrated, correct),
         probabilities=np.array(probabilities, dtype=np.float64),
         overlaps=np.array(overlaps, dtype=bool),
     )
