@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from photoglue.evaluation.benchmarks.metric import COMMON, Metric, auc_metrics
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 from photoglue.evaluation.benchmarks.table import BENCHMARKS
 
 
@@ -34,8 +34,8 @@ def test_a_threshold_is_told_in_the_unit_of_the_benchmark():
 
 
 def test_values_that_differ_in_the_threshold_are_one_family():
-    families = {metric.family for metric in auc_metrics("AUC_DLT", "corner error", (1, 3), " px")}
-    assert [name for name, _ in families] == ["AUC DLT@t"]
+    families = {metric.family for metric in thresholded("AUC_DLT", (1, 3), "Up to {t} px.")}
+    assert families == {("AUC DLT@t", "Up to t px.")}
     assert metric_of("matches").family == ("matches", metric_of("matches").meaning)
 
 

@@ -52,7 +52,7 @@ class Benchmark(ABC):
 
     def metric(self, name: str) -> Metric:
         """The metric of that name; without a meaning if it is none of this benchmark's (in a file from elsewhere)."""
-        return next((each for each in self.metrics if each.name == name), Metric(name=name, unit="number"))
+        return next((each for each in self.metrics if each.name == name), Metric(name, "number"))
 
     @abstractmethod
     def measure(self, pair: MatchedPair) -> dict[str, float]:

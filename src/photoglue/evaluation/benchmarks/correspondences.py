@@ -8,7 +8,7 @@ import torch
 from photoglue.datasets.truths import Marked
 from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
-from photoglue.evaluation.benchmarks.metric import COMMON, Metric
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 from photoglue.geometry.epipolar import symmetric_epipolar_distance
 from photoglue.metrics import mean_average_accuracy
 
@@ -24,26 +24,21 @@ class Correspondences(Benchmark):
 
     name: ClassVar[str] = "correspondences"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        *(
-            Metric(
-                name=f"mAA@{limit}",
-                unit="share",
-                better="higher",
-                meaning="Share of the marked points within 1, 2, … {t} px of their lines, averaged over these.",
-                threshold=float(limit),
-                mean_of=f"mAA_{limit}px",
-            )
-            for limit in LIMITS_PX
+        *thresholded(
+            "mAA",
+            LIMITS_PX,
+            "Share of the marked points within 1, 2, … {t} px of their lines, averaged over these.",
+            mean_of="mAA_{t}px",
         ),
         *COMMON,
     )
     headline: ClassVar[str] = "mAA@10"
     errors: ClassVar[tuple[Metric, ...]] = (
         Metric(
-            name="epipolar_error_px",
-            unit="pixels",
-            better="lower",
-            meaning="How far the marked points are from their epipolar lines; the median of a pair.",
+            "epipolar_error_px",
+            "pixels",
+            "lower",
+            "Median distance of the marked points from their epipolar lines.",
             label="epipolar error",
         ),
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, TypeAlias
 
 Unit: TypeAlias = Literal["share", "count", "layers", "degrees", "pixels", "seconds", "number"]
@@ -12,7 +12,7 @@ SYMBOLS: Mapping[Unit, str] = {"share": "%", "degrees": "°", "pixels": "px", "s
 """Shown with the name of a value; the other units have no symbol."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Metric:
     """A value that a benchmark measures."""
 
@@ -24,6 +24,7 @@ class Metric:
     """Which way is better; None: neither, or unknown."""
     meaning: str = ""
     """A sentence for readers who do not know it, with ``{t}`` where the threshold stands; empty: nothing is known."""
+    _: KW_ONLY
     threshold: float | None = None
     """The number behind the @ of the name; None: the value has none."""
     label: str = ""
@@ -68,54 +69,60 @@ class Metric:
         return {**forms, "degrees": errors, "pixels": errors}.get(self.unit, f"{value:.3g}")
 
 
-def auc_metrics(name: str, error: str, thresholds: Iterable[int], unit: str) -> tuple[Metric, ...]:
-    """The metrics of an area under the curve of an error, one for each threshold.
+def thresholded(
+    name: str,
+    thresholds: Iterable[int | str],
+    meaning: str,
+    *,
+    better: Better = "higher",
+    unit: str = "",
+    mean_of: str = "",
+    brief: int | str | None = None,
+) -> tuple[Metric, ...]:
+    """Shares that differ in a threshold only: ``precision@1px``, ``precision@3px`` and so on.
 
     Args:
-        name: Its key before the @.
-        error: What is measured, for the meaning, such as "pose error".
-        thresholds: The ends of the curve.
-        unit: How the unit of the thresholds is written behind a number: "°" or " px".
+        name: The key before the @.
+        thresholds: As they stand in the keys.
+        meaning: What the share is, with ``{t}`` for the threshold.
+        better: Which way is better.
+        unit: What follows the threshold in the keys.
+        mean_of: The value of single pairs, with ``{t}`` for the threshold; empty: none.
+        brief: The threshold that is shown where there is little room; None: all.
     """
-    meaning = (
-        f"Area under the cumulative curve of the {error} from 0 to {{t}}{unit}, divided by {{t}}{unit}: 100 % would be "
-        "no error on any pair. A pair without an estimate counts as failed."
-    )
     return tuple(
-        Metric(name=f"{name}@{limit}", unit="share", better="higher", meaning=meaning, threshold=float(limit))
-        for limit in thresholds
+        Metric(
+            f"{name}@{threshold}{unit}", "share", better, meaning, threshold=float(threshold),
+            mean_of=mean_of.replace("{t}", str(threshold)), brief=brief in (None, threshold),
+        )
+        for threshold in thresholds
     )  # fmt: skip
 
 
+def curve_meaning(error: str, unit: str) -> str:
+    """The meaning of an AUC of an error in a unit, as it is written behind a number: "°" or " px"."""
+    return (
+        f"Area under the cumulative curve of the {error} from 0 to {{t}}{unit}, divided by {{t}}{unit}: 100 % would be "
+        "no error on any pair. A pair without an estimate counts as failed."
+    )
+
+
 COMMON: tuple[Metric, ...] = (
-    Metric(name="matches", unit="count", meaning="Matches of a pair, on average.", mean_of="num_matches"),
+    Metric("matches", "count", None, "Matches of a pair, on average.", mean_of="num_matches"),
     Metric(
-        name="inliers",
-        unit="count",
-        meaning="Matches that the robust estimator agreed with, on average.",
-        mean_of="num_inliers",
+        "inliers", "count", None, "Matches that the robust estimator agreed with, on average.", mean_of="num_inliers"
     ),
     Metric(
-        name="exit_layer",
-        unit="layers",
-        meaning="Layers that the matcher ran before it was sure, on average.",
-        mean_of="stop",
-        brief=False,
+        "exit_layer", "layers", None, "Layers that the matcher ran before it was sure, on average.",
+        mean_of="stop", brief=False,
     ),
     Metric(
-        name="pruned",
-        unit="share",
-        meaning="Share of the keypoints that the matcher dropped before its last layer.",
-        mean_of="pruned_share",
-        brief=False,
+        "pruned", "share", None, "Share of the keypoints that the matcher dropped before its last layer.",
+        mean_of="pruned_share", brief=False,
     ),
     Metric(
-        name="match_s",
-        unit="seconds",
-        better="lower",
-        meaning="Time to match a pair, without the extraction of its features.",
-        label="match time",
-        mean_of="match_s",
+        "match_s", "seconds", "lower", "Time to match a pair, without the extraction of its features.",
+        label="match time", mean_of="match_s",
     ),
-)
+)  # fmt: skip
 """What every benchmark measures besides its own values."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
-from photoglue.evaluation.benchmarks.metric import COMMON, Metric
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 
 ACCEPTED_FROM = (15, 30)
 """Inliers from which a pair is taken for a real one: COLMAP's default, and a careful one."""
@@ -25,21 +25,17 @@ class Overlap(Benchmark):
 
     name: ClassVar[str] = "overlap"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        *(
-            Metric(
-                name=f"false_pairs@{count}",
-                unit="share",
-                better="lower",
-                meaning="Share of pairs of different scenes that keep {t} or more inliers.",
-                threshold=float(count),
-            )
-            for count in ACCEPTED_FROM
+        *thresholded(
+            "false_pairs",
+            ACCEPTED_FROM,
+            "Share of pairs of different scenes that keep {t} or more inliers.",
+            better="lower",
         ),
         Metric(
-            name="false_positive_rate",
-            unit="share",
-            better="lower",
-            meaning="Share of pairs of different scenes that the matcher's own verdict takes for overlapping ones.",
+            "false_positive_rate",
+            "share",
+            "lower",
+            "Share of pairs of different scenes that the matcher's own verdict takes for overlapping ones.",
         ),
         *COMMON,
     )
@@ -50,7 +46,7 @@ class Overlap(Benchmark):
     @property
     def ranked_by(self) -> Metric:
         """Inliers: where every match is wrong, the worst pairs are those that look most like real ones."""
-        return Metric(name="num_inliers", unit="count", better="lower", label="inliers")
+        return Metric("num_inliers", "count", "lower", label="inliers")
 
     def measure(self, pair: MatchedPair) -> dict[str, float]:
         """Counts, the sum of the scores of the matches, and the matcher's own verdict."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from photoglue.datasets.truths import Planar, match_errors
 from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
-from photoglue.evaluation.benchmarks.metric import COMMON, Metric, auc_metrics
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, curve_meaning, thresholded
 from photoglue.geometry.homography import corner_error_px, estimate_homography_dlt, warp_points
 from photoglue.metrics import auc, precision_at
 
@@ -28,35 +28,29 @@ class Homography(Benchmark):
 
     name: ClassVar[str] = "homography"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        *auc_metrics("AUC", "corner error", THRESHOLDS_PX, " px"),
-        *auc_metrics("AUC_DLT", "corner error of a plain least-squares fit", THRESHOLDS_PX, " px"),
-        *(
-            Metric(
-                name=f"{kind}@{threshold}px",
-                unit="share",
-                better="higher",
-                meaning=meaning,
-                threshold=float(threshold),
-                mean_of=f"{kind}_{threshold}px",
-                brief=threshold == 3,
-            )
-            for kind, meaning in (
-                ("precision", "Share of the matches that agree with the true geometry within {t} px."),
-                ("recall", "Share of the keypoints with a true partner within {t} px that were matched to it."),
-            )
-            for threshold in THRESHOLDS_PX
+        *thresholded("AUC", THRESHOLDS_PX, curve_meaning("corner error", " px")),
+        *thresholded("AUC_DLT", THRESHOLDS_PX, curve_meaning("corner error of a plain least-squares fit", " px")),
+        *thresholded(
+            "precision",
+            THRESHOLDS_PX,
+            "Share of the matches that agree with the true geometry within {t} px.",
+            unit="px",
+            mean_of="precision_{t}px",
+            brief=3,
+        ),
+        *thresholded(
+            "recall",
+            THRESHOLDS_PX,
+            "Share of the keypoints with a true partner within {t} px that were matched to it.",
+            unit="px",
+            mean_of="recall_{t}px",
+            brief=3,
         ),
         *COMMON,
     )
     headline: ClassVar[str] = "AUC@3"
     errors: ClassVar[tuple[Metric, ...]] = tuple(
-        Metric(
-            name=name,
-            unit="pixels",
-            better="lower",
-            meaning="How far the corners of image 0 are from where the true homography puts them.",
-            label=label,
-        )
+        Metric(name, "pixels", "lower", "Mean distance of the corners of image 0 from their true places.", label=label)
         for name, label in (("homography_error_px", "homography error"), ("dlt_error_px", "DLT error"))
     )
     limits: ClassVar[tuple[float, ...]] = THRESHOLDS_PX

@@ -8,7 +8,7 @@ import torch
 from photoglue.datasets.truths import Posed
 from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
-from photoglue.evaluation.benchmarks.metric import COMMON, Metric, auc_metrics
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, curve_meaning, thresholded
 from photoglue.geometry.epipolar import (
     essential_matrix,
     normalized_points,
@@ -34,42 +34,31 @@ class RelativePose(Benchmark):
 
     name: ClassVar[str] = "relative_pose"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        *auc_metrics("AUC", "pose error", AUC_DEG, "°"),
-        *(
-            Metric(
-                name=f"epipolar_precision@{threshold}",
-                unit="share",
-                better="higher",
-                meaning="Share of the matches that lie within {t} of the true epipolar lines, in units of the focal "
-                "length.",
-                threshold=float(threshold),
-                mean_of=f"epipolar_precision_{threshold}",
-                brief=threshold == "5e-4",
-            )
-            for threshold in EPIPOLAR
+        *thresholded("AUC", AUC_DEG, curve_meaning("pose error", "°")),
+        *thresholded(
+            "epipolar_precision",
+            EPIPOLAR,
+            "Share of the matches that lie within {t} of the true epipolar lines, in units of the focal length.",
+            mean_of="epipolar_precision_{t}",
+            brief="5e-4",
         ),
-        *(
-            Metric(
-                name=f"squared_epipolar_precision@{threshold}",
-                unit="share",
-                better="higher",
-                meaning="Share of the matches whose squared distances to the true epipolar lines add up to less than "
-                "{t}, in units of the focal length squared (SuperGlue's and LoFTR's measure).",
-                threshold=float(threshold),
-                mean_of=f"squared_epipolar_precision_{threshold}",
-                brief=False,
-            )
-            for threshold in SQUARED
+        *thresholded(
+            "squared_epipolar_precision",
+            SQUARED,
+            "Share of the matches whose squared distances to the true epipolar lines add up to less than {t}, in units "
+            "of the focal length squared (SuperGlue's and LoFTR's measure).",
+            mean_of="squared_epipolar_precision_{t}",
+            brief="",
         ),
         *COMMON,
     )
     headline: ClassVar[str] = "AUC@5"
     errors: ClassVar[tuple[Metric, ...]] = (
         Metric(
-            name="pose_error_deg",
-            unit="degrees",
-            better="lower",
-            meaning="The larger of the angles by which rotation and translation are off.",
+            "pose_error_deg",
+            "degrees",
+            "lower",
+            "The larger of the angles by which rotation and translation are off.",
             label="pose error",
         ),
     )
