@@ -76,10 +76,9 @@ def unrelated(data: Path, count: int = UNRELATED) -> DataSet:
         if frozenset(scene.split(" | ")) not in SAME_PLACE
     ]
     # One pair of each two scenes, so that a scene of many photos does not outweigh the others.
-    pairs = [members[i % len(members)] for i, members in enumerate(scenes)]
-    count = min(count, len(pairs))
-    kept = tuple(pairs[i * len(pairs) // count] for i in range(count))
-    return replace(dataset, name="unrelated", pairs=kept, image_set=f"{count} pairs of photos of different scenes")
+    pairs = tuple(members[i % len(members)] for i, members in enumerate(scenes))
+    kept = replace(dataset, name="unrelated", pairs=pairs).evenly(count)
+    return replace(kept, image_set=f"{len(kept.pairs)} pairs of photos of different scenes")
 
 
 SETS = (
@@ -224,7 +223,7 @@ class Ledger:
 
     @staticmethod
     def all_seconds(folder: Path) -> dict[str, float]:
-        """Of all files in a folder."""
+        """The seconds in all files of a folder, by name."""
         return {name: s for path in sorted(folder.glob("*.json")) for name, s in json.loads(path.read_text()).items()}
 
     @contextmanager

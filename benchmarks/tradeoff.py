@@ -26,7 +26,7 @@ LEVELS = ("easy", "medium", "hard")
 DIFFICULTIES = ("difficulty", "rotation_angle_deg")
 """Values of a record that say how hard a pair is, more being harder; the first that it has counts."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Of the width confidences of a sweep."""
+"""Marks of the width confidences of a sweep."""
 INK, MUTED = "#1b2027", "#5a6472"
 
 
@@ -35,9 +35,9 @@ class Setting:
     """A result and the confidences that it was made with."""
 
     depth_confidence: float | None
-    """Of the early exit, 0…1; None: off."""
+    """Confidence of the early exit, 0…1; None: off."""
     width_confidence: float | None
-    """Of the pruning, 0…1; None: off."""
+    """Confidence of the pruning, 0…1; None: off."""
     result: Result
     """On the same pairs, and with the same card, as those of the other settings."""
 
@@ -70,7 +70,7 @@ class Saving:
     auc: float
     """At the threshold that was asked for, 0…1."""
     auc_full: float
-    """The same of full depth."""
+    """AUC of full depth on these pairs, 0…1."""
 
 
 def difficulty_of(record: PairRecord) -> float:

@@ -29,7 +29,7 @@ class PosedPhoto:
     name: str
     """Path below the folder of its ``Images``."""
     camera: PinholeCamera
-    """For the photo as read."""
+    """The camera of the photo as read."""
     cam_from_world: Float64[np.ndarray, "4 4"]
     """X_cam = R · X_world + t; the unit is that of the data."""
 
@@ -46,7 +46,7 @@ class CameraFile:
     """What it says that depths are to be divided by; None: nothing."""
 
     def photo(self, name: str, images: Images) -> PosedPhoto:
-        """One of its photos.
+        """A photo of the file, with its camera and pose.
 
         Raises:
             ConfigError: If its numbers are missing, impossible, or belong to an image of another size.

@@ -47,7 +47,7 @@ class Marked:
     points0: Float64[np.ndarray, "c 2"]
     """(x, y) in pixels of image 0."""
     points1: Float64[np.ndarray, "c 2"]
-    """The same points in image 1."""
+    """The marked points in image 1, row by row."""
 
 
 @dataclass(frozen=True, kw_only=True)

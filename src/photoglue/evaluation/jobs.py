@@ -51,7 +51,7 @@ class Job:
     """One method on one data set."""
 
     dataset: DataSet
-    """Without the scenes that the protocol drops."""
+    """The data set, without the scenes that the protocol drops."""
     method: Method
     """What is measured."""
     protocol: Protocol

@@ -49,7 +49,7 @@ class Method:
     """An extractor and a matcher."""
 
     name: str
-    """As it was asked for."""
+    """The name that it was asked for by."""
     extractor: str
     """A key of ``EXTRACTORS``."""
     matcher: str

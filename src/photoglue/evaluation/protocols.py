@@ -47,11 +47,11 @@ class Protocol:
     resize_side: ResizeSide = "long"
     """Which side that is."""
     max_keypoints: int | None = 2048
-    """At most so many points an image."""
+    """Largest number of points an image; None: all are kept."""
     nms_radius: int | None = None
-    """For SuperPoint, pixels; None: its default. The other extractors' suppression is part of them."""
+    """Radius of SuperPoint's suppression, pixels; None: its default. That of other extractors is part of them."""
     detection_threshold: float | None = None
-    """For SuperPoint; None: its default."""
+    """Detection threshold of SuperPoint; None: its default."""
     estimator: str = "poselib"
     """The estimator unless another one is asked for."""
     thresholds_px: Mapping[str, float]

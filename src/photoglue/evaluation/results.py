@@ -53,7 +53,7 @@ class ProtocolCard:
     resize_side: ResizeSide = "long"
     """Which side ``resize`` means."""
     max_keypoints: int | None
-    """At most so many points an image; None: all."""
+    """Largest number of points an image; None: all are kept."""
     nms_radius: int | None = None
     """Non-maximum suppression of the detector, pixels; None: the detector's own."""
     detection_threshold: float | None = None
@@ -106,7 +106,7 @@ class Result:
     scenes: Mapping[str, Mapping[str, float]]
     """Values under the same names for each scene or group of scenes alone."""
     records: tuple[PairRecord, ...]
-    """One for each pair, in the order of the benchmark; of the first seed."""
+    """What was measured on each pair with the first seed, in the order of the data set."""
     images: str
     """Folder that the image names of the records are relative to."""
 

@@ -217,7 +217,7 @@ class _Run:
         self._write_down(leave=2 * len(block))
 
     def values(self) -> dict[int, PairValues]:
-        """Those of all pairs, once they are solved."""
+        """The values of all pairs by number; waits until they are solved."""
         while self.pending:
             self._write_down(leave=len(self.pending) - 1)
         return dict(self.journal.done)

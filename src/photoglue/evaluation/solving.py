@@ -30,9 +30,9 @@ class Task:
     benchmark: str
     """A key of ``BENCHMARKS``."""
     truth: Truth
-    """In pixels of the images as read and turned."""
+    """The truth, in pixels of the images as read and turned."""
     matches: Mapping[str, Any]
-    """``Matches.numpy()``: tensors would travel through shared memory, whose handles run out."""
+    """What ``Matches.numpy()`` gives: tensors would travel through shared memory, whose handles run out."""
     size0: tuple[int, int]
     """(width, height) of image 0 as read and turned, pixels."""
     size1: tuple[int, int]

@@ -19,7 +19,7 @@ class MatchedPair:
     truth: Truth
     """What is known."""
     matches: Matches
-    """In the same pixels as the truth."""
+    """The matches, in the same pixels as the truth."""
     size0: tuple[int, int]
     """(width, height) of image 0 in those pixels."""
     size1: tuple[int, int]

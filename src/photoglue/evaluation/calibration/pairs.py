@@ -53,7 +53,7 @@ class JudgedPair:
     """What the photos show; the same twice if they overlap."""
     matches: Matches
     correct: Bool[Tensor, " k"] | None
-    """For each match; None for unrelated photos, where all are wrong."""
+    """Whether each match is correct; None for unrelated photos, where all are wrong."""
 
 
 def overlapping_pairs(scene: Scene, count: int, chance: random.Random) -> list[PhotoPair]:

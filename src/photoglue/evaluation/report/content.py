@@ -34,7 +34,7 @@ class Section:
     """One benchmark on one data set."""
 
     slug: str
-    """For links and file names: lower-case letters, digits and hyphens, different in each section."""
+    """Name for links and files: lower-case letters, digits and hyphens, different in each section."""
     title: str
     """Name of the data set."""
     kicker: str
@@ -44,7 +44,7 @@ class Section:
     notes: tuple[str, ...]
     """What differs between the protocol cards of the table."""
     values: Grid
-    """All methods, all values."""
+    """The table of all methods and values."""
     plots_title: str
     """Heading of ``plots``."""
     plots: tuple[Plot, ...]
@@ -54,9 +54,9 @@ class Section:
     scenes: Grid | None
     """The headline by scene; None if there is one scene."""
     scene_values: Grid | None
-    """All values by scene."""
+    """The table of all values by scene; None if there is one scene."""
     worst_title: str
-    """Whose worst pairs these are."""
+    """Heading of ``worst``: whose worst pairs these are."""
     worst_note: str
     """What is drawn on them; empty if nothing is."""
     worst: tuple[Picture, ...]
@@ -65,7 +65,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All of it."""
+    """The whole content of a report."""
 
     title: str
     """What was compared: "3 methods on 4 data sets"."""
@@ -74,7 +74,7 @@ class Report:
     overviews: tuple[tuple[str, Grid], ...]
     """(kind of benchmark, its data sets side by side)."""
     sections: tuple[Section, ...]
-    """In the order of the results."""
+    """The sections, in the order of the results."""
     cards: Grid
     """How each number was measured, and with which versions."""
     glossary: tuple[tuple[str, str], ...]

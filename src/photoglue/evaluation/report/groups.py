@@ -20,7 +20,7 @@ class Group:
     dataset: str
     """Name of the data set."""
     results: tuple[Result, ...]
-    """In the order in which they came."""
+    """The results, in the order in which they came."""
     series: tuple[int, ...]
     """The colour of each in the plots."""
     badges: tuple[str, ...]

@@ -161,7 +161,7 @@ def _side_by_side(paths: list[Path]) -> PIL.Image.Image:
 
 
 def _compressed(picture: PIL.Image.Image) -> bytes:
-    """As JPEG, at the best quality that fits; made smaller if none does."""
+    """A picture as JPEG of at most ``MAX_BYTES``, at the best quality that fits; made smaller if none does."""
     while True:
         for quality in (85, 75, 65, 55, 45):
             buffer = io.BytesIO()

@@ -61,16 +61,16 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """All methods on one data set."""
+    """The curves of all methods on one data set."""
 
     title: str
     """What is measured, for readers of the screen."""
     axis: str
-    """Below the horizontal axis: the error and its unit."""
+    """What stands below the horizontal axis: the error and its unit."""
     limit: float
     """Where the horizontal axis ends."""
     curves: tuple[Curve, ...]
-    """In the order of the table."""
+    """The curves, in the order of the table."""
 
 
 def chart_of(group: Group, error: Metric) -> Chart:

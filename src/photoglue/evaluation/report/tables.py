@@ -50,7 +50,7 @@ class Row:
     series: int | None = None
     """Which colour it has in the plots; None: it is not plotted."""
     cells: tuple[Cell, ...]
-    """One for each column."""
+    """The cells, one for each column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,9 @@ class Grid:
     corner: str
     """Above the heads of the rows."""
     columns: tuple[Column, ...]
-    """All but that of the heads."""
+    """All columns but that of the heads of the rows."""
     rows: tuple[Row, ...]
-    """From top to bottom."""
+    """The rows, from top to bottom."""
 
 
 def values_grid(group: Group, *, brief: bool = False) -> Grid:
