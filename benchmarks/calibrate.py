@@ -83,10 +83,10 @@ def main() -> None:
     for name, errors in {**left_out.scenes, "together": left_out.whole}.items():
         print(f"| {name} | {shown(errors)} |")
     verdict = fit(training)
-    print(f'\n"{model_of(next(iter(features.values())).kind)}": {verdict}\n', flush=True)
+    print(f'\n"{model_of(kind_of(features))}": {verdict}\n', flush=True)
     pairs = measured_pairs(options.data, options.negatives, random.Random(1))
     features = extracted(pairs, options.features, 1024)
-    matcher = LightGlue.pretrained(next(iter(features.values())).kind)
+    matcher = LightGlue.pretrained(kind_of(features))
     measured = {count: [judged(pair, features, matcher, count) for pair in pairs] for count in MEASURED_KEYPOINTS}
     print_scores([pair for members in measured.values() for pair in members], verdict)
     print_pairs(measured, verdict)
@@ -149,11 +149,16 @@ def extracted(pairs: Sequence[PhotoPair], features: str, resize: int | None) -> 
     return extract_photos(pairs, create_extractor(features, max_keypoints=max(KEYPOINTS), resize=resize))
 
 
+def kind_of(features: Mapping[Path, Features]) -> str:
+    """The kind of some features, which all are of one extractor."""
+    return next(iter(features.values())).kind or ""
+
+
 def matched_variously(
     pairs: Sequence[PhotoPair], features: dict[Path, Features], chance: random.Random
 ) -> Iterator[JudgedPair]:
     """Each pair once, with a number of keypoints, a depth and a precision that are drawn for it."""
-    kind = next(iter(features.values())).kind
+    kind = kind_of(features)
     matchers = {
         f"{depth} {precision}": LightGlue.pretrained(kind, config, precision=precision)
         for depth, config in (("adaptive", LightGlueConfig()), ("full", LightGlueConfig.accurate()))
