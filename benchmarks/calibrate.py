@@ -27,17 +27,15 @@ import torch
 
 from photoglue.datasets.layouts import load_dataset
 from photoglue.datasets.scenes import read_scenes
-from photoglue.evaluation.calibration.fit import fit_calibration
-from photoglue.evaluation.calibration.pairs import (
-    JudgedPair,
+from photoglue.evaluation.calibration.fit import JudgedPair, fit_calibration, fit_verdict, pooled
+from photoglue.evaluation.calibration.measure import (
     PhotoPair,
     ScoreErrors,
     extract_photos,
-    fit_pairs,
     judged,
-    leave_scenes_out,
+    measured,
     overlapping_pairs,
-    pooled,
+    score_errors,
 )
 from photoglue.extractors import create_extractor
 from photoglue.machine import version_line
@@ -78,18 +76,17 @@ def main() -> None:
     pairs = training_pairs(options.data, options.per_scene, chance)
     features = extracted(pairs, options.features, None)
     training = list(matched_variously(pairs, features, chance))
-    left_out = leave_scenes_out(training)
     print("\n| scenes left out | matches | correct | ECE before | after |\n|---|---|---|---|---|")
-    for name, errors in {**left_out.scenes, "together": left_out.whole}.items():
+    for name, errors in measured(training).scenes.items():
         print(f"| {name} | {shown(errors)} |")
     verdict = fit(training)
     print(f'\n"{model_of(kind_of(features))}": {verdict}\n', flush=True)
     pairs = measured_pairs(options.data, options.negatives, random.Random(1))
     features = extracted(pairs, options.features, 1024)
     matcher = LightGlue.pretrained(kind_of(features))
-    measured = {count: [judged(pair, features, matcher, count) for pair in pairs] for count in MEASURED_KEYPOINTS}
-    print_scores([pair for members in measured.values() for pair in members], verdict)
-    print_pairs(measured, verdict)
+    by_count = {count: [judged(pair, features, matcher, count) for pair in pairs] for count in MEASURED_KEYPOINTS}
+    print_scores([pair for members in by_count.values() for pair in members], verdict)
+    print_pairs(by_count, verdict)
     print(f"\n{(time.process_time() - start) / 60:.1f} minutes of processor time")
 
 
@@ -171,9 +168,9 @@ def matched_variously(
 
 def fit(pairs: Sequence[JudgedPair]) -> PairVerdict:
     """The calibration of the scores, and the verdict that builds on it, rounded as they stand in the table."""
-    exact = fit_calibration(*pooled(pairs))
+    exact = fit_calibration(pairs)
     calibration = replace(exact, slope=round(exact.slope, 3), offset=round(exact.offset, 3))
-    verdict = fit_pairs(pairs, calibration)
+    verdict = fit_verdict(pairs, calibration)
     return replace(verdict, **{name: round(getattr(verdict, name), 2) for name in ("offset", "evidence", "failures")})
 
 
@@ -186,7 +183,7 @@ def print_scores(pairs: Sequence[JudgedPair], verdict: PairVerdict) -> None:
         sets.setdefault(pair.places[0].partition("/")[0], []).append(pair)
     for name, members in sets.items():
         scores, correct, _ = pooled(members)
-        print(f"| {name} | {shown(ScoreErrors.of(scores, verdict.calibration(scores), correct))} |")
+        print(f"| {name} | {shown(score_errors(scores, verdict.calibration(scores), correct))} |")
 
 
 def shown(errors: ScoreErrors) -> str:
@@ -194,10 +191,10 @@ def shown(errors: ScoreErrors) -> str:
     return f"{errors.matches} | {errors.correct:.3f} | {errors.before:.3f} | {errors.after:.3f}"
 
 
-def print_pairs(measured: Mapping[int, Sequence[JudgedPair]], verdict: PairVerdict) -> None:
+def print_pairs(by_count: Mapping[int, Sequence[JudgedPair]], verdict: PairVerdict) -> None:
     """How well overlapping and unrelated pairs are told apart, by the verdict and by what else there is."""
     print("\n| keypoints | told apart by | ROC AUC | false positives at 95 % recall |\n|---|---|---|---|")
-    for count, members in measured.items():
+    for count, members in by_count.items():
         overlaps = np.array([pair.correct is not None for pair in members])
         columns = {
             "verdict": np.array([verdict(pair.matches) for pair in members]),

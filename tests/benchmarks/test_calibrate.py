@@ -5,7 +5,7 @@ import PIL.Image
 import torch
 from calibrate import fit, measured_pairs
 
-from photoglue.evaluation.calibration.pairs import JudgedPair
+from photoglue.evaluation.calibration.fit import JudgedPair
 from photoglue.structs import Matches
 
 

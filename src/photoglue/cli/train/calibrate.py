@@ -8,8 +8,7 @@ from rich.progress import Progress
 
 from photoglue.cli.output import check_output
 from photoglue.datasets.scenes import read_folders
-from photoglue.evaluation.calibration.pairs import FEWEST_TO_JUDGE, LeftOut, ScoreErrors
-from photoglue.evaluation.calibration.weights import calibrate, store_verdict
+from photoglue.evaluation.calibration.measure import FEWEST_TO_JUDGE, Calibration, ScoreErrors, calibrate, store_verdict
 from photoglue.extractors.named import training_extractor
 from photoglue.metrics import roc_auc
 
@@ -66,7 +65,7 @@ class TrainCalibrate:
                 progress=lambda what, done, total: bars.update(tasks[what], completed=done, total=total),
             )
         console.print(f"{found.pairs} overlapping pairs and as many unrelated ones, {extractor.kind} features")
-        _print_left_out(console, found.left_out)
+        _print_left_out(console, found)
         verdict, calibration = found.verdict, found.verdict.calibration
         console.print(
             f"calibration by all scenes: slope {calibration.slope:.3f}, offset {calibration.offset:.3f}; overlap: "
@@ -81,16 +80,15 @@ class TrainCalibrate:
         return 0
 
 
-def _print_left_out(console: Console, left_out: LeftOut) -> None:
+def _print_left_out(console: Console, found: Calibration) -> None:
     """How far scores are from the share of correct matches, without and with a calibration by the other scenes."""
     console.print("expected calibration error of each scene, as the scores are → as the other scenes calibrate them")
-    for name, errors in left_out.scenes.items():
+    for name, errors in found.scenes.items():
         console.print(f"  {name}: {_described(errors)}", soft_wrap=True)
-    console.print(f"  together: {_described(left_out.whole)}", soft_wrap=True)
-    if not len(left_out.probabilities):
+    if not len(found.probabilities):
         console.print(f"How well pairs are told apart was not measured; that takes {FEWEST_TO_JUDGE} scenes.")
         return
-    overlaps, probabilities = left_out.overlaps, left_out.probabilities
+    overlaps, probabilities = found.overlaps, found.probabilities
     likely, area = probabilities > LIKELY, roc_auc(probabilities[overlaps], probabilities[~overlaps])
     console.print(
         f"overlap likelier than not: {likely[overlaps].mean():.1%} of overlapping pairs, "

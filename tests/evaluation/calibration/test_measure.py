@@ -1,4 +1,4 @@
-"""Pairs to calibrate with: which are drawn, how they are judged, and that what is measured was not fitted to."""
+"""What scores mean: which pairs are drawn, how they are judged, and that what is measured was not fitted to."""
 
 import random
 from pathlib import Path
@@ -9,23 +9,27 @@ import pytest
 import rendered_scene
 import torch
 
-from photoglue import Extractor, ExtractorConfig, Features, Matcher
-from photoglue.datasets.scenes import read_scene
-from photoglue.datasets.truths import Planar, Posed
+from photoglue import SIFT, Extractor, ExtractorConfig, Features, LightGlue, LightGlueConfig, Matcher, SIFTConfig
+from photoglue.datasets.scenes import read_scene, read_scenes
+from photoglue.datasets.truths import Planar, Posed, match_errors
 from photoglue.errors import ConfigError
-from photoglue.evaluation.calibration.fit import correct_matches, fit_calibration
-from photoglue.evaluation.calibration.pairs import (
-    JudgedPair,
+from photoglue.evaluation.calibration import measure as module
+from photoglue.evaluation.calibration.fit import JudgedPair, fit_calibration, fit_verdict, pooled
+from photoglue.evaluation.calibration.measure import (
+    TOGETHER,
     PhotoPair,
-    ScoreErrors,
+    calibrate,
+    depth_errors,
     extract_photos,
-    fit_pairs,
     judged,
-    leave_scenes_out,
+    measured,
     overlapping_pairs,
-    pooled,
+    score_errors,
+    store_verdict,
     unrelated_pairs,
 )
+from photoglue.geometry.camera import PinholeCamera
+from photoglue.matchers.lightglue.verdict import VERDICTS
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.structs import Matches
 
@@ -138,7 +142,8 @@ class TestJudging:
         found = judged(pair, features, Diagonal(), 10)
         assert found.correct.tolist() == [True, False, False, True]
         truth = Posed(camera0=frames[0].camera, camera1=frames[1].camera, cam1_from_cam0=pose1 @ np.linalg.inv(pose0))
-        assert correct_matches(found.matches, truth).tolist() == [True, False, True, True]  # what poses alone would say
+        lines = match_errors(found.matches.points0, found.matches.points1, truth)
+        assert (lines <= 3).tolist() == [True, False, True, True]  # what poses alone would say
         assert judged(pair, features, Diagonal(), 2).correct.tolist() == [True, False]
 
     def test_by_homography_and_unrelated(self):
@@ -150,6 +155,41 @@ class TestJudging:
         assert judged(planar, features, Diagonal(), 10).correct.tolist() == [True, False]
         unrelated = judged(PhotoPair(paths=paths, places=("x", "y")), features, Diagonal(), 10)
         assert unrelated.correct is None
+
+
+WALL = torch.full((120, 160), 4.0)
+
+
+class TestDepth:
+    @pytest.fixture
+    def sideways(self, make):
+        """Two cameras side by side before a wall at depth 4; gives (truth, points0, points1) of 60 exact matches."""
+        camera = PinholeCamera(fx=100.0, fy=100.0, cx=79.5, cy=59.5, image_size=(160, 120))
+        truth = Posed(camera0=camera, camera1=camera, cam1_from_cam0=make.pose(degrees=0.0, translation=(-0.8, 0, 0)))
+        points0 = np.random.default_rng(0).uniform([40, 10], [150, 110], (60, 2))
+        return truth, points0, points0 - [20, 0]  # 100 · 0.8 / 4
+
+    def test_a_wrong_match_along_the_line_is_wrong(self, make, sideways):
+        truth, points0, points1 = sideways
+        found = depth_errors(make.matches(points0, points1 + np.array([2.5, 0])), truth, WALL, WALL)
+        assert found.tolist() == pytest.approx([2.5] * 60, abs=1e-4)
+        none = make.matches(np.zeros((0, 2)), np.zeros((0, 2)))
+        assert depth_errors(none, truth, WALL, WALL).shape == (0,)
+
+    def test_the_depth_of_either_photo_is_enough(self, make, sideways):
+        """A wrong depth on one side (the background, at an edge), or none, is made good by the other."""
+        truth, points0, points1 = sideways
+        matches = make.matches(points0, points1)
+        for depths in ((WALL, WALL * 3), (WALL * 3, WALL), (WALL, WALL * torch.nan), (WALL * torch.nan, WALL)):
+            assert (depth_errors(matches, truth, *depths) < 0.01).all()
+        assert (depth_errors(matches, truth, WALL * 3, WALL * 3) > 3).all()
+
+    def test_without_depth_the_lines_decide(self, make, sideways):
+        truth, points0, points1 = sideways
+        found = depth_errors(
+            make.matches(points0, points1 + np.array([30, 4])), truth, WALL * torch.nan, WALL * torch.nan
+        )
+        assert found.tolist() == pytest.approx([4] * 60, abs=1e-4)
 
 
 def drawn(places, seed, count, *, correct=True, slope=0.7, offset=0.8):
@@ -173,43 +213,99 @@ def drawn_of(*places):
 
 def test_errors_of_scores_by_hand():
     """Half of the matches with score 0.9 are correct, and all say 0.5 once they are calibrated."""
-    found = ScoreErrors.of(torch.full((4,), 0.9), torch.full((4,), 0.5), torch.tensor([True, False, True, False]))
+    found = score_errors(torch.full((4,), 0.9), torch.full((4,), 0.5), torch.tensor([True, False, True, False]))
     assert (found.matches, found.correct) == (4, 0.5)
     assert (found.before, found.after) == (pytest.approx(0.4), pytest.approx(0.0))
-    assert np.isnan(ScoreErrors.of(torch.zeros(0), torch.zeros(0), torch.zeros(0, dtype=torch.bool)).before)
+    assert np.isnan(score_errors(torch.zeros(0), torch.zeros(0), torch.zeros(0, dtype=torch.bool)).before)
 
 
 class TestLeavingOut:
-    def test_pooled(self):
-        pairs = [drawn("aa", 0, 3), drawn("ab", 1, 4, correct=False), drawn("bb", 2, 2)]
-        scores, correct, places = pooled(pairs)
-        assert scores.tolist() == [*pairs[0].matches.scores.tolist(), *pairs[2].matches.scores.tolist()]
-        assert correct.tolist() == [*pairs[0].correct.tolist(), *pairs[2].correct.tolist()]
-        assert places == ["a", "a", "a", "b", "b"]
-        assert [len(part) for part in pooled(pairs[1:2])] == [0, 0, 0]
-
-    def test_the_calibration_is_found(self):
-        verdict = fit_pairs(drawn_of("a", "b", "c", "d"))
-        assert verdict.calibration.slope == pytest.approx(0.7, abs=0.1)
-        assert verdict.calibration.offset == pytest.approx(0.8, abs=0.1)
-
     def test_nothing_of_a_scene_is_in_what_it_is_measured_with(self):
         pairs = drawn_of("a", "b", "c")
-        found = leave_scenes_out(pairs)
-        of_b = [pair for pair in pairs if pair.places == ("b", "b")]
+        found = measured(pairs)
         others = [pair for pair in pairs if "b" not in pair.places]
+        of_b = [pair for pair in pairs if pair.places == ("b", "b")]
         scores, correct, _ = pooled(of_b)
-        assert found.scenes["b"] == ScoreErrors.of(scores, fit_calibration(*pooled(others))(scores), correct)
-        assert found.whole.after < 0.5 * found.whole.before
-        assert found.whole.matches == sum(errors.matches for errors in found.scenes.values()) == 9 * 300
+        assert found.scenes["b"] == score_errors(scores, fit_calibration(others)(scores), correct)
+        assert found.scenes[TOGETHER].after < 0.5 * found.scenes[TOGETHER].before
+        assert [errors.matches for errors in found.scenes.values()] == [900, 900, 900, 2700]
         # Three overlapping pairs and two unrelated ones of each scene, by the verdict of the other two.
         assert found.overlaps.tolist() == [True, True, True, False, False] * 3
-        verdict = fit_pairs(others)
-        assert found.probabilities[5:8].tolist() == [verdict(pair.matches) for pair in of_b]
+        assert found.probabilities[5:8].tolist() == [fit_verdict(others)(pair.matches) for pair in of_b]
         assert (found.probabilities > 0.5).tolist() == found.overlaps.tolist()
+        assert (found.pairs, found.verdict) == (9, fit_verdict(pairs))
 
     def test_two_scenes_leave_nothing_to_tell_pairs_apart_with(self):
-        found = leave_scenes_out(drawn_of("a", "b"))
-        assert set(found.scenes) == {"a", "b"}
+        found = measured(drawn_of("a", "b"))
+        assert list(found.scenes) == ["a", "b", TOGETHER]
         assert len(found.probabilities) == len(found.overlaps) == 0
-        assert found.whole.after < found.whole.before
+
+
+class TestWeights:
+    @pytest.fixture
+    def own(self, tmp_path):
+        """A small network for SIFT."""
+        path = tmp_path / "own.safetensors"
+        config = LightGlueConfig(input_dim=128, descriptor_dim=32, num_heads=2, n_layers=2, kinds=("sift-opencv",))
+        LightGlue(config).save(path)
+        return str(path)
+
+    @pytest.fixture
+    def extractor(self):
+        pytest.importorskip("cv2", exc_type=ImportError)
+        return SIFT(SIFTConfig(resize=None, max_keypoints=64))
+
+    def test_weights_that_are_none_or_for_other_features(self, own, extractor, monkeypatch):
+        with pytest.raises(ConfigError, match=r"'absent' is no weight file, and no released model; those are .*aliked"):
+            calibrate("absent", [], extractor)
+        monkeypatch.setattr(SIFT, "kind", "dots")
+        with pytest.raises(ConfigError, match="is for features of the kind sift-opencv, not dots"):
+            calibrate(own, [], extractor)
+
+    def test_pairs_are_drawn_by_the_seed_and_matched_variously(self, own, extractor, tmp_path, monkeypatch):
+        for name in ("a", "b"):
+            rendered_scene.write_scene(tmp_path / "scenes" / name, count=4)
+        scenes, seen = read_scenes(tmp_path / "scenes"), []
+
+        def noted(pair, features, matcher, keypoints):
+            seen.append((pair.paths, matcher.config.depth_confidence, keypoints))
+
+        known = measured(drawn_of("a", "b"))
+        monkeypatch.setattr(module, "judged", noted)
+        monkeypatch.setattr(module, "measured", lambda pairs: known)
+        runs = []
+        for seed in (0, 0, 1):
+            assert calibrate(own, scenes, extractor, keypoints=64, pairs_per_scene=6, seed=seed) is known
+            runs.append(list(seen))
+            seen.clear()
+        assert runs[0] == runs[1] != runs[2]
+        assert {keypoints for _, _, keypoints in runs[0]} <= {8, 32, 64}
+        assert len({depth for _, depth, _ in runs[0]}) == 2  # adaptively and at full depth
+
+    def test_a_verdict_is_stored_and_nothing_else_changes(self, own, tmp_path):
+        before = LightGlue.from_checkpoint(own)
+        store_verdict(own, VERDICTS["disk"], tmp_path / "out.safetensors")
+        after = LightGlue.from_checkpoint(tmp_path / "out.safetensors")
+        assert (before.verdict, after.verdict) == (None, VERDICTS["disk"])
+        assert after.config == before.config
+        assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+
+
+@pytest.mark.data
+@pytest.mark.weights
+@pytest.mark.slow
+def test_on_a_real_scene_calibrated_scores_are_closer_to_the_truth(shared_data):
+    """Pairs of a scene of the evaluation sets, which the table was not fitted to."""
+    from photoglue import create_extractor
+    from photoglue.datasets.layouts import load_dataset
+
+    dataset = load_dataset(shared_data / "eval/imb_reichstag", max_pairs=4)
+    pairs = [
+        PhotoPair(paths=(dataset.folder / p.name0, dataset.folder / p.name1), places=("x", "x"), truth=p.truth)
+        for p in dataset.pairs
+    ]
+    features = extract_photos(pairs, create_extractor("aliked", max_keypoints=1024, resize=800))
+    matcher = LightGlue.pretrained("aliked")
+    scores, correct, _ = pooled([judged(pair, features, matcher, 1024) for pair in pairs])
+    found = score_errors(scores, VERDICTS["aliked"].calibration(scores), correct)
+    assert found.after < found.before
