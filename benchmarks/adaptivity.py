@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pages import replace_between
@@ -22,7 +23,7 @@ from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
 from photoglue.evaluation.jobs import Settings
 from photoglue.evaluation.results import Result
-from photoglue.evaluation.run import evaluate
+from photoglue.evaluation.run import measure
 from photoglue.machine import version_line
 
 SETS = ("strecha/fountain-P11", "strecha/Herz-Jesus-P8", "strecha/entry-P10", "imb_reichstag")
@@ -35,7 +36,7 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     print(version_line())
-    clock = "cpu" if args.cpu_time else "wall"
+    clock: Literal["wall", "cpu"] = "cpu" if args.cpu_time else "wall"
     settings = Settings(time_singly=True, clock=clock, workers=0, device="cpu", seeds=args.seeds)
     pairs = known_poses(args.data, args.sets)
     if args.every:
@@ -98,7 +99,7 @@ def subset(dataset: DataSet, every: int) -> DataSet:
 def table_text(dataset: DataSet, args: argparse.Namespace, settings: Settings) -> str:
     """Easy, medium and hard pairs at the default confidences."""
     names = [f"{args.features}+lightglue", f"{args.features}+lightglue-adaptive"]
-    full, adaptive = evaluate([dataset], names, args.out, settings)
+    full, adaptive = measure([dataset], names, args.out, settings)
     angles = sorted(record.values["rotation_angle_deg"] for record in full.records)
     edges = (angles[len(angles) // 3], angles[2 * len(angles) // 3])
     return (
@@ -111,7 +112,7 @@ def sweep_text(dataset: DataSet, args: argparse.Namespace, settings: Settings) -
     """All confidences of depth with all of width; also writes the plot."""
     grid = [(depth, width) for depth in args.depths for width in args.widths]
     names = [f"{args.features}+lightglue-adaptive:{said(depth)}:{said(width)}" for depth, width in grid]
-    results: list[Result] = evaluate([dataset], names, args.out, settings)
+    results: list[Result] = measure([dataset], names, args.out, settings)
     tried = [
         Setting(depth_confidence=depth, width_confidence=width, result=result)
         for (depth, width), result in zip(grid, results, strict=True)

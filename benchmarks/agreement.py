@@ -8,21 +8,20 @@ protocol.
 """
 
 import argparse
-import itertools
-import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from photoglue.datasets.layouts import load_dataset
+from photoglue.datasets.truths import Posed
 from photoglue.extractors import create_extractor
-from photoglue.geometry.camera import PinholeCamera
-from photoglue.geometry.pose import pose_error_deg, relative_pose
+from photoglue.geometry.pose import pose_error_deg
 from photoglue.machine import version_line
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.lightglue.engine import kernels
 from photoglue.metrics import auc
 from photoglue.solvers.poselib import verify
+from photoglue.structs import Matches
 
 SETS = ("strecha/fountain-P11", "strecha/Herz-Jesus-P8", "strecha/entry-P10", "imb_reichstag")
 THRESHOLDS_DEG = (5, 10, 20)
@@ -51,46 +50,40 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, name: str) -> None:
     """One row of the table."""
-    folder = options.data / name
-    cameras = json.loads((folder / "cameras.json").read_text())
-    images = sorted(cameras)
-    paths = [folder / "images" / image for image in images]
+    dataset = load_dataset(options.data / name, all_pairs=True)
+    images = sorted({image for pair in dataset.pairs for image in (pair.name0, pair.name1)})
     kinds = ["float32", "bfloat16" if options.stage == "extract" else "float32"]
-    features = [
-        create_extractor(options.features, max_keypoints=options.max_keypoints, precision=kind).extract_many(paths)
-        for kind in dict.fromkeys(kinds)
-    ]
+    features = []
+    for kind in dict.fromkeys(kinds):
+        extractor = create_extractor(options.features, max_keypoints=options.max_keypoints, precision=kind)
+        found = extractor.extract_many([dataset.folder / image for image in images])
+        features.append(dict(zip(images, found, strict=True)))
     config = LightGlueConfig.accurate()
     matchers = [
-        LightGlue.pretrained(features[0][0].kind, config, precision=kind)
+        LightGlue.pretrained(extractor.kind, config, precision=kind)
         for kind in ("float32", "bfloat16" if options.stage == "match" else "float32")
     ]
     kept = total = 0
     errors: list[list[float]] = [[], []]
-    pairs = list(itertools.combinations(range(len(images)), 2))
-    for i, j in pairs:
-        found = [m.match(f[i], f[j]) for m, f in zip(matchers, (features[0], features[-1]), strict=True)]
+    for pair in dataset.pairs:
+        sources = zip(matchers, (features[0], features[-1]), strict=True)
+        matches = [matcher.match(source[pair.name0], source[pair.name1]) for matcher, source in sources]
         if options.stage == "match":
-            kept += int(((found[0].matches0 == found[1].matches0) & (found[0].matches0 >= 0)).sum())
-            total += len(found[0])
-        for k, matches in enumerate(found):
-            errors[k].append(pose_error(matches, cameras[images[i]], cameras[images[j]]))
+            kept += int(((matches[0].matches0 == matches[1].matches0) & (matches[0].matches0 >= 0)).sum())
+            total += len(matches[0])
+        for column, each in zip(errors, matches, strict=True):
+            assert isinstance(pair.truth, Posed)
+            column.append(pose_error(each, pair.truth))
     share = f"{kept / total:.2%}" if total else "–"
     columns = ["/".join(f"{100 * value:.1f}" for value in auc(column, THRESHOLDS_DEG)) for column in errors]
-    print(f"{name:24} {len(pairs):5} {share:>7} {columns[0]:>22} {columns[1]:>22}", flush=True)
+    print(f"{name:24} {len(dataset.pairs):5} {share:>7} {columns[0]:>22} {columns[1]:>22}", flush=True)
 
 
-def pose_error(matches, camera0: dict, camera1: dict) -> float:
+def pose_error(matches: Matches, truth: Posed) -> float:
     """Degrees; infinite if there is no pose."""
-    models = [
-        PinholeCamera.parse(",".join(str(v) for v in np.ravel(c["K"])), (c["width"], c["height"]))
-        for c in (camera0, camera1)
-    ]
-    found = verify(
-        matches.points0, matches.points1, "essential", camera0=models[0], camera1=models[1], threshold_px=1.0
-    )
-    poses = [torch.tensor(c["T_w2c"], dtype=torch.float64) for c in (camera0, camera1)]
-    return pose_error_deg(found.rotation, found.translation, relative_pose(*poses))
+    points = (matches.points0, matches.points1)
+    found = verify(*points, "essential", camera0=truth.camera0, camera1=truth.camera1, threshold_px=1.0)
+    return pose_error_deg(found.rotation, found.translation, torch.from_numpy(truth.cam1_from_cam0))
 
 
 if __name__ == "__main__":

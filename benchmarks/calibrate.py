@@ -1,192 +1,218 @@
 """What LightGlue's scores and the pair verdict are worth: fitted on training photos, measured on others.
 
-    python benchmarks/calibrate.py --data DIR [--features aliked] [--out c.json]
+    python benchmarks/calibrate.py --data DIR [--features aliked]
 
 DIR is laid out as the README in ../shared/data says. Fitted on pairs of depth_scenes (overlap from 0.1 on) and on
 unrelated photos of depth_scenes and train_images, each matched with a number of keypoints, a depth and a precision that
-are drawn for it. Measured on DIR/eval, which has no photo of them: pairs of Strecha's three scenes, Reichstag,
-Oxford-affine and EVD, against pairs of photos of different places among them.
+are drawn for it. Measured on the scenes left out of the fit in turn, and on DIR/eval, which has no photo of them: pairs
+of Strecha's three scenes, Reichstag, Oxford-affine and EVD, against pairs of photos of different places among them.
 
 A match is correct up to 3 px: by depth on the training photos where it is known, by the homography on Oxford-affine and
 EVD, else by its distance to the epipolar line, which lets a wrong match pass now and then.
 
 About 8 minutes of one core for ALIKED, 10 for DISK. It prints the row for the table in
-src/photoglue/matchers/calibration.py.
+src/photoglue/matchers/lightglue/verdict.py.
 """
 
 import argparse
-import json
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
-from calibration_data import (
-    MEASURED_KEYPOINTS,
-    extracted,
-    matched_as_users_do,
-    matched_variously,
-    measured_jobs,
-    training_jobs,
-)
-from calibration_maps import MAPS, left_out
 
-from photoglue.evaluation.calibration.fit import equal_weights, fit_calibration, fit_verdict, score_reliability
-from photoglue.evaluation.calibration.pairs import JudgedPair, pooled
+from photoglue.datasets.layouts import load_dataset
+from photoglue.datasets.scenes import read_scenes
+from photoglue.evaluation.calibration.fit import JudgedPair, fit_calibration, fit_verdict, pooled
+from photoglue.evaluation.calibration.measure import (
+    PhotoPair,
+    ScoreErrors,
+    extract_photos,
+    judged,
+    measured,
+    overlapping_pairs,
+    score_errors,
+)
+from photoglue.extractors import create_extractor
 from photoglue.machine import version_line
+from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.lightglue.kinds import model_of
-from photoglue.matchers.lightglue.verdict import PairVerdict, expected_matches
-from photoglue.metrics import expected_calibration_error, reliability, roc_auc
+from photoglue.matchers.lightglue.verdict import PairVerdict
+from photoglue.metrics import roc_auc
 from photoglue.solvers.poselib import verify
+from photoglue.structs import Features
 
 PAIRS_PER_SCENE = 18
 NEGATIVES = 120
 """Unrelated pairs to measure on, with each number of keypoints."""
 RECALL = 0.95
+KEYPOINTS = (256, 1024, 2048)
+"""Best points of each photo, drawn for each pair to learn from."""
+MEASURED_KEYPOINTS = (256, 2048)
+"""Best points of each photo of the pairs to measure on: all pairs with both numbers."""
+PLACES = {"hololens_a": "hololens", "hololens_b": "hololens", "evd/graf": "graf", "oxford_affine/graf": "graf"}
+"""Scenes that show one place, under the name of the place; any other scene is a place of its own."""
+PHOTO_SOURCES = ("osie", "urban", "labelmefacade", "artdeco", "sunhays", "debian")
+"""Sources in train_images of photos that belong to no scene. Pairs are made between sources, never within one."""
+MEASURED_SETS = {"strecha": 48, "imb_reichstag": 24, "oxford_affine": None, "evd": None}
+"""Folder in eval → how many of its pairs, evenly from all; None: all. So few that it takes minutes."""
 
 
 def main() -> None:
-    """Fit, measure, print, write."""
+    """Fit, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--features", default="aliked")
     parser.add_argument("--per-scene", type=int, default=PAIRS_PER_SCENE, help="training pairs of each scene")
     parser.add_argument("--negatives", type=int, default=NEGATIVES, help="unrelated pairs to measure on")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     print(version_line())
     start = time.process_time()
     chance = random.Random(0)
-    jobs = training_jobs(options.data, options.per_scene, chance)
-    features = extracted(jobs, options.features, None)
-    model = model_of(next(iter(features.values())).kind)
-    training = list(matched_variously(jobs, features, chance))
-    report: dict[str, object] = {"features": options.features, "maps": compare_maps(training)}
+    pairs = training_pairs(options.data, options.per_scene, chance)
+    features = extracted(pairs, options.features, None)
+    training = list(matched_variously(pairs, features, chance))
+    print("\n| scenes left out | matches | correct | ECE before | after |\n|---|---|---|---|---|")
+    for name, errors in measured(training).scenes.items():
+        print(f"| {name} | {shown(errors)} |")
     verdict = fit(training)
-    print(f'\n"{model}": {verdict}\n', flush=True)
-    jobs = measured_jobs(options.data, options.negatives, random.Random(1))
-    measured = list(matched_as_users_do(jobs, extracted(jobs, options.features, 1024)))
-    report |= {"verdict": asdict(verdict), "scores": measure_scores(measured, verdict)}
-    report["pairs"] = measure_pairs(measured, verdict)
+    print(f'\n"{model_of(kind_of(features))}": {verdict}\n', flush=True)
+    pairs = measured_pairs(options.data, options.negatives, random.Random(1))
+    features = extracted(pairs, options.features, 1024)
+    matcher = LightGlue.pretrained(kind_of(features))
+    by_count = {count: [judged(pair, features, matcher, count) for pair in pairs] for count in MEASURED_KEYPOINTS}
+    print_scores([pair for members in by_count.values() for pair in members], verdict)
+    print_pairs(by_count, verdict)
     print(f"\n{(time.process_time() - start) / 60:.1f} minutes of processor time")
-    if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def fit(samples: Sequence[JudgedPair]) -> PairVerdict:
+def training_pairs(root: Path, per_scene: int, chance: random.Random) -> list[PhotoPair]:
+    """Pairs of depth scenes, and as many unrelated ones: half of two scenes, half with a photo of no scene."""
+    scenes = read_scenes(root / "depth_scenes")
+    positives = [
+        replace(pair, places=(place_of(scene.name),) * 2)
+        for scene in scenes
+        for pair in overlapping_pairs(scene, per_scene, chance)
+    ]
+    shown = {
+        scene.name: sorted({path for pair in positives for path in pair.paths if scene.name in path.parts})
+        for scene in scenes
+    }
+    photos = {
+        source: chance.sample(sorted((root / "train_images").glob(f"{source}*.jpg")), 12) for source in PHOTO_SOURCES
+    }
+    everything = shown | photos
+    negatives: list[PhotoPair] = []
+    while len(negatives) < len(positives):
+        among = list(shown) if len(negatives) % 2 else list(everything)
+        first, second = chance.sample(among, 2)
+        if place_of(first) != place_of(second):
+            paths = (chance.choice(everything[first]), chance.choice(everything[second]))
+            negatives.append(PhotoPair(paths=paths, places=(place_of(first), place_of(second))))
+    return positives + negatives
+
+
+def measured_pairs(root: Path, negatives: int, chance: random.Random) -> list[PhotoPair]:
+    """Pairs of the development split that are known to overlap, and unrelated ones of different places."""
+    positives: list[PhotoPair] = []
+    shown: dict[str, set[Path]] = {}
+    for name, count in MEASURED_SETS.items():
+        dataset = load_dataset(root / "eval" / name, max_pairs=count)
+        for pair in dataset.pairs:
+            place = place_of(name if pair.scene == name else f"{name}/{pair.scene}")
+            paths = (dataset.folder / pair.name0, dataset.folder / pair.name1)
+            positives.append(PhotoPair(paths=paths, places=(place, place), truth=pair.truth))
+            shown.setdefault(place, set()).update(paths)
+    found: dict[tuple[Path, Path], PhotoPair] = {}
+    pairs_of_places = list(combinations(sorted(shown), 2))
+    while len(found) < negatives:
+        place0, place1 = chance.choice(pairs_of_places)
+        paths = (chance.choice(sorted(shown[place0])), chance.choice(sorted(shown[place1])))
+        found[paths] = PhotoPair(paths=paths, places=(place0, place1))
+    return positives + list(found.values())
+
+
+def place_of(scene: str) -> str:
+    """The place that a scene shows."""
+    return PLACES.get(scene, scene)
+
+
+def extracted(pairs: Sequence[PhotoPair], features: str, resize: int | None) -> dict[Path, Features]:
+    """Features of all photos of some pairs, in the precision that suits the machine."""
+    return extract_photos(pairs, create_extractor(features, max_keypoints=max(KEYPOINTS), resize=resize))
+
+
+def kind_of(features: Mapping[Path, Features]) -> str:
+    """The kind of some features, which all are of one extractor."""
+    return next(iter(features.values())).kind or ""
+
+
+def matched_variously(
+    pairs: Sequence[PhotoPair], features: dict[Path, Features], chance: random.Random
+) -> Iterator[JudgedPair]:
+    """Each pair once, with a number of keypoints, a depth and a precision that are drawn for it."""
+    kind = kind_of(features)
+    matchers = {
+        f"{depth} {precision}": LightGlue.pretrained(kind, config, precision=precision)
+        for depth, config in (("adaptive", LightGlueConfig()), ("full", LightGlueConfig.accurate()))
+        for precision in ("float32", "bfloat16")
+    }
+    for pair in pairs:
+        setting = chance.choice(sorted(matchers))
+        yield judged(pair, features, matchers[setting], chance.choice(KEYPOINTS))
+
+
+def fit(pairs: Sequence[JudgedPair]) -> PairVerdict:
     """The calibration of the scores, and the verdict that builds on it, rounded as they stand in the table."""
-    calibration = fit_calibration(*pooled(samples))
-    calibration = type(calibration)(slope=round(calibration.slope, 3), offset=round(calibration.offset, 3))
-    counts = [None if sample.correct is None else int(sample.correct.sum()) for sample in samples]
-    verdict = fit_verdict([sample.matches for sample in samples], counts, calibration)
-    numbers = {name: round(getattr(verdict, name), 2) for name in ("offset", "evidence", "failures")}
-    return PairVerdict(calibration=calibration, **numbers)
+    exact = fit_calibration(pairs)
+    calibration = replace(exact, slope=round(exact.slope, 3), offset=round(exact.offset, 3))
+    verdict = fit_verdict(pairs, calibration)
+    return replace(verdict, **{name: round(getattr(verdict, name), 2) for name in ("offset", "evidence", "failures")})
 
 
-def compare_maps(samples: Sequence[JudgedPair]) -> Mapping[str, Mapping[str, float]]:
-    """Each kind of calibration on scenes that it was not fitted to: all scenes are left out once."""
-    scores, correct, places = pooled_arrays(samples)
-    weights = equal_weights(places)
-    print(f"\n{len(scores)} matches of {len(set(places))} places, {correct.mean():.1%} correct; scenes left out")
-    print("| map | log loss | ECE | ECE, mean over scenes |\n|---|---|---|---|")
-    table = {}
-    for name, fitter in MAPS.items():
-        predicted = left_out(fitter, scores, correct, np.array(places))
-        clipped = np.clip(predicted, 1e-4, 1 - 1e-4)
-        loss = -float(np.average(np.where(correct, np.log(clipped), np.log(1 - clipped)), weights=weights))
-        whole = expected_calibration_error(reliability(predicted, correct))
-        single = [
-            expected_calibration_error(reliability(predicted[rows], correct[rows]))
-            for rows in (np.array(places) == place for place in sorted(set(places)))
-        ]
-        table[name] = {"log_loss": loss, "ece": whole, "ece_by_scene": float(np.mean(single))}
-        print(f"| {name} | {loss:.4f} | {whole:.3f} | {np.mean(single):.3f} |")
-    return table
-
-
-def measure_scores(samples: Sequence[JudgedPair], verdict: PairVerdict) -> Mapping[str, object]:
-    """Reliability of the scores of overlapping pairs of the development split, before and after."""
-    report = {}
-    print("| set | matches | correct | mean score | ECE before | ECE after |\n|---|---|---|---|---|---|")
-    overlapping = [sample for sample in samples if sample.overlaps]
+def print_scores(pairs: Sequence[JudgedPair], verdict: PairVerdict) -> None:
+    """How far scores of overlapping pairs of the development split are from the shares of correct ones."""
+    print("| set | matches | correct | ECE before | after |\n|---|---|---|---|---|")
+    overlapping = [pair for pair in pairs if pair.correct is not None]
     sets = {"all": overlapping}
-    for sample in overlapping:
-        sets.setdefault(sample.places[0].partition("/")[0], []).append(sample)
+    for pair in overlapping:
+        sets.setdefault(pair.places[0].partition("/")[0], []).append(pair)
     for name, members in sets.items():
-        scores, correct, _ = pooled_arrays(members)
-        found = score_reliability(torch.from_numpy(scores), torch.from_numpy(correct), verdict.calibration)
-        before, after = found.errors
-        print(f"| {name} | {len(scores)} | {correct.mean():.3f} | {scores.mean():.3f} | {before:.3f} | {after:.3f} |")
-        report[name] = {"matches": len(scores), "correct": float(correct.mean()), "ece": [before, after]}
-        if name == "all":
-            bins = {"before": found.before, "after": found.after}
-            report["bins"] = {key: {field: np.nan_to_num(values).tolist() for field, values in vars(b).items()}
-                              for key, b in bins.items()}  # fmt: skip
-    rows = zip(found_all(report, "before"), found_all(report, "after"), strict=True)
-    print("\n| confidence | correct: as they are | matches | calibrated | matches |\n|---|---|---|---|---|")
-    for i, ((count0, precision0), (count1, precision1)) in enumerate(rows):
-        print(f"| {i / 10:.1f}–{(i + 1) / 10:.1f} | {precision0:.2f} | {count0} | {precision1:.2f} | {count1} |")
-    return report
+        scores, correct, _ = pooled(members)
+        print(f"| {name} | {shown(score_errors(scores, verdict.calibration(scores), correct))} |")
 
 
-def found_all(report: Mapping[str, object], key: str) -> list[tuple[int, float]]:
-    """(matches, share correct) of each bin."""
-    bins = report["bins"][key]
-    return list(zip(bins["counts"], bins["precision"], strict=True))
+def shown(errors: ScoreErrors) -> str:
+    """As cells of a table."""
+    return f"{errors.matches} | {errors.correct:.3f} | {errors.before:.3f} | {errors.after:.3f}"
 
 
-def measure_pairs(samples: Sequence[JudgedPair], verdict: PairVerdict) -> list[Mapping[str, object]]:
+def print_pairs(by_count: Mapping[int, Sequence[JudgedPair]], verdict: PairVerdict) -> None:
     """How well overlapping and unrelated pairs are told apart, by the verdict and by what else there is."""
-    print("\n| keypoints | told apart by | ROC AUC | false positives at 95 % recall | ECE |\n|---|---|---|---|---|")
-    report = []
-    for count in MEASURED_KEYPOINTS:
-        members = [sample for sample in samples if sample.keypoints == count]
-        overlaps = np.array([sample.overlaps for sample in members])
+    print("\n| keypoints | told apart by | ROC AUC | false positives at 95 % recall |\n|---|---|---|---|")
+    for count, members in by_count.items():
+        overlaps = np.array([pair.correct is not None for pair in members])
         columns = {
-            "verdict": np.array([verdict(sample.matches) for sample in members]),
-            "sum of calibrated scores": np.array(
-                [expected_matches(sample.matches, verdict.calibration) for sample in members]
+            "verdict": np.array([verdict(pair.matches) for pair in members]),
+            "number of matches": np.array([len(pair.matches) for pair in members]),
+            "inliers, fundamental, PoseLib 1 px": np.array(
+                [len(verify(pair.matches.points0, pair.matches.points1, "fundamental")) for pair in members]
             ),
-            "number of matches": np.array([len(sample.matches) for sample in members]),
-            "inliers, fundamental, PoseLib 1 px": np.array([inliers(sample) for sample in members]),
         }
         for name, values in columns.items():
             area = roc_auc(values[overlaps], values[~overlaps])
             limit = np.quantile(values[overlaps], 1 - RECALL, method="lower")
             false = float((values[~overlaps] >= limit).mean())
-            error = expected_calibration_error(reliability(values, overlaps)) if name == "verdict" else None
-            report.append({"keypoints": count, "by": name, "roc_auc": area, "false_positives": false, "ece": error})
-            shown = "" if error is None else f"{error:.3f}"
-            print(f"| {count} | {name} | {area:.4f} | {false:.1%} ({limit:.3g}) | {shown} |")
-        print_verdicts(columns["verdict"], overlaps, members)
-    return report
-
-
-def print_verdicts(verdicts: np.ndarray, overlaps: np.ndarray, members: Sequence[JudgedPair]) -> None:
-    """What a verdict of more than one half catches, and the pairs that it judges worst."""
-    print(f"verdict above 0.5: {(verdicts[overlaps] > 0.5).mean():.1%} of {overlaps.sum()} overlapping pairs, "
-          f"{(verdicts[~overlaps] > 0.5).mean():.1%} of {(~overlaps).sum()} unrelated ones")  # fmt: skip
-    wrong = np.where(overlaps, 1 - verdicts, verdicts)
-    for i in np.argsort(-wrong)[:8]:
-        sample = members[i]
-        true = (
-            f"{int(sample.correct.sum())} of {len(sample.matches)} matches correct" if sample.overlaps else "unrelated"
+            print(f"| {count} | {name} | {area:.4f} | {false:.1%} ({limit:.3g}) |")
+        likely = columns["verdict"] > 0.5
+        print(
+            f"verdict above 0.5: {likely[overlaps].mean():.1%} of {overlaps.sum()} overlapping pairs, "
+            f"{likely[~overlaps].mean():.1%} of {(~overlaps).sum()} unrelated ones"
         )
-        print(f"    {verdicts[i]:.3f} {' | '.join('/'.join(path.parts[-3:]) for path in sample.paths)}: {true}")
-
-
-def pooled_arrays(samples: Sequence[JudgedPair]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """(scores, whether they are correct, places) of all matches of the overlapping pairs."""
-    scores, correct, places = pooled(samples)
-    return scores.numpy(), correct.numpy(), places
-
-
-def inliers(sample: JudgedPair) -> int:
-    """How many matches agree with one fundamental matrix."""
-    return len(verify(sample.matches.points0, sample.matches.points1, "fundamental"))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class ImageMatcher(Matcher):
 
 
 def loftr_finder(model: torch.nn.Module) -> Finder:
-    """Of kornia's LoFTR, in whose frame the centre of the top-left pixel is (0.5, 0.5)."""
+    """The function of kornia's LoFTR, in whose frame the centre of the top-left pixel is (0.5, 0.5)."""
 
     @torch.inference_mode()
     def find(image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,7 +99,7 @@ def loftr_finder(model: torch.nn.Module) -> Finder:
 
 
 def detector_finder(model: torch.nn.Module) -> Finder:
-    """Of transformers' SuperGlue and LightGlue, which detect SuperPoint's whole pixels.
+    """The function of transformers' SuperGlue and LightGlue, which detect SuperPoint's whole pixels.
 
     ``matches[0, 0]`` says for each point of image 0 which one of image 1 is its partner, or -1.
     """
@@ -117,7 +117,7 @@ def detector_finder(model: torch.nn.Module) -> Finder:
 
 
 def dense_finder(model: torch.nn.Module) -> Finder:
-    """Of transformers' EfficientLoFTR.
+    """The function of transformers' EfficientLoFTR.
 
     It has a place for each cell of 8 × 8 pixels: ``matches[0, 1]`` and ``keypoints[0, 1]`` say for a cell of image 0
     which cell of image 1 is its partner and where the point lies there, ``matches[0, 0]`` and ``keypoints[0, 0]`` the

@@ -24,6 +24,7 @@ from photoglue.extractors.base import Extractor, ExtractorConfig
 from photoglue.extractors.sift import to_uint8
 from photoglue.image import to_gray
 from photoglue.matchers.base import Matcher
+from photoglue.pipeline import Pipeline
 
 RATIO = 0.8
 MAX_KEYPOINTS = 2048
@@ -43,15 +44,13 @@ class PeerMethod(Method):
     extracting: Callable[[Protocol], Extractor] | None = None
     """Makes the extractor; None: ours."""
 
-    def build_extractor(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Extractor:
-        """Theirs if they have one."""
+    def build(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Pipeline:
+        """Their matcher, and their extractor if they have one."""
         if self.extracting is None:
-            return super().build_extractor(protocol, device, allow_noncommercial=allow_noncommercial)
-        return self.extracting(protocol).to(device)
-
-    def build_matcher(self, kind: str, device: torch.device) -> Matcher:  # noqa: ARG002
-        """Theirs."""
-        return self.matching()
+            extractor = super().build(protocol, device, allow_noncommercial=allow_noncommercial).extractor
+        else:
+            extractor = self.extracting(protocol).to(device)
+        return Pipeline(extractor, self.matching())
 
     def fingerprint(self, device: torch.device) -> dict[str, Any]:
         """That of the method, with the peer's name in it."""

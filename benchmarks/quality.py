@@ -31,14 +31,14 @@ from peer_methods import PEERS, UnavailableError
 from quality_table import markdown, shown_in
 
 from photoglue import weights
-from photoglue.cli.evaluate import earlier_results
 from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import MissingExtra, WeightsError
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.methods import Method
-from photoglue.evaluation.results import Result, write_whole
-from photoglue.evaluation.run import evaluate
+from photoglue.evaluation.results import Result, earlier_results
+from photoglue.evaluation.run import measure as measure_all
+from photoglue.files import write_whole
 from photoglue.machine import machine, version_line
 
 METHODS = ("aliked+lightglue", "aliked+lightglue-adaptive", "aliked+nn", "sift+ratio", "sift+lightglue-adaptive")
@@ -76,10 +76,9 @@ def unrelated(data: Path, count: int = UNRELATED) -> DataSet:
         if frozenset(scene.split(" | ")) not in SAME_PLACE
     ]
     # One pair of each two scenes, so that a scene of many photos does not outweigh the others.
-    pairs = [members[i % len(members)] for i, members in enumerate(scenes)]
-    count = min(count, len(pairs))
-    kept = tuple(pairs[i * len(pairs) // count] for i in range(count))
-    return replace(dataset, name="unrelated", pairs=kept, image_set=f"{count} pairs of photos of different scenes")
+    pairs = tuple(members[i % len(members)] for i, members in enumerate(scenes))
+    kept = replace(dataset, name="unrelated", pairs=pairs).evenly(count)
+    return replace(kept, image_set=f"{len(kept.pairs)} pairs of photos of different scenes")
 
 
 SETS = (
@@ -116,9 +115,9 @@ def main() -> None:
     found: dict[tuple[str, str], Result] = {}
     names = chosen_names(args)
     groups = groups_of(args, names)
-    for results, reasons in each_measured(groups, args.processes):
+    for measured, reasons in each_measured(groups, args.processes):
         skipped |= reasons
-        for name, result in results.items():
+        for name, result in measured.items():
             found[result.dataset, name] = result
             print(f"{result.dataset:14} {result.method:36} {shown_in(result)}", flush=True)
     for name, reason in skipped.items():
@@ -224,7 +223,7 @@ class Ledger:
 
     @staticmethod
     def all_seconds(folder: Path) -> dict[str, float]:
-        """Of all files in a folder."""
+        """The seconds in all files of a folder, by name."""
         return {name: s for path in sorted(folder.glob("*.json")) for name, s in json.loads(path.read_text()).items()}
 
     @contextmanager
@@ -242,7 +241,7 @@ class Ledger:
 def measured(job: Job, out: Path, settings: Settings, ledger: Ledger, skipped: dict[str, str]) -> Result | None:
     """The result of a job, from an earlier run if there is one; None if its weights or packages are missing."""
     name = job.method.resolved_name(settings.torch_device)
-    for result in earlier_results(out, set()):
+    for result in earlier_results(out):
         same = [(record.name0, record.name1) for record in result.records] == [
             (pair.name0, pair.name1) for pair in job.dataset.pairs
         ]
@@ -250,7 +249,7 @@ def measured(job: Job, out: Path, settings: Settings, ledger: Ledger, skipped: d
             return result
     try:
         with without_downloads(), ledger.entry(f"{job.dataset.name} {name}"):
-            return evaluate([job.dataset], [job.method], out, settings)[0]
+            return measure_all([job.dataset], [job.method], out, settings)[0]
     except (WeightsError, MissingExtra, UnavailableError) as error:
         skipped[name] = str(error)
         return None

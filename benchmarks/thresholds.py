@@ -22,7 +22,7 @@ from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
 from photoglue.datasets.truths import Posed
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
-from photoglue.evaluation.run import features_of, match_block
+from photoglue.evaluation.run import features_of, read_pairs
 from photoglue.evaluation.solving import Task, solve
 from photoglue.geometry.epipolar import fundamental_matrix, symmetric_epipolar_distance
 from photoglue.machine import version_line
@@ -67,11 +67,10 @@ def main() -> None:
 
 def matched(job: Job, out: Path, settings: Settings) -> list[Matches]:
     """Matches of all pairs, in pixels of the images as read."""
-    features = features_of(job, out, settings, lambda what, done, total: None)  # noqa: ARG005
+    pipeline = job.build(settings)
+    features = features_of(job, lambda: pipeline, out, settings, lambda what, done, total: None)  # noqa: ARG005
     with FeatureStore.open(features) as store:
-        kind = store[job.dataset.pairs[0].name0].kind or job.method.extractor
-        matcher = job.method.build_matcher(kind, settings.torch_device)
-        return [match_block(store, matcher, [pair], settings.torch_device)[0] for pair in job.dataset.pairs]
+        return pipeline.matcher.match_many(read_pairs(store, job.dataset.pairs, settings.torch_device))
 
 
 def pose_errors(job: Job, matches: Sequence[Matches], threshold_px: float) -> np.ndarray:

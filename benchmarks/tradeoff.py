@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from photoglue.errors import ConfigError, require
-from photoglue.evaluation.benchmarks.terms import error_names, error_of
+from photoglue.evaluation.benchmarks.metric import Metric
+from photoglue.evaluation.benchmarks.table import benchmark_named
 from photoglue.evaluation.report.plots import SERIES
 from photoglue.evaluation.results import PairRecord, Result
 from photoglue.metrics import auc
@@ -25,7 +26,7 @@ LEVELS = ("easy", "medium", "hard")
 DIFFICULTIES = ("difficulty", "rotation_angle_deg")
 """Values of a record that say how hard a pair is, more being harder; the first that it has counts."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""Of the width confidences of a sweep."""
+"""Marks of the width confidences of a sweep."""
 INK, MUTED = "#1b2027", "#5a6472"
 
 
@@ -34,9 +35,9 @@ class Setting:
     """A result and the confidences that it was made with."""
 
     depth_confidence: float | None
-    """Of the early exit, 0…1; None: off."""
+    """Confidence of the early exit, 0…1; None: off."""
     width_confidence: float | None
-    """Of the pruning, 0…1; None: off."""
+    """Confidence of the pruning, 0…1; None: off."""
     result: Result
     """On the same pairs, and with the same card, as those of the other settings."""
 
@@ -69,7 +70,7 @@ class Saving:
     auc: float
     """At the threshold that was asked for, 0…1."""
     auc_full: float
-    """The same of full depth."""
+    """AUC of full depth on these pairs, 0…1."""
 
 
 def difficulty_of(record: PairRecord) -> float:
@@ -114,11 +115,11 @@ def adaptivity_table(
     low, high = np.quantile(hardness, [1 / 3, 2 / 3]).tolist() if edges is None else edges
     levels = np.digitize(hardness, [low, high], right=True)
     rows = [
-        _saving(name, [pairs[i] for i in np.flatnonzero(levels == level)], threshold)
+        _saving(name, [pairs[i] for i in np.flatnonzero(levels == level)], _error(full), threshold)
         for level, name in enumerate(LEVELS)
         if (levels == level).any()
     ]
-    return (*rows, _saving("all", pairs, threshold))
+    return (*rows, _saving("all", pairs, _error(full), threshold))
 
 
 def sweep_table(settings: Sequence[Setting], *, threshold: float = 5.0) -> tuple[Saving, ...]:
@@ -141,7 +142,11 @@ def sweep_table(settings: Sequence[Setting], *, threshold: float = 5.0) -> tuple
             f"The sweep has the settings {'; '.join(names) or 'none'}, but not full depth (both confidences None), "
             "which savings are measured against. Add it, from the same run."
         )
-    rows = [_saving(setting.name, _aligned(setting.result, full[0].result), threshold, setting) for setting in settings]
+    reference = full[0].result
+    rows = [
+        _saving(setting.name, _aligned(setting.result, reference), _error(reference), threshold, setting)
+        for setting in settings
+    ]
     return tuple(sorted(rows, key=lambda row: row.match_s))
 
 
@@ -196,9 +201,9 @@ def plot_sweep(settings: Sequence[Setting], *, threshold: float = 5.0, title: st
     for value, mark in marks.items():
         axes.scatter([], [], s=60, color=MUTED, marker=mark, label=f"width confidence {_said(value)}")
     figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK)
-    unit = "°" if settings[0].result.benchmark == "relative_pose" else " px"
+    unit = _error(settings[0].result).symbol
     axes.set_xlabel("time to match a pair [ms]", color=INK)
-    axes.set_ylabel(f"AUC@{threshold:g}{unit} [%]", color=INK)
+    axes.set_ylabel(f"AUC@{threshold:g}{unit if unit == '°' else f' {unit}'} [%]", color=INK)
     axes.set_title(title, loc="left", size=11, color=INK)
     axes.grid(color="#e3e6ea", lw=0.8)
     axes.set_axisbelow(True)
@@ -215,8 +220,8 @@ def pareto_front(rows: Sequence[Saving]) -> list[Saving]:
     return front
 
 
-Pair: TypeAlias = tuple[PairRecord, PairRecord, str]
-"""The record of a setting, that of full depth, and the name of the error that ranks them."""
+Pair: TypeAlias = tuple[PairRecord, PairRecord]
+"""The record of a setting, and that of full depth."""
 
 
 def _aligned(result: Result, full: Result) -> list[Pair]:
@@ -240,27 +245,33 @@ def _aligned(result: Result, full: Result) -> list[Pair]:
             f"{result.method!r} has {len(mine)} pairs and {full.method!r} {len(theirs)}{example}. Both must have the "
             "same pairs, and at least one."
         )
-    errors = error_names(full.records)
+    return [(mine[key], theirs[key]) for key in theirs]
+
+
+def _error(result: Result) -> Metric:
+    """The error that the AUC is of."""
+    errors = benchmark_named(result.benchmark).errors
     if not errors:
-        raise ConfigError(f"The records of {full.method!r} have no error, so that there is no AUC to compare.")
-    return [(mine[key], theirs[key], errors[0]) for key in theirs]
+        raise ConfigError(f"Pairs of {result.benchmark} have no error, so that there is no AUC to compare.")
+    return errors[0]
 
 
-def _saving(name: str, pairs: Sequence[Pair], threshold: float, setting: Setting | None = None) -> Saving:
-    error = pairs[0][2]
-    seconds = [_time(record) for record, _, _ in pairs]
-    whole = [_time(record) for _, record, _ in pairs]
+def _saving(
+    name: str, pairs: Sequence[Pair], error: Metric, threshold: float, setting: Setting | None = None
+) -> Saving:
+    seconds = [_time(record) for record, _ in pairs]
+    whole = [_time(record) for _, record in pairs]
     return Saving(
         name=name,
         setting=setting,
         pairs=len(pairs),
-        exit_layer=_mean([record.values.get("stop", math.nan) for record, _, _ in pairs]),
-        pruned_share=_mean([record.values.get("pruned_share", math.nan) for record, _, _ in pairs]),
+        exit_layer=_mean([record.values.get("stop", math.nan) for record, _ in pairs]),
+        pruned_share=_mean([record.values.get("pruned_share", math.nan) for record, _ in pairs]),
         match_s=_mean(seconds),
         speed_up=sum(whole) / sum(seconds),
         median_speed_up=float(np.median(np.array(whole) / np.array(seconds))),
-        auc=auc([error_of(record, error) for record, _, _ in pairs], [threshold])[0],
-        auc_full=auc([error_of(record, error) for _, record, _ in pairs], [threshold])[0],
+        auc=auc([record.error(error.name) for record, _ in pairs], [threshold])[0],
+        auc_full=auc([record.error(error.name) for _, record in pairs], [threshold])[0],
     )
 
 

@@ -1,18 +1,10 @@
 """The adapters of peers that take photos: random weights, and where points must come out."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 ORIGINAL = (256, 192)
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
 @pytest.fixture
@@ -194,10 +186,10 @@ def test_peers_are_found_in_the_caches_of_their_libraries(tmp_path, monkeypatch,
         config = transformers.LightGlueConfig(num_hidden_layers=2)
         transformers.LightGlueForKeypointMatching(config).save_pretrained(file / "snapshots" / "1")
     method = PEERS[peer]()
-    matcher = method.build_matcher("gray-image", torch.device("cpu"))
-    found = matcher.match(*images)
+    pipeline = method.build(protocol(), torch.device("cpu"), allow_noncommercial=False)
+    found = pipeline.matcher.match(*images)
     assert (found.points0 < torch.tensor(ORIGINAL)).all()
-    assert method.build_extractor(protocol(), torch.device("cpu"), allow_noncommercial=False).kind == "gray-image"
+    assert pipeline.extractor.kind == "gray-image"
 
 
 def protocol():

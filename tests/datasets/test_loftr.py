@@ -92,7 +92,7 @@ def test_scannet(tmp_path, make):
 
 def test_other_npz_files(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ConfigError, match=r"other\.npz' is no scene-info file of LoFTR"):
+    with pytest.raises(ConfigError, match=r"other\.npz' is no scene file of MegaDepth"):
         load_dataset(tmp_path)
 
 
@@ -104,6 +104,6 @@ def test_no_object_is_made_of_files_that_are_not_loftrs(tmp_path):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     np.savez(tmp_path / "other.npz", image_paths=objects(Trap()), poses=np.zeros(3))
-    with pytest.raises(ConfigError, match=r"no scene-info file of LoFTR \(KeyError: .*intrinsics"):
+    with pytest.raises(ConfigError, match=r"no scene file of MegaDepth \(KeyError: .*intrinsics"):
         load_dataset(tmp_path)
     assert not (tmp_path / "sprung").exists()

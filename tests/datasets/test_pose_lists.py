@@ -59,44 +59,6 @@ class TestCamerasJson:
         with pytest.raises(ImageError, match=r"no image '.*images/1\.png', which '.*cameras\.json' names"):
             load_dataset(plain)
 
-    @pytest.mark.parametrize(
-        ("change", "said"),
-        [
-            ({"width": 80}, "belongs to an image of 80 × 30"),
-            ({"K": [[50, 0, 60], [0, 50, 14], [0, 0, 1]]}, "principal point at .* outside its image"),
-            ({"T_w2c": [[1, 0], [0, 1]]}, "not a 4 × 4 matrix"),
-            ({"T_w2c": [[1, 0], [0]]}, "not a 4 × 4 matrix"),
-            ({"T_w2c": (2 * np.eye(4)).tolist()}, "may not be scaled or mirrored"),
-            ({"T_w2c": np.diag([-1.0, 1, 1, 1]).tolist()}, "may not be scaled or mirrored"),
-            ({"T_w2c": np.zeros((4, 4)).tolist()}, "may not be scaled or mirrored"),
-            ({"T_w2c": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [5, 0, 0, 1]]}, "last row .* Is it transposed"),
-            ({"width": "wide"}, "not complete .*'wide'.*width and height"),
-            ({"K": None}, "is not valid"),
-        ],
-    )
-    def test_cameras_that_do_not_fit(self, plain, change, said):
-        cameras = json.loads((plain / "cameras.json").read_text())
-        cameras["1.png"] |= change
-        (plain / "cameras.json").write_text(json.dumps(cameras))
-        with pytest.raises(ConfigError, match=rf"1\.png.*{said}|{said}.*1\.png"):
-            load_dataset(plain)
-
-    def test_incomplete_and_damaged(self, plain):
-        cameras = json.loads((plain / "cameras.json").read_text())
-        del cameras["1.png"]["T_w2c"]
-        (plain / "cameras.json").write_text(json.dumps(cameras))
-        with pytest.raises(ConfigError, match="not complete"):
-            load_dataset(plain)
-        (plain / "cameras.json").write_text("{")
-        with pytest.raises(ConfigError, match=r"cameras\.json' cannot be read"):
-            load_dataset(plain)
-
-    @pytest.mark.parametrize("text", ['{"frames": [{"K": 1}, {"K": 2}]}', "[]", "null"])
-    def test_not_a_camera_for_each_image(self, plain, text):
-        (plain / "cameras.json").write_text(text)
-        with pytest.raises(ConfigError, match=r"cameras\.json' has a \w+ where a camera for each image was wanted"):
-            load_dataset(plain)
-
 
 class TestPairsJson:
     def row(self, plain, **changes):

@@ -9,7 +9,7 @@ import torch
 from rendered_scene import CAMERA, SIZE, poses, write_scene
 
 from photoglue.datasets.scenes import find_scenes, read_megadepth_scene, read_scene, read_scenes
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, ImageError
 
 
 def _change(folder, **changes):
@@ -53,7 +53,7 @@ def test_a_folder_of_scenes(tmp_path):
     assert [scene.name for scene in read_scenes(tmp_path / "b")] == ["b"]
     assert find_scenes(tmp_path) == [tmp_path / "a", tmp_path / "b"]
     assert find_scenes(tmp_path / "b") == [tmp_path / "b"]
-    with pytest.raises(ConfigError, match="has no scene 'c'; it has a, b"):
+    with pytest.raises(ConfigError, match=r"There is no scene 'c'\. There are: a, b\."):
         read_scenes(tmp_path, only=["c"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"holds no scenes: a folder with SCENE/cameras.json was wanted"):
@@ -65,34 +65,23 @@ def test_a_folder_of_scenes(tmp_path):
 def test_missing_files_are_named(tmp_path):
     folder = write_scene(tmp_path / "wall")
     (folder / "images" / "3.png").unlink()
-    with pytest.raises(ConfigError, match=r"wall' lacks 1 of 4 images, such as that of '3'\. Add them"):
+    with pytest.raises(ImageError, match=r"no image '.*wall/images/3', which '.*wall/cameras\.json' names"):
         read_scene(folder)
     folder = write_scene(tmp_path / "flat")
     for path in (folder / "depths").iterdir():
         path.unlink()
-    with pytest.raises(ConfigError, match="flat' has no depths at all"):
+    with pytest.raises(ConfigError, match=r"flat' lacks 4 of 4 depths, such as '.*0\.png'\. Add them"):
         read_scene(folder)
     (folder / "cameras.json").unlink()
-    with pytest.raises(ConfigError, match=r"flat' is no scene: it has no cameras\.json"):
+    with pytest.raises(ConfigError, match=r"flat/cameras\.json' cannot be read: .*No such file"):
         read_scene(folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [
-        ({"f1__width": 480}, r"Photo '1' of scene 'wall' has 240 × 180 pixels, and its camera is for 480 × 180"),
-        ({"f1__K": [[400, 0, 250], [0, 400, 90], [0, 0, 1]]}, r"Photo '1' .* principal point at \(250, 90\), outside"),
-        ({"f1__K": [[400, 3, 120], [0, 400, 90], [0, 0, 1]]}, r"Photo '1' of scene 'wall': .*no skew"),
-        ({"f1__K": [[400, 0], [0, 400]]}, r"Photo '1' of scene 'wall' has a K of shape \(2, 2\)"),
-        ({"f2__T_w2c": np.diag([2.0, 2, 2, 1]).tolist()}, r"Photo '2' of scene 'wall' has a pose that is no rigid"),
-        ({"f2__T_w2c": np.eye(3).tolist()}, r"Photo '2' of scene 'wall' has a pose that is no rigid"),
-        ({"f2__T_w2c": np.diag([1.0, 1, -1, 1]).tolist()}, r"Photo '2' of scene 'wall' has a pose that is no rigid"),
-        ({"f0__T_w2c": None}, r"Photo '0' .* lacks a number or has a wrong one .*T_w2c"),
-        ({"depth_scale": 0}, r"depth_scale 0; a positive number"),
-        ({"frames": {}}, r"names no photos"),
-    ],
+    [({"depth_scale": 0}, "depth_scale 0; a positive number"), ({"frames": {}}, "names no photos")],
 )
-def test_impossible_cameras_are_named(tmp_path, changes, message):
+def test_a_file_of_cameras_that_is_none_of_a_scene(tmp_path, changes, message):
     folder = write_scene(tmp_path / "wall", count=3)
     _change(folder, **changes)
     with pytest.raises(ConfigError, match=message):
@@ -117,10 +106,10 @@ def test_unreadable_parts_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"pairs\.txt' cannot be read"):
         read_scene(folder)
     (folder / "images" / "0.png").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match="Photo '0' of scene 'wall' cannot be read"):
+    with pytest.raises(ImageError, match=r"images/0\.png' is not an image that can be read"):
         read_scene(folder)
     (folder / "cameras.json").write_text("{")
-    with pytest.raises(ConfigError, match="cannot be read as JSON"):
+    with pytest.raises(ConfigError, match=r"cameras\.json' cannot be read"):
         read_scene(folder)
 
 
@@ -196,15 +185,15 @@ def test_megadepth_as_it_is_published(tmp_path):
 
 def test_megadepth_that_is_not_complete_is_named(tmp_path):
     path = _megadepth(tmp_path, poses=None)
-    with pytest.raises(ConfigError, match=r"0015\.npz' is no scene_info file of MegaDepth .*poses"):
+    with pytest.raises(ConfigError, match=r"0015\.npz' is no scene file of MegaDepth .*poses"):
         read_megadepth_scene(path, tmp_path)
     path.write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match="cannot be read as a scene_info file"):
+    with pytest.raises(ConfigError, match=r"0015\.npz' is no scene file of MegaDepth"):
         read_megadepth_scene(path, tmp_path)
     other = tmp_path / "other"
     path = _megadepth(other)
     (other / "Undistorted_SfM/0015/images/1.jpg").unlink()
-    with pytest.raises(ConfigError, match=r"lacks 1 of 3 images, such as that of 'Undistorted_SfM/0015/images/1\.jpg'"):
+    with pytest.raises(ImageError, match=r"no image '.*Undistorted_SfM/0015/images/1\.jpg', which '.*0015\.npz' names"):
         read_megadepth_scene(path, other)
     third = tmp_path / "third"
     path = _megadepth(third, depth_paths=np.array([None] * 5, dtype=object))

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
+import torch
 
-from photoglue.datasets.truths import Apart, Marked, Planar, Posed, resized_truth, turned_camera, turned_pose
+from photoglue.datasets.truths import (
+    Apart,
+    Marked,
+    Planar,
+    Posed,
+    match_errors,
+    resized_truth,
+    turned_camera,
+    turned_pose,
+)
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import Resize
 
@@ -67,3 +77,20 @@ def test_turned_pose_is_the_same_motion(make):
     turn0, turn1 = turned_pose(np.eye(4), 0, 1), turned_pose(np.eye(4), 0, 3)
     point = np.array([0.3, -0.4, 2.0, 1.0])
     np.testing.assert_allclose(turned_pose(motion, 1, 3) @ (turn0 @ point), turn1 @ (motion @ point))
+
+
+def test_errors_of_single_matches():
+    """Homography: mean of both images, infinite behind the camera. Poses: distance to the line. Else unknown."""
+    matrix = np.array([[2.0, 0, 0], [0, 2, 0], [0, 0, 1]])
+    points0 = torch.tensor([[10.0, 10.0], [20.0, 30.0]])
+    points1 = 2 * points0 + torch.tensor([[4.0, 0.0], [0.0, 0.0]])
+    assert match_errors(points0, points1, Planar(image1_from_image0=matrix)).tolist() == [(4 + 2) / 2, 0]
+    horizon = Planar(image1_from_image0=np.array([[1.0, 0, 0], [0, 1, 0], [-0.01, 0, 1]]))  # at x = 100
+    assert match_errors(torch.tensor([[150.0, 50.0]]), torch.tensor([[-300.0, -100.0]]), horizon).tolist() == [np.inf]
+    camera = PinholeCamera(fx=50.0, fy=50.0, cx=20.0, cy=15.0, image_size=(40, 30))
+    sideways = np.eye(4)
+    sideways[0, 3] = -1
+    posed = Posed(camera0=camera, camera1=camera, cam1_from_cam0=sideways)
+    moved = torch.tensor([[3.0, 10.0], [20.0, 34.0]])  # along its row, and 4 rows away from it
+    assert match_errors(points0, moved, posed).tolist() == pytest.approx([0, 4])
+    assert match_errors(points0, points1, Apart()) is None

@@ -31,10 +31,10 @@ def test_one_by_one_in_turn(planes, out, monkeypatch):
         return match_many(self, pairs)
 
     monkeypatch.setattr(NearestNeighbor, "match_many", noted)
-    singly = run.evaluate([load_dataset(planes)], METHODS, out, SINGLY)
+    singly = run.measure([load_dataset(planes)], METHODS, out, SINGLY)
     nn, ratio = (None, 1), (0.8, 1)
     assert seen == [nn, nn, ratio, ratio, ratio, nn, nn, ratio, ratio, nn]
-    together = run.evaluate([load_dataset(planes)], METHODS, out, SETTINGS)
+    together = run.measure([load_dataset(planes)], METHODS, out, SETTINGS)
     assert [result.method for result in singly] == METHODS
     for one, other in zip(singly, together, strict=True):
         assert timeless(one) == timeless(other)
@@ -49,7 +49,7 @@ def test_clocks(planes, out, monkeypatch, clock, name):
     """A clock that goes on by 3 s between two looks at it."""
     ticks = iter(range(0, 10_000, 3))
     monkeypatch.setattr(run.time, name, lambda: next(ticks))
-    (result,) = run.evaluate([load_dataset(planes)], ["sift+nn"], out, replace(SINGLY, clock=clock))
+    (result,) = run.measure([load_dataset(planes)], ["sift+nn"], out, replace(SINGLY, clock=clock))
     assert {record.values["match_s"] for record in result.records} == {3.0}
 
 
@@ -67,12 +67,12 @@ def test_killed_and_resumed(planes, out, monkeypatch):
 
     monkeypatch.setattr(run.Journal, "append", dies)
     with pytest.raises(Killed):
-        run.evaluate([load_dataset(planes)], METHODS, out, SINGLY)
+        run.measure([load_dataset(planes)], METHODS, out, SINGLY)
     monkeypatch.setattr(run.Journal, "append", append)
     monkeypatch.setattr(NearestNeighbor, "match_many", lambda *args: matched.append(1) or match_many(*args))
-    resumed = run.evaluate([load_dataset(planes)], METHODS, out, SINGLY)
+    resumed = run.measure([load_dataset(planes)], METHODS, out, SINGLY)
     assert 2 + 2 <= len(matched) <= 2 + 5  # two warm-ups, and what was not written down of eight
-    for one, other in zip(resumed, run.evaluate([load_dataset(planes)], METHODS, out, SETTINGS), strict=True):
+    for one, other in zip(resumed, run.measure([load_dataset(planes)], METHODS, out, SETTINGS), strict=True):
         assert timeless(one) == timeless(other)
 
 
@@ -103,8 +103,10 @@ def test_confidences(name, confidences):
 
 
 @pytest.mark.weights
-def test_confidences_reach_the_matcher():
-    matcher = Method.parse("aliked+lightglue-adaptive:0.9:off").build_matcher("aliked-n16", torch.device("cpu"))
+def test_confidences_reach_the_matcher(planes):
+    method = Method.parse("aliked+lightglue-adaptive:0.9:off")
+    (job,) = jobs_of([load_dataset(planes)], [method], SETTINGS)
+    matcher = job.build(SETTINGS).matcher
     assert (matcher.config.depth_confidence, matcher.config.width_confidence) == (0.9, None)
 
 

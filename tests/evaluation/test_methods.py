@@ -40,7 +40,7 @@ def test_own_weights(weights):
         assert method.weights == weights
         if kind:
             assert method.matcher == kind
-        matcher = method.build_matcher("sift-opencv", CPU)
+        matcher = method.build(protocol_named("photoglue", "homography"), CPU, allow_noncommercial=False).matcher
         assert (matcher.config.depth_confidence is None) == full
         assert matcher.shape.descriptor_dim == 32
 
@@ -71,7 +71,7 @@ def test_fingerprint_changes_with_the_weights(weights):
 
 def test_the_protocol_makes_the_extractor():
     protocol = protocol_named("glue-factory", "homography")
-    config = Method.parse("sift+nn").build_extractor(protocol, CPU, allow_noncommercial=False).config
+    config = Method.parse("sift+nn").build(protocol, CPU, allow_noncommercial=False).extractor.config
     assert (config.max_keypoints, config.resize, config.nms_radius) == (1024, None, 3)
 
 
@@ -88,6 +88,6 @@ def test_suppression_is_for_superpoint_alone(monkeypatch):
     monkeypatch.setattr(module, "create_extractor", create)
     protocol = protocol_named("superglue", "relative_pose")
     for name in ("superpoint", "aliked"):
-        Method.parse(f"{name}+nn").build_extractor(protocol, CPU, allow_noncommercial=True)
+        Method.parse(f"{name}+nn").build(protocol, CPU, allow_noncommercial=True)
     assert (asked["superpoint"]["nms_radius"], asked["superpoint"]["detection_threshold"]) == (4, 0.005)
     assert asked["aliked"].keys() == {"max_keypoints", "resize", "precision"}

@@ -13,7 +13,7 @@ from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.evaluation import run
 from photoglue.evaluation.methods import Method
-from photoglue.evaluation.results import Result
+from photoglue.evaluation.results import read_result
 from photoglue.matchers.nearest import NearestNeighbor
 
 SETTINGS = run.Settings(workers=0, device="cpu")
@@ -32,7 +32,7 @@ def numbers(result):
 def test_results_of_a_run(planes, tmp_path):
     out, seen = tmp_path / "out", []
     dataset = load_dataset(planes)
-    ratio, nearest = run.evaluate([dataset], ["sift+ratio", "sift+nn"], out, SETTINGS, lambda *args: seen.append(args))
+    ratio, nearest = run.measure([dataset], ["sift+ratio", "sift+nn"], out, SETTINGS, lambda *args: seen.append(args))
     assert (ratio.dataset, ratio.benchmark, ratio.method, nearest.method) == (
         "planes", "homography", "sift+ratio", "sift+nn",
     )  # fmt: skip
@@ -44,7 +44,7 @@ def test_results_of_a_run(planes, tmp_path):
     name = "precision@3px"
     assert np.mean([ratio.scenes[f"v_{i}"][name] for i in (0, 1)]) == pytest.approx(ratio.values[name])
     assert ratio.scenes["v_0"][name] == np.mean([record.values["precision_3px"] for record in ratio.records[:2]])
-    assert Result.from_json(out / "planes.sift+ratio.json") == ratio
+    assert read_result(out / "planes.sift+ratio.json") == ratio
     assert list((out / "unfinished").iterdir()) == []
     assert len(list((out / "features").iterdir())) == 1  # shared by both methods
     assert seen[0] == ("planes: extract sift", 0, 6)
@@ -53,9 +53,9 @@ def test_results_of_a_run(planes, tmp_path):
 
 def test_the_same_seed_gives_the_same_numbers_and_others_do_not(planes, out):
     dataset = load_dataset(planes)
-    first, second = (run.evaluate([dataset], ["sift+nn"], out, SETTINGS)[0] for _ in range(2))
+    first, second = (run.measure([dataset], ["sift+nn"], out, SETTINGS)[0] for _ in range(2))
     assert numbers(first) == numbers(second)
-    (several,) = run.evaluate([dataset], ["sift+nn"], out, replace(SETTINGS, seeds=3))
+    (several,) = run.measure([dataset], ["sift+nn"], out, replace(SETTINGS, seeds=3))
     assert numbers(several)[2] == numbers(first)[2]  # records are those of the first seed
     assert several.spread["AUC@1"] > 0
     assert several.spread["AUC_DLT@1"] == 0
@@ -71,7 +71,7 @@ def test_killed_and_resumed_is_as_if_never_killed(planes, out, monkeypatch, surv
     """Blocks of two pairs; the process dies after so many pairs are written down."""
     monkeypatch.setattr(run, "PAIRS_AT_ONCE", {"cpu": 2})
     dataset = load_dataset(planes)
-    (whole,) = run.evaluate([dataset], ["sift+nn"], out, SETTINGS)
+    (whole,) = run.measure([dataset], ["sift+nn"], out, SETTINGS)
 
     append, matched = run.Journal.append, []
 
@@ -82,7 +82,7 @@ def test_killed_and_resumed_is_as_if_never_killed(planes, out, monkeypatch, surv
 
     monkeypatch.setattr(run.Journal, "append", dies)
     with pytest.raises(Killed):
-        run.evaluate([dataset], ["sift+nn"], out, SETTINGS)
+        run.measure([dataset], ["sift+nn"], out, SETTINGS)
     monkeypatch.setattr(run.Journal, "append", append)
     assert len(list((out / "unfinished").iterdir())) == 1
 
@@ -93,7 +93,7 @@ def test_killed_and_resumed_is_as_if_never_killed(planes, out, monkeypatch, surv
         return match_many(self, pairs)
 
     monkeypatch.setattr(NearestNeighbor, "match_many", counted)
-    (resumed,) = run.evaluate([dataset], ["sift+nn"], out, SETTINGS)
+    (resumed,) = run.measure([dataset], ["sift+nn"], out, SETTINGS)
     assert numbers(resumed) == numbers(whole)
     assert matched == ([2, 2] if survive < 2 else [2])  # whole blocks that were done are not matched again
 
@@ -112,10 +112,10 @@ def test_batches_and_their_order_change_nothing(planes, out, tmp_path, monkeypat
                 value.copy_(10 * torch.eye(128))
     model.save(weights)
     dataset, method = load_dataset(planes), f"sift+{weights}@float32"
-    (plain,) = run.evaluate([dataset], [method], out, SETTINGS)
+    (plain,) = run.measure([dataset], [method], out, SETTINGS)
     monkeypatch.setattr(run, "PAIRS_AT_ONCE", {"cpu": 3})
     turned = replace(dataset, pairs=dataset.pairs[::-1])
-    (other,) = run.evaluate([turned], [method], out, SETTINGS)
+    (other,) = run.measure([turned], [method], out, SETTINGS)
     assert plain.records[0].values["num_matches"] > 5
     for record, same in zip(plain.records, other.records[::-1], strict=True):
         assert (record.name0, record.name1) == (same.name0, same.name1)
@@ -126,7 +126,7 @@ def test_batches_and_their_order_change_nothing(planes, out, tmp_path, monkeypat
 def test_pairs_without_matches_are_failures_that_stay(textured, tmp_path):
     """A black image has no features at all."""
     PIL.Image.new("RGB", (256, 192)).save(textured / "v_0" / "3.png")
-    (result,) = run.evaluate([load_dataset(textured / "v_0")], ["sift+nn"], tmp_path / "out", SETTINGS)
+    (result,) = run.measure([load_dataset(textured / "v_0")], ["sift+nn"], tmp_path / "out", SETTINGS)
     failed = result.records[1].values
     assert (failed["num_matches"], failed["homography_error_px"], failed["precision_3px"]) == (0, float("inf"), 0)
     assert len(result.records) == 2
@@ -135,7 +135,7 @@ def test_pairs_without_matches_are_failures_that_stay(textured, tmp_path):
 
 def test_other_protocols_change_size_and_frame(planes, out):
     settings = replace(SETTINGS, protocol="lightglue-paper")
-    (result,) = run.evaluate([load_dataset(planes)], ["sift+ratio"], out, settings)
+    (result,) = run.measure([load_dataset(planes)], ["sift+ratio"], out, settings)
     assert (result.card.resize, result.card.resize_side, result.card.resized_frame) == (480, "short", True)
     assert result.values["AUC@5"] > 0.4
 
@@ -162,7 +162,7 @@ def test_dropped_scenes(textured, tmp_path):
 )
 def test_mistakes_are_told_before_any_work(textured, tmp_path, methods, settings, said):
     with pytest.raises(ConfigError, match=said):
-        run.evaluate([load_dataset(textured)], methods, tmp_path / "out", replace(SETTINGS, **settings))
+        run.measure([load_dataset(textured)], methods, tmp_path / "out", replace(SETTINGS, **settings))
     assert not (tmp_path / "out").exists()
 
 
@@ -172,13 +172,24 @@ def test_a_lost_solver_process_is_explained(planes, out, monkeypatch):
 
     monkeypatch.setattr(run.SolverPool, "submit", lost)
     with pytest.raises(PhotoGlueError, match=r"was ended from outside.* is kept: run the same again, with fewer"):
-        run.evaluate([load_dataset(planes)], ["sift+nn"], out, replace(SETTINGS, seeds=2))
+        run.measure([load_dataset(planes)], ["sift+nn"], out, replace(SETTINGS, seeds=2))
+
+
+def test_the_verdict_is_that_of_the_matcher(textured, out, monkeypatch):
+    """Not of any other: same matches, other weights, another meaning."""
+    dataset = load_dataset(textured, "overlap", max_pairs=2)
+    seen = []
+    monkeypatch.setattr(NearestNeighbor, "verdict", staticmethod(lambda matches: seen.append(matches) or 0.75))
+    (result,) = run.measure([dataset], ["sift+nn"], out, SETTINGS)
+    assert [record.values["overlap_probability"] for record in result.records] == [0.75, 0.75]
+    assert result.values["false_positive_rate"] == 1.0
+    assert [len(matches) for matches in seen] == [record.values["num_matches"] for record in result.records]
 
 
 def test_two_data_sets_of_one_name(textured, tmp_path):
     dataset = load_dataset(textured)
     with pytest.raises(ConfigError, match="Two data sets are named 'planes'"):
-        run.evaluate([dataset, dataset], ["sift+nn"], tmp_path / "out", SETTINGS)
+        run.measure([dataset, dataset], ["sift+nn"], tmp_path / "out", SETTINGS)
 
 
 def test_file_names_are_safe_and_different():
@@ -196,7 +207,7 @@ def test_real_photos_in_worker_processes(shared_data, tmp_path):
     """An easy pair of fountain-P11 must be solved by ALIKED + LightGlue, as it is with the official code."""
     dataset = load_dataset(shared_data / "eval/strecha/fountain-P11", max_pairs=1)
     settings = replace(SETTINGS, workers=1)
-    (result,) = run.evaluate([dataset], ["aliked+lightglue@float32"], tmp_path, settings)
+    (result,) = run.measure([dataset], ["aliked+lightglue@float32"], tmp_path, settings)
     assert result.values["AUC@5"] > 0.9
     assert result.values["exit_layer"] == 9
     assert result.values["pruned"] == 0

@@ -1,8 +1,7 @@
 """`photoglue evaluate DATA… --methods …`: how good methods are on data with a known truth."""
 
-import warnings
-from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,20 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from photoglue.datasets.layouts import load_dataset
-from photoglue.errors import ConfigError, PhotoGlueWarning
-from photoglue.evaluation import run
-from photoglue.evaluation.benchmarks.terms import term_of
-from photoglue.evaluation.jobs import Settings, jobs_of
-from photoglue.evaluation.rematch import Rematcher
-from photoglue.evaluation.report.page import write_report
-from photoglue.evaluation.results import ProtocolCard, Result, table_of
-
-SHOWN = (
-    *("AUC@1", "AUC@3", "AUC@5", "AUC@10", "AUC@20", "AUC_DLT@1", "AUC_DLT@3", "AUC_DLT@5", "mAA@10", "mAA@20"),
-    *("false_pairs@15", "false_pairs@30", "epipolar_precision@5e-4", "precision@3px", "recall@3px"),
-    *("matches", "inliers", "match_s"),
-)
-"""Values for which the terminal has room; the files have all."""
+from photoglue.evaluation import Settings, evaluate
+from photoglue.evaluation.report.groups import groups_of
+from photoglue.evaluation.report.tables import values_grid
+from photoglue.evaluation.results import Result
+from photoglue.evaluation.run import Progress as OnProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +62,7 @@ class Evaluate:
     """Accept weights that may not be used commercially (SuperPoint, HardNet)."""
 
     def run(self, console: Console) -> int:
-        """Do it, from top to bottom."""
+        """Measure, and print a table for each data set and where the report is."""
         settings = Settings(
             protocol=self.protocol,
             estimator=self.estimator,
@@ -87,59 +77,27 @@ class Evaluate:
             load_dataset(folder, self.benchmark, all_pairs=self.all_pairs, max_pairs=self.max_pairs)
             for folder in self.data
         ]
-        jobs = jobs_of(datasets, self.methods, settings)
-        new = {(job.dataset.name, job.method.resolved_name(settings.torch_device)) for job in jobs}
-        earlier = earlier_results(self.out, new)
-        if not self.allow_mixed:
-            _check_cards(earlier, {job.dataset.benchmark: job.card for job in jobs}, self.out)
         with _progress(console) as progress:
-            results = run.evaluate(datasets, self.methods, self.out, settings, progress)
-        for name in dict.fromkeys(result.dataset for result in results):
-            _print(console, [result for result in results if result.dataset == name])
-        again = Rematcher(jobs, self.out, settings)
-        page = write_report(
-            [*results, *earlier],
-            self.out,
-            allow_mixed=self.allow_mixed,
-            matches_of=again.matches_of,
-            correct_of=again.correct_of,
-        )
-        console.print(f"report → {page}", soft_wrap=True)
+            found = evaluate(
+                datasets, self.methods, self.out, settings, allow_mixed=self.allow_mixed, progress=progress
+            )
+        for name in dict.fromkeys(result.dataset for result in found.results):
+            _print(console, [result for result in found.results if result.dataset == name])
+        console.print(f"report → {found.report}", soft_wrap=True)
         return 0
 
 
-def earlier_results(folder: Path, new: Set[tuple[str, str]]) -> list[Result]:
-    """The results in a folder, without those of the data sets and methods in ``new``; damaged ones are left out."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(Result.from_json(path))
-        except ConfigError as error:
-            warnings.warn(f"{error} It is left out: remove it, or measure it again.", PhotoGlueWarning, stacklevel=2)
-    return [result for result in found if (result.dataset, result.method) not in new]
-
-
-def _check_cards(earlier: Sequence[Result], cards: dict[str, ProtocolCard], out: Path) -> None:
-    """Says before the work what the report would refuse after it."""
-    for result in earlier:
-        card = cards.get(result.benchmark)
-        differences = [] if card is None else card.differences(result.card)
-        differences = [text for text in differences if not text.startswith("image_set ")]
-        if differences:
-            raise ConfigError(
-                f"{str(out)!r} has a result of {result.method} on {result.dataset} under another protocol "
-                f"({'; '.join(differences)}). Give another --out, remove it, or allow the mixture (--allow-mixed)."
-            )
-
-
 @contextmanager
-def _progress(console: Console) -> Iterator[run.Progress]:
-    """A bar for each thing that is being done, with the time that is left."""
+def _progress(console: Console) -> Iterator[OnProgress]:
+    """A bar for each thing that is being done, with the time that is left; nothing until the first is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Progress(*columns, console=console, transient=True)
+    tasks: dict[str, TaskID] = {}
+    with ExitStack() as shown:
 
         def show(what: str, done: int, total: int) -> None:
+            if not tasks:
+                shown.enter_context(bars)
             if what not in tasks:
                 tasks[what] = bars.add_task(what.replace("[", "\\["), total=total)
             bars.update(tasks[what], completed=done, visible=done < total)
@@ -148,24 +106,17 @@ def _progress(console: Console) -> Iterator[run.Progress]:
 
 
 def _print(console: Console, results: Sequence[Result]) -> None:
-    """One data set."""
-    first, table = results[0], table_of(results)
-    card = first.card
+    """The table of one data set."""
+    first, card = results[0], results[0].card
     shown = Table(
         title=f"{first.dataset} · {first.benchmark} · {card.image_set}\n{card.protocol}, {card.estimator} "
         f"{card.threshold_px:g} px{f', {card.seeds} seeds' if card.seeds > 1 else ''}",
         title_justify="left",
     )
-    columns = [i for name in SHOWN for i, (_, value) in enumerate(table.columns) if value == name]
-    terms = [term_of(table.columns[i][1], first.benchmark) for i in columns]
-    shown.add_column("method")
-    for term in terms:
-        shown.add_column(f"{term.words} {term.unit}".strip(), justify="right")
-    for method, row in table.rows.items():
-        cells = []
-        for i, term in zip(columns, terms, strict=True):
-            value, spread = row[i], table.spreads[method][i]
-            text = "–" if value is None else term.shown(value)
-            cells.append(f"{text} ± {term.shown(spread)}" if spread and term.kind == "share" else text)
-        shown.add_row(method, *cells)
+    grid = values_grid(groups_of(results, allow_mixed=False)[0], brief=True)
+    shown.add_column(grid.corner)
+    for column in grid.columns:
+        shown.add_column(f"{column.title} {column.unit}".strip(), justify="right")
+    for row in grid.rows:
+        shown.add_row(row.head, *(f"{cell.text} ± {cell.spread}" if cell.spread else cell.text for cell in row.cells))
     console.print(shown)

@@ -54,7 +54,9 @@ class Images:
             try:
                 with PIL.Image.open(path) as picture:
                     width, height = picture.size
-                    sideways = picture.getexif().get(0x0112) in SIDEWAYS
+                    # getexif() reads all of a PNG that has no tag in front.
+                    tagged = picture.format != "PNG" or "exif" in picture.info
+                    sideways = tagged and picture.getexif().get(0x0112) in SIDEWAYS
             except (OSError, ValueError, SyntaxError) as error:
                 raise ImageError(f"{str(path)!r} is not an image that can be read: {error}.") from None
             self.sizes[name] = (height, width) if sideways else (width, height)

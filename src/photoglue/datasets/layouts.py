@@ -1,7 +1,7 @@
 """From a folder to a data set: which layout it has, and its pairs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Scene:
     """What one folder with a layout holds."""
 
     pairs: list[EvaluationPair]
-    """All of it."""
+    """All its pairs."""
     turns: Mapping[str, int] = field(default_factory=dict)
     """Images to turn, as in ``DataSet``."""
 
@@ -128,11 +128,7 @@ def load_dataset(
     dataset = _apart(folder, images) if apart else _with_truth(folder, images, benchmark, all_pairs)
     if not dataset.pairs:
         raise ConfigError(f"{str(folder)!r} has no pairs.")
-    count = len(dataset.pairs)
-    if max_pairs is not None and max_pairs < count:
-        kept = tuple(dataset.pairs[i * count // max_pairs] for i in range(max_pairs))
-        dataset = replace(dataset, pairs=kept, image_set=f"{max_pairs} of {dataset.image_set}")
-    return dataset
+    return dataset if max_pairs is None else dataset.evenly(max_pairs)
 
 
 def _with_truth(folder: Path, images: Images, benchmark: str | None, all_pairs: bool) -> DataSet:

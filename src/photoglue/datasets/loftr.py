@@ -1,7 +1,6 @@
 """LoFTR's scene-info files for MegaDepth-1500 and ScanNet-1500.
 
-MegaDepth's .npz files hold Python objects, which NumPy reads with pickle: reading them runs whatever their author put
-in. It is allowed for them alone, after a look at the names of their arrays; take them from LoFTR's own release.
+Reading MegaDepth's can run code in them (see ``datasets.cameras``): take them from LoFTR's own release.
 """
 
 from pathlib import Path
@@ -9,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from photoglue.datasets.base import EvaluationPair
+from photoglue.datasets.cameras import PosedPhoto, below_folder, checked_pose, megadepth_photo, read_megadepth
 from photoglue.datasets.images import Images, camera_of, lines_of
-from photoglue.datasets.pose_lists import checked_pose, without_half_pixel
-from photoglue.datasets.truths import Posed
+from photoglue.datasets.pose_lists import posed_pair
 from photoglue.errors import ConfigError, ImageError
 
-MEGADEPTH_ARRAYS = frozenset({"image_paths", "intrinsics", "poses", "pair_infos"})
 SCANNET_SIZE = (640, 480)
 """What the camera matrices of LoFTR's ScanNet files belong to, pixels."""
 PLACES = ("*.npz", "*scene_info*/*.npz", "*test_1500*/*.npz", "index/*.npz")
@@ -49,11 +47,8 @@ def loftr_scenes(folder: Path, images: Images) -> list[EvaluationPair]:
     for path in scene_files(folder):
         try:
             with np.load(path) as content:
-                names = set(content.files)
-            if "name" in names:
-                pairs += _scannet(path, images)
-            else:
-                pairs += _megadepth(path, names, images)
+                names = content.files
+            pairs += _scannet(path, images) if "name" in names else _megadepth(path, images)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             if isinstance(error, ConfigError | ImageError):
                 raise
@@ -64,27 +59,12 @@ def loftr_scenes(folder: Path, images: Images) -> list[EvaluationPair]:
     return pairs
 
 
-def _megadepth(path: Path, names: set[str], images: Images) -> list[EvaluationPair]:
-    """image_paths, intrinsics, poses (cam_from_world) by number of the image; pair_infos: ((i, j), overlap, …)."""
-    if not names >= MEGADEPTH_ARRAYS:  # before anything in it is run
-        raise KeyError(*sorted(MEGADEPTH_ARRAYS - names))
-    with np.load(path, allow_pickle=True) as content:
-        arrays = {name: content[name] for name in MEGADEPTH_ARRAYS}
-    used = {int(i): _place(str(arrays["image_paths"][int(i)]), images) for row in arrays["pair_infos"] for i in row[0]}
-    cameras = {
-        i: camera_of(without_half_pixel(arrays["intrinsics"][i]), images.size(name, path), f"{name!r} in {str(path)!r}")
-        for i, name in used.items()
-    }
-    poses = {i: checked_pose(arrays["poses"][i], f"{name!r} in {str(path)!r}") for i, name in used.items()}
-    return [
-        EvaluationPair(
-            scene=path.stem,
-            name0=used[i],
-            name1=used[j],
-            truth=Posed(camera0=cameras[i], camera1=cameras[j], cam1_from_cam0=poses[j] @ np.linalg.inv(poses[i])),
-        )
-        for i, j in ((int(row[0][0]), int(row[0][1])) for row in arrays["pair_infos"])
-    ]
+def _megadepth(path: Path, images: Images) -> list[EvaluationPair]:
+    """Pairs by ``pair_infos``: ((i, j), overlap, …), numbers of photos."""
+    arrays = read_megadepth(path, ("pair_infos",))
+    numbers = [(int(row[0][0]), int(row[0][1])) for row in arrays["pair_infos"]]
+    photos = {i: megadepth_photo(path, arrays, i, images) for i in {i for pair in numbers for i in pair}}
+    return [posed_pair(path.stem, photos[i], photos[j]) for i, j in numbers]
 
 
 def _scannet(path: Path, images: Images) -> list[EvaluationPair]:
@@ -96,30 +76,14 @@ def _scannet(path: Path, images: Images) -> list[EvaluationPair]:
     pairs = []
     for scene_number, sub_scene, *frames in rows:
         scene = f"scene{scene_number:04d}_{sub_scene:02d}"
-        names = [_place(f"{scene}/color/{frame}.jpg", images) for frame in frames]
-        cameras = []
-        for name in names:
+        photos = []
+        for frame in frames:
+            name = below_folder(f"{scene}/color/{frame}.jpg", images)
             width, height = images.size(name, path)
             scale = np.diag([width / SCANNET_SIZE[0], height / SCANNET_SIZE[1], 1.0])
-            cameras.append(camera_of(scale @ matrices[scene].reshape(3, 3), (width, height), f"{name!r}"))
-        files = [
-            (images.folder / name).parent.parent / "pose" / f"{frame}.txt"
-            for name, frame in zip(names, frames, strict=True)
-        ]
-        world_from_cam = [
-            checked_pose(np.loadtxt(file), f"{name!r} in {str(file)!r}")
-            for name, file in zip(names, files, strict=True)
-        ]
-        truth = Posed(
-            camera0=cameras[0],
-            camera1=cameras[1],
-            cam1_from_cam0=np.linalg.inv(world_from_cam[1]) @ world_from_cam[0],
-        )
-        pairs.append(EvaluationPair(scene=scene, name0=names[0], name1=names[1], truth=truth))
+            camera = camera_of(scale @ matrices[scene].reshape(3, 3), (width, height), f"{name!r}")
+            file = (images.folder / name).parent.parent / "pose" / f"{frame}.txt"
+            world_from_cam = checked_pose(np.loadtxt(file), f"{name!r} in {str(file)!r}")
+            photos.append(PosedPhoto(name=name, camera=camera, cam_from_world=np.linalg.inv(world_from_cam)))
+        pairs.append(posed_pair(scene, *photos))
     return pairs
-
-
-def _place(name: str, images: Images) -> str:
-    """Where an image lies: below the folder, or below ``images/`` or ``test/`` there."""
-    candidates = (name, f"images/{name}", f"test/{name}")
-    return next((place for place in candidates if (images.folder / place).is_file()), name)

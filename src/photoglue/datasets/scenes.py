@@ -13,22 +13,20 @@ And MegaDepth as D2-Net prepared it: scene_info/0015.npz beside Undistorted_SfM/
 """
 
 import hashlib
-import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import PIL.Image
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from photoglue.datasets.photos import PHOTO_SUFFIXES
+from photoglue.datasets.cameras import PosedPhoto, megadepth_photo, read_cameras, read_megadepth
+from photoglue.datasets.images import Images
 from photoglue.errors import ConfigError
 from photoglue.geometry.camera import PinholeCamera
 
@@ -76,22 +74,8 @@ class Scene:
 
 
 def read_scenes(folder: str | os.PathLike[str], *, only: Sequence[str] = ()) -> list[Scene]:
-    """The scenes of the plain layout in a folder, by name.
-
-    Args:
-        folder: With a folder for each scene; or a scene itself.
-        only: Names of scenes; empty: all.
-
-    Raises:
-        ConfigError: If there is none, or one of them is not complete.
-    """
-    root, found = Path(folder), find_scenes(folder)
-    if found == [root]:
-        return [read_scene(root)]
-    absent = sorted(set(only) - {path.name for path in found})
-    if absent:
-        raise ConfigError(f"{str(root)!r} has no scene {absent[0]!r}; it has {', '.join(path.name for path in found)}.")
-    return [read_scene(path) for path in found if not only or path.name in only]
+    """The scenes in one folder: ``read_folders`` with one."""
+    return read_folders([Path(folder)], only=only)
 
 
 def read_folders(folders: Sequence[Path], *, only: Sequence[str] = (), also: Sequence[str] = ()) -> list[Scene]:
@@ -125,7 +109,7 @@ def _scenes_of(folder: Path) -> list[tuple[str, Callable[[], Scene]]]:
 
 
 def find_scenes(folder: str | os.PathLike[str]) -> list[Path]:
-    """The folders of the scenes that ``read_scenes`` reads, by name; none of them is looked into.
+    """The folders of the scenes of the plain layout in a folder, by name; none of them is looked into.
 
     Raises:
         ConfigError: If there is none.
@@ -144,35 +128,23 @@ def read_scene(folder: str | os.PathLike[str]) -> Scene:
     """One scene of the plain layout.
 
     Raises:
-        ConfigError: If a file is missing or says something impossible; the message names the scene and the photo.
+        ConfigError: If a file is missing or says something impossible; the message names the file and the photo.
+        ImageError: If a photo is missing or cannot be read.
     """
     root = Path(folder)
-    described = _read_json(root / "cameras.json")
-    entries, scale = described.get("frames"), described.get("depth_scale")
-    if not isinstance(entries, Mapping) or not entries:
-        raise ConfigError(f'{str(root / "cameras.json")!r} names no photos; it must have "frames": {{NAME: …}}.')
+    cameras = read_cameras(root)
+    scale = cameras.depth_scale
+    if not cameras.frames:
+        raise ConfigError(f'{str(cameras.path)!r} names no photos; it must have "frames": {{NAME: …}}.')
     if not isinstance(scale, int | float) or not scale > 0:
-        raise ConfigError(f"{str(root / 'cameras.json')!r} has depth_scale {scale!r}; a positive number was wanted.")
-    images = {path.stem: path for path in _files(root / "images") if path.suffix.lower() in PHOTO_SUFFIXES}
-    depths = {path.stem: path for path in _files(root / "depths") if path.suffix.lower() == ".png"}
-    names = sorted(entries)
-    _check_present(root, "images", names, images)
-    _check_present(root, "depths", names, depths)
-    frames = []
-    for name in names:
-        try:
-            entry = entries[name]
-            intrinsics, pose = np.asarray(entry["K"], np.float64), np.asarray(entry["T_w2c"], np.float64)
-            stated = int(entry["width"]), int(entry["height"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"Photo {name!r} of {str(root / 'cameras.json')!r} lacks a number or has a wrong one ({error!r}); "
-                "it needs K (3 × 3), T_w2c (4 × 4), width and height."
-            ) from error
-        paths = images[name], depths[name]
-        frames.append(_frame(root.name, name, paths, intrinsics, pose, depth_scale=float(scale), stated=stated))
+        raise ConfigError(f"{str(cameras.path)!r} has depth_scale {scale!r}; a positive number was wanted.")
+    images = Images(folder=root)
+    names = sorted(cameras.frames)
+    photos = [cameras.photo(name, images) for name in names]
+    depths = [root / "depths" / f"{Path(photo.name).stem}.png" for photo in photos]
     pairs, overlaps = _read_pairs(root / "pairs.txt", names)
-    return Scene(name=root.name, frames=tuple(frames), pairs=pairs, overlaps=overlaps)
+    frames = _frames(root, names, photos, depths, float(scale))
+    return Scene(name=root.name, frames=frames, pairs=pairs, overlaps=overlaps)
 
 
 def read_megadepth_scene(info: str | os.PathLike[str], root: str | os.PathLike[str]) -> Scene:
@@ -187,107 +159,53 @@ def read_megadepth_scene(info: str | os.PathLike[str], root: str | os.PathLike[s
         root: The folder that the paths in it begin at.
 
     Raises:
-        ConfigError: If a file is missing or says something impossible; the message names the scene and the photo.
+        ConfigError: If a file is missing or says something impossible; the message names the file and the photo.
+        ImageError: If a photo is missing or cannot be read.
     """
     info, root = Path(info), Path(root)
-    image_paths, depth_paths, intrinsics, poses, overlap = _read_info(info)
-    paths = enumerate(zip(image_paths, depth_paths, strict=True))
-    rows = [i for i, (image, depth) in paths if image is not None and depth is not None]
+    arrays = read_megadepth(info, ("depth_paths", "overlap_matrix"))
+    stated = zip(arrays["image_paths"], arrays["depth_paths"], strict=True)
+    rows = [i for i, (image, depth) in enumerate(stated) if image is not None and depth is not None]
     if not rows:
         raise ConfigError(f"The scene {str(info)!r} has no photo with depth: nothing can be learned from it.")
-    images = {str(image_paths[i]): root / str(image_paths[i]) for i in rows}
-    depths = {str(image_paths[i]): _megadepth_depth(root, info.stem, depth_paths[i], image_paths[i]) for i in rows}
-    _check_present(info, "images", list(images), {name: path for name, path in images.items() if path.is_file()})
-    _check_present(info, "depths", list(images), {name: path for name, path in depths.items() if path.is_file()})
-    # COLMAP's cameras: the centre of the top-left pixel is (0.5, 0.5) there.
-    shift = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
-    frames = tuple(
-        _frame(info.stem, path.name, (path, depths[name]), np.asarray(intrinsics[i], np.float64) - shift, poses[i])
-        for i, (name, path) in zip(rows, images.items(), strict=True)
-    )
-    either = np.asarray(overlap, np.float64)[np.ix_(rows, rows)]
-    smaller = np.triu(np.nan_to_num(np.minimum(either, either.T)), k=1)
+    images = Images(folder=root)
+    photos = [megadepth_photo(info, arrays, i, images) for i in rows]
+    depths = [
+        _megadepth_depth(root, info.stem, arrays["depth_paths"][i], photo.name)
+        for i, photo in zip(rows, photos, strict=True)
+    ]
+    overlap = np.asarray(arrays["overlap_matrix"], np.float64)[np.ix_(rows, rows)]
+    smaller = np.triu(np.nan_to_num(np.minimum(overlap, overlap.T)), k=1)
     index0, index1 = np.nonzero(smaller > 0)
     return Scene(
         name=info.stem,
-        frames=frames,
+        frames=_frames(root, [Path(photo.name).name for photo in photos], photos, depths, 1.0),
         pairs=torch.from_numpy(np.stack([index0, index1], axis=1).astype(np.int64)),
         overlaps=torch.from_numpy(smaller[index0, index1].clip(max=1.0)),
     )
 
 
-def _frame(
-    scene: str,
-    name: str,
-    paths: tuple[Path, Path],
-    intrinsics: np.ndarray,
-    pose: np.ndarray,
-    *,
-    depth_scale: float = 1.0,
-    stated: tuple[int, int] | None = None,
-) -> Frame:
-    """A frame whose numbers make sense, or a ConfigError that names it."""
-    where = f"Photo {name!r} of scene {scene!r}"
-    image, depth = paths
-    try:
-        with PIL.Image.open(image) as picture:
-            size = picture.size
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ConfigError(f"{where} cannot be read ({str(image)!r}: {error}). Remove it from the scene.") from error
-    if stated is not None and stated != size:
-        raise ConfigError(
-            f"{where} has {size[0]} × {size[1]} pixels, and its camera is for {stated[0]} × {stated[1]}. "
-            "Scale K with the photo, or give the photo that it was made for."
-        )
-    if intrinsics.shape != (3, 3):
-        raise ConfigError(f"{where} has a K of shape {intrinsics.shape}; 3 × 3, in pixels, was wanted.")
-    pose = np.asarray(pose, np.float64)
-    if pose.shape != (4, 4) or not np.allclose(pose[3], [0, 0, 0, 1]) or not _is_rotation(pose[:3, :3]):
-        raise ConfigError(f"{where} has a pose that is no rigid motion; a 4 × 4 matrix, world to camera, was wanted.")
-    try:
-        camera = PinholeCamera.parse(" ".join(repr(float(value)) for value in intrinsics.flat), size)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    if not (0 < camera.cx < size[0] and 0 < camera.cy < size[1]):
-        raise ConfigError(
-            f"{where} has its principal point at ({camera.cx:g}, {camera.cy:g}), outside its {size[0]} × {size[1]} "
-            "pixels. Does K belong to a photo of another size?"
-        )
-    return Frame(
-        name=name,
-        image_path=image,
-        depth_path=depth,
-        depth_scale=depth_scale,
-        camera=camera,
-        cam_from_world=torch.from_numpy(pose.copy()),
-    )
-
-
-def _is_rotation(matrix: np.ndarray) -> bool:
-    return bool(np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-3) and np.linalg.det(matrix) > 0)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ConfigError(f"{str(path.parent)!r} is no scene: it has no {path.name}.") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _check_present(scene: Path, what: str, names: Sequence[str], found: Mapping[str, Path]) -> None:
-    absent = [name for name in names if name not in found]
+def _frames(
+    root: Path, names: Sequence[str], photos: Sequence[PosedPhoto], depths: Sequence[Path], depth_scale: float
+) -> tuple[Frame, ...]:
+    """Frames of photos whose depths are there."""
+    absent = [path for path in depths if not path.is_file()]
     if absent:
-        lack = f"lacks {len(absent)} of {len(names)} {what}" if len(absent) < len(names) else f"has no {what} at all"
         raise ConfigError(
-            f"The scene {str(scene)!r} {lack}, such as that of {absent[0]!r}. Add them, or remove these photos "
-            "from the scene."
+            f"The scene in {str(root)!r} lacks {len(absent)} of {len(depths)} depths, such as {str(absent[0])!r}. Add "
+            "them, or remove these photos from the scene."
         )
+    return tuple(
+        Frame(
+            name=name,
+            image_path=root / photo.name,
+            depth_path=depth,
+            depth_scale=depth_scale,
+            camera=photo.camera,
+            cam_from_world=torch.from_numpy(photo.cam_from_world),
+        )
+        for name, photo, depth in zip(names, photos, depths, strict=True)
+    )
 
 
 def _read_pairs(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -319,21 +237,7 @@ def _read_pairs(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     return torch.tensor(list(found), dtype=torch.int64), torch.tensor(list(found.values()), dtype=torch.float64)
 
 
-def _read_info(path: Path) -> tuple[Any, ...]:
-    keys = "image_paths", "depth_paths", "intrinsics", "poses", "overlap_matrix"
-    try:
-        # The paths are an array of Python objects.
-        with np.load(path, allow_pickle=True) as file:
-            return tuple(file[key] for key in keys)
-    except KeyError as error:
-        raise ConfigError(
-            f"{str(path)!r} is no scene_info file of MegaDepth ({error}); it must hold {', '.join(keys)}."
-        ) from error
-    except Exception as error:  # unpickling raises anything
-        raise ConfigError(f"{str(path)!r} cannot be read as a scene_info file of MegaDepth: {error}.") from error
-
-
-def _megadepth_depth(root: Path, scene: str, stated: Any, image: Any) -> Path:
-    """Where the file says, or where the published archive has it."""
+def _megadepth_depth(root: Path, scene: str, stated: str, image: str) -> Path:
+    """The depth of a photo: where the file says, or where the published archive has it."""
     path = root / str(stated)
-    return path if path.is_file() else root / "depth_undistorted" / scene / f"{Path(str(image)).stem}.h5"
+    return path if path.is_file() else root / "depth_undistorted" / scene / f"{Path(image).stem}.h5"

@@ -8,10 +8,12 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.geometry.homography import scaled_homography
+from photoglue.geometry.epipolar import fundamental_matrix, symmetric_epipolar_distance
+from photoglue.geometry.homography import scaled_homography, warp_points
 from photoglue.image import Resize
 
 QUARTER_TURN = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -23,9 +25,9 @@ class Posed:
     """Two calibrated photos of a rigid scene."""
 
     camera0: PinholeCamera
-    """Of image 0 as read (and turned, if the data set says so)."""
+    """Camera of image 0 as read (and turned, if the data set says so)."""
     camera1: PinholeCamera
-    """Of image 1."""
+    """Camera of image 1 as read (and turned)."""
     cam1_from_cam0: Float64[np.ndarray, "4 4"]
     """X1 = R · X0 + t; the unit of t is that of the data set."""
 
@@ -45,7 +47,7 @@ class Marked:
     points0: Float64[np.ndarray, "c 2"]
     """(x, y) in pixels of image 0."""
     points1: Float64[np.ndarray, "c 2"]
-    """The same points in image 1."""
+    """The marked points in image 1, row by row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,30 @@ class Apart:
 Truth: TypeAlias = Posed | Planar | Marked | Apart
 
 
+def match_errors(
+    points0: Float[Tensor, "k 2"], points1: Float[Tensor, "k 2"], truth: Truth
+) -> Float64[Tensor, " k"] | None:
+    """How far each match is from the truth, in pixels; None if the truth says nothing about single matches.
+
+    With a homography: the mean of the distances in the two images, each to where the truth takes the partner; infinite
+    where one lies behind the camera. With poses: the mean of the distances to the epipolar lines, so that a wrong match
+    that happens to lie along its line has none.
+    """
+    points0, points1 = points0.double(), points1.double()
+    if isinstance(truth, Planar):
+        matrix = torch.from_numpy(truth.image1_from_image0)
+        forward = (warp_points(points0, matrix) - points1).norm(dim=1)
+        backward = (warp_points(points1, torch.linalg.inv(matrix)) - points0).norm(dim=1)
+        mean = (forward + backward) / 2
+        return torch.where(mean.isnan(), float("inf"), mean)
+    if isinstance(truth, Posed):
+        fundamental = fundamental_matrix(torch.from_numpy(truth.cam1_from_cam0), truth.camera0, truth.camera1)
+        return symmetric_epipolar_distance(points0, points1, fundamental)
+    return None
+
+
 def resized_truth(truth: Truth, resize0: Resize, resize1: Resize) -> Truth:
-    """The same in pixels of the resized images."""
+    """A truth in pixels of the resized images."""
     if isinstance(truth, Posed):
         return replace(truth, camera0=_resized(truth.camera0, resize0), camera1=_resized(truth.camera1, resize1))
     if isinstance(truth, Planar):

@@ -11,6 +11,7 @@ from photoglue.errors import ConfigError
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.protocols import Protocol, protocol_named
 from photoglue.evaluation.results import ProtocolCard
+from photoglue.pipeline import Pipeline
 from photoglue.precision import choose_device
 
 
@@ -50,13 +51,21 @@ class Job:
     """One method on one data set."""
 
     dataset: DataSet
-    """Without the scenes that the protocol drops."""
+    """The data set, without the scenes that the protocol drops."""
     method: Method
     """What is measured."""
     protocol: Protocol
-    """Of the data set's kind of benchmark."""
+    """The protocol for the data set's kind of benchmark."""
     card: ProtocolCard
     """The protocol with what was overridden."""
+
+    def build(self, settings: Settings) -> Pipeline:
+        """The extractor and the matcher of the method.
+
+        Raises:
+            ConfigError, LicenceError, WeightsError: As ``Method.build`` does.
+        """
+        return self.method.build(self.protocol, settings.torch_device, allow_noncommercial=settings.allow_noncommercial)
 
 
 def jobs_of(datasets: Sequence[DataSet], methods: Sequence[str | Method], settings: Settings) -> list[Job]:

@@ -1,6 +1,5 @@
 """Methods by name: EXTRACTOR+MATCHER, such as ``aliked+lightglue``, ``sift+ratio0.8``, ``disk+lightglue@bfloat16``."""
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,15 +11,15 @@ import torch
 
 from photoglue.errors import ConfigError
 from photoglue.evaluation.protocols import Protocol
-from photoglue.extractors import EXTRACTORS, create_extractor
-from photoglue.extractors.base import Extractor
-from photoglue.matchers.base import Matcher
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.extractors import EXTRACTORS
+from photoglue.files import digest_of_file
+from photoglue.matchers.lightglue import LightGlueConfig, pretrained
 from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.pipeline import Pipeline
 from photoglue.precision import Precision, choose_precision
 
 RATIO = 0.8
-"""Of ``ratio`` without a number: Lowe's."""
+"""Threshold of ``ratio`` without a number: Lowe's."""
 
 MATCHERS: Mapping[str, str] = MappingProxyType(
     {
@@ -30,7 +29,7 @@ MATCHERS: Mapping[str, str] = MappingProxyType(
         "nn": "mutual nearest neighbours",
         "ratio": f"mutual nearest neighbours with Lowe's ratio test, {RATIO} or the number behind it: ratio0.9",
         "PATH": "LightGlue with the weights and thresholds of a file, all layers and points",
-        "adaptive:PATH": "the same with early exit and pruning",
+        "adaptive:PATH": "LightGlue with the weights and thresholds of a file, with early exit and pruning",
     }
 )
 """What can stand behind the plus sign."""
@@ -49,15 +48,15 @@ class Method:
     """An extractor and a matcher."""
 
     name: str
-    """As it was asked for."""
+    """The name that it was asked for by."""
     extractor: str
     """A key of ``EXTRACTORS``."""
     matcher: str
     """``lightglue``, ``lightglue-adaptive`` or ``nn``."""
     ratio: float | None = None
-    """Of the ratio test; None: none. Only with ``nn``."""
+    """Threshold of the ratio test; None: no test. Only with ``nn``."""
     confidences: tuple[float | None, float | None] | None = None
-    """Of depth and width, None: off; instead of the defaults. Only with ``lightglue-adaptive``."""
+    """Confidences of depth and width (None: off), instead of the defaults. Only with ``lightglue-adaptive``."""
     weights: Path | None = None
     """A LightGlue checkpoint; None: the released one."""
     precision: Precision = "auto"
@@ -109,46 +108,48 @@ class Method:
         unused = self.matcher == "nn" and self.extractor in ALWAYS_FLOAT32
         return name if unused or chosen == "float32" else f"{name}@{chosen}"
 
-    def build_extractor(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Extractor:
-        """The extractor with the protocol's options. It resizes nothing: its images come resized.
+    def build(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Pipeline:
+        """The extractor with the protocol's options, and the matcher.
+
+        The extractor resizes nothing: its images come resized.
 
         Raises:
-            LicenceError: If its weights are non-commercial and that was not accepted.
-            WeightsError: If they cannot be had or are corrupt.
+            ConfigError: If there is no released model for these features.
+            LicenceError: If weights are non-commercial and that was not accepted.
+            WeightsError: If weights cannot be had or are corrupt.
         """
-        options: dict[str, Any] = {"max_keypoints": protocol.max_keypoints, "resize": None, "precision": self.precision}
+        options: dict[str, Any] = {"max_keypoints": protocol.max_keypoints, "precision": self.precision}
         if self.extractor == SUPERPOINT:
             wanted = {"nms_radius": protocol.nms_radius, "detection_threshold": protocol.detection_threshold}
             options |= {name: value for name, value in wanted.items() if value is not None}
-        return create_extractor(self.extractor, allow_noncommercial=allow_noncommercial, **options).to(device)
-
-    def build_matcher(self, kind: str, device: torch.device) -> Matcher:
-        """The matcher for a kind of features.
-
-        Raises:
-            ConfigError: If there is no released model for them.
-            WeightsError: If weights cannot be had or are corrupt.
-        """
         if self.matcher == "nn":
-            return NearestNeighbor(self.ratio)
-        if self.weights is None:
-            config = CONFIGS[self.matcher]() if self.confidences is None else _adaptive(self.confidences)
-            return LightGlue.pretrained(kind, config, precision=self.precision).to(device)
-        model = LightGlue.from_checkpoint(self.weights, precision=self.precision)
-        if self.matcher == "lightglue":  # the thresholds stored with the weights, but for those two
-            config = replace(model.config, depth_confidence=None, width_confidence=None)
-            model = LightGlue.from_checkpoint(self.weights, config, precision=self.precision)
-        return model.to(device)
+            options["matcher"] = NearestNeighbor(self.ratio)
+        else:
+            options |= {"config": self._config(), "weights": self.weights}
+        return Pipeline.pretrained(
+            self.extractor, resize=None, device=device, allow_noncommercial=allow_noncommercial, **options
+        )
+
+    def _config(self) -> LightGlueConfig:
+        """LightGlue's options: those stored with weights of one's own, but for exit and pruning."""
+        if self.confidences is not None:
+            return _adaptive(self.confidences)
+        config = CONFIGS[self.matcher]()
+        stored = None if self.weights is None else pretrained.checkpoint(self.weights).config
+        if stored is None:
+            return config
+        if self.matcher == "lightglue":
+            return replace(stored, depth_confidence=None, width_confidence=None)
+        return stored
 
     def fingerprint(self, device: torch.device) -> dict[str, Any]:
         """What the matches depend on besides the features: for files that must not be mixed up."""
-        sha256 = None if self.weights is None else hashlib.sha256(self.weights.read_bytes()).hexdigest()
         return {
             "extractor": self.extractor,
             "matcher": self.matcher,
             "ratio": self.ratio,
-            "confidences": None if self.confidences is None else list(self.confidences),
-            "weights_sha256": sha256,
+            "confidences": self.confidences,
+            "weights": None if self.weights is None else digest_of_file(self.weights),
             "precision": str(choose_precision(self.precision, device)),
             "device": device.type,
         }

@@ -5,7 +5,8 @@ Published thresholds are often tuned on the test set, for each method; here a pr
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -29,7 +30,8 @@ HPATCHES_TOO_LARGE = frozenset(
 )
 """The eight of 116 sequences that D2-Net, and everybody after it, left out for their size."""
 
-OPENCV_FLAVOURS = ("-python-headless", "-python", "-contrib-python-headless", "-contrib-python")
+
+OPENCV_FLAVOURS = ("python-headless", "python", "contrib-python-headless", "contrib-python")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Protocol:
     """How one kind of benchmark is run."""
 
     name: str
-    """Of the protocol, as on the command line."""
+    """Name of the protocol, as on the command line."""
     benchmark: str
     """A key of ``BENCHMARKS``."""
     resize: int | None = 1024
@@ -45,15 +47,15 @@ class Protocol:
     resize_side: ResizeSide = "long"
     """Which side that is."""
     max_keypoints: int | None = 2048
-    """At most so many points an image."""
+    """Largest number of points an image; None: all are kept."""
     nms_radius: int | None = None
-    """For SuperPoint, pixels; None: its default. The other extractors' suppression is part of them."""
+    """Radius of SuperPoint's suppression, pixels; None: its default. That of other extractors is part of them."""
     detection_threshold: float | None = None
-    """For SuperPoint; None: its default."""
+    """Detection threshold of SuperPoint; None: its default."""
     estimator: str = "poselib"
-    """The default one."""
+    """The estimator unless another one is asked for."""
     thresholds_px: Mapping[str, float]
-    """For each estimator, pixels."""
+    """Inlier threshold of each estimator, pixels."""
     resized_frame: bool = False
     """Whether pixels mean those of the resized images."""
     dropped_scenes: frozenset[str] = frozenset()
@@ -110,11 +112,7 @@ def _same(threshold_px: float) -> Mapping[str, float]:
     return MappingProxyType(dict.fromkeys(("poselib", "opencv", "magsac"), threshold_px))
 
 
-PROTOCOLS: tuple[Protocol, ...] = (
-    Protocol(name="photoglue", benchmark="relative_pose", thresholds_px=_same(1.0), source="our default"),
-    Protocol(name="photoglue", benchmark="homography", thresholds_px=_same(3.0), source="our default"),
-    Protocol(name="photoglue", benchmark="correspondences", thresholds_px=_same(1.0), source="our default"),
-    Protocol(name="photoglue", benchmark="overlap", thresholds_px=_same(1.0), source="our default"),
+_PAPER = (
     Protocol(
         name="lightglue-paper",
         benchmark="relative_pose",
@@ -134,28 +132,20 @@ PROTOCOLS: tuple[Protocol, ...] = (
         dropped_scenes=HPATCHES_TOO_LARGE,
         source=_PAPER_HOMOGRAPHY,
     ),
-    Protocol(
-        name="glue-factory",
-        benchmark="relative_pose",
-        resize=1600,
-        nms_radius=3,
-        detection_threshold=0.0,
-        thresholds_px=_POSE_PX,
-        resized_frame=True,
-        source="glue-factory, megadepth1500 configs and README",
+)
+PROTOCOLS: tuple[Protocol, ...] = (
+    *(
+        Protocol(name="photoglue", benchmark=benchmark, thresholds_px=_same(threshold_px), source="our default")
+        for benchmark, threshold_px in (
+            ("relative_pose", 1.0), ("homography", 3.0), ("correspondences", 1.0), ("overlap", 1.0),
+        )
     ),
-    Protocol(
-        name="glue-factory",
-        benchmark="homography",
-        resize=480,
-        resize_side="short",
-        max_keypoints=1024,
-        nms_radius=3,
-        detection_threshold=0.0,
-        thresholds_px=_HOMOGRAPHY_PX,
-        resized_frame=True,
-        dropped_scenes=HPATCHES_TOO_LARGE,
-        source="glue-factory, hpatches configs",
+    *_PAPER,
+    *(
+        replace(row, name="glue-factory", nms_radius=3, detection_threshold=0.0, source=source)
+        for row, source in zip(
+            _PAPER, ("glue-factory, megadepth1500 configs and README", "glue-factory, hpatches configs"), strict=True
+        )
     ),
     Protocol(
         name="loftr",
@@ -177,7 +167,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         resized_frame=True,
         source="SuperGlue, ScanNet-1500: defaults of match_pairs.py (which makes any image 640 × 480, wider or not)",
     ),
-)
+)  # fmt: skip
 """The first row of a name and benchmark counts."""
 
 
@@ -198,19 +188,12 @@ def protocol_named(name: str, benchmark: str) -> Protocol:
 
 
 def versions() -> dict[str, str]:
-    """Of all packages that a number depends on."""
+    """Versions of all packages that a number depends on."""
     found = {"photoglue": __version__, "torch": str(torch.__version__)}
-    for package, distributions in (
-        ("poselib", ("poselib",)),
-        (
-            "opencv",
-            ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
-        ),
-    ):
+    opencv = [f"opencv-{flavour}" for flavour in OPENCV_FLAVOURS]
+    for package, distributions in (("poselib", ["poselib"]), ("opencv", opencv)):
         for distribution in distributions:
-            try:
+            with suppress(importlib.metadata.PackageNotFoundError):
                 found[package] = importlib.metadata.version(distribution)
                 break
-            except importlib.metadata.PackageNotFoundError:
-                continue
     return found

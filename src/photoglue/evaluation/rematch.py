@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from photoglue.datasets.base import EvaluationPair
-from photoglue.datasets.truths import Planar, Posed
-from photoglue.evaluation.benchmarks.planar import match_errors
+from photoglue.datasets.truths import match_errors
 from photoglue.evaluation.jobs import Job, Settings
 from photoglue.evaluation.results import PairRecord, Result
-from photoglue.evaluation.run import features_of, match_block
-from photoglue.geometry.epipolar import fundamental_matrix, symmetric_epipolar_distance
-from photoglue.matchers.base import Matcher
+from photoglue.evaluation.run import features_of, read_pairs
+from photoglue.pipeline import Pipeline
 from photoglue.store import FeatureStore
 from photoglue.structs import Matches
 
@@ -26,9 +23,9 @@ class Rematcher:
     """Matches pairs of a run again, from the features that it left.
 
     Args:
-        jobs: Of the run.
-        out: Its folder.
-        settings: Its settings.
+        jobs: What the run measured.
+        out: The folder of the run.
+        settings: The settings of the run.
     """
 
     def __init__(self, jobs: Sequence[Job], out: Path, settings: Settings) -> None:
@@ -36,7 +33,7 @@ class Rematcher:
         self.settings = settings
         device = settings.torch_device
         self._jobs = {(job.dataset.name, job.method.resolved_name(device)): job for job in jobs}
-        self._matchers: dict[str, Matcher] = {}
+        self._pipelines: dict[str, Pipeline] = {}
 
     def matches_of(self, result: Result, record: PairRecord) -> Matches | None:
         """The matches of a pair in pixels of its images as read; None if it is of another run, or of turned images."""
@@ -44,26 +41,19 @@ class Rematcher:
         if found is None:
             return None
         job, pair = found
-        features = features_of(job, self.out, self.settings, lambda what, done, total: None)  # noqa: ARG005
-        device = self.settings.torch_device
+        if job.method.name not in self._pipelines:
+            self._pipelines[job.method.name] = job.build(self.settings)
+        pipeline = self._pipelines[job.method.name]
+        features = features_of(job, lambda: pipeline, self.out, self.settings, lambda what, done, total: None)  # noqa: ARG005
         with FeatureStore.open(features) as store:
-            if job.method.name not in self._matchers:
-                kind = store[pair.name0].kind or job.method.extractor
-                self._matchers[job.method.name] = job.method.build_matcher(kind, device)
-            return match_block(store, self._matchers[job.method.name], [pair], device)[0]
+            pairs = read_pairs(store, [pair], self.settings.torch_device)
+        return pipeline.matcher.match_many(pairs)[0].cpu()
 
     def correct_of(self, result: Result, record: PairRecord, matches: Matches) -> Bool[Tensor, " k"] | None:
         """Which matches agree with the truth within 3 px; None if it says nothing of single matches."""
         found = self._find(result, record)
-        truth = None if found is None else found[1].truth
-        if isinstance(truth, Posed):
-            pose = torch.from_numpy(truth.cam1_from_cam0)
-            fundamental = fundamental_matrix(pose, truth.camera0, truth.camera1)
-            return symmetric_epipolar_distance(matches.points0, matches.points1, fundamental) < CORRECT_PX
-        if isinstance(truth, Planar):
-            errors = match_errors(matches.points0, matches.points1, torch.from_numpy(truth.image1_from_image0))
-            return errors < CORRECT_PX
-        return None
+        errors = None if found is None else match_errors(matches.points0, matches.points1, found[1].truth)
+        return None if errors is None else errors < CORRECT_PX
 
     def _find(self, result: Result, record: PairRecord) -> tuple[Job, EvaluationPair] | None:
         job = self._jobs.get((result.dataset, result.method))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -25,11 +25,12 @@ from photoglue.errors import OutputError, PhotoGlueError
 from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.features import feature_file
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
-from photoglue.evaluation.journal import Journal, PairValues, digest_of, digest_of_pairs
+from photoglue.evaluation.journal import Journal, PairValues, digest_of_pairs
 from photoglue.evaluation.methods import Method
-from photoglue.evaluation.results import PairRecord, Result
+from photoglue.evaluation.results import PairRecord, Result, write_result
 from photoglue.evaluation.solving import SolverPool, Task
-from photoglue.matchers.base import Matcher
+from photoglue.files import digest_of
+from photoglue.pipeline import Pipeline
 from photoglue.store import FeatureStore
 from photoglue.structs import Features, Matches
 
@@ -41,14 +42,14 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what is being done, how much of it is done, how much there is)."""
 
 
-def evaluate(
+def measure(
     datasets: Sequence[DataSet],
     methods: Sequence[str | Method],
     out: Path,
     settings: Settings | None = None,
     progress: Progress = lambda what, done, total: None,  # noqa: ARG005
 ) -> list[Result]:
-    """Measure all methods on all data sets.
+    """Measure all methods on all data sets, without a report (``evaluate`` writes one).
 
     Each result is written to ``out`` as ``DATASET.METHOD.json`` once it is there. ``out/features`` keeps features, and
     ``out/unfinished`` what was measured so far: it is emptied when all is done.
@@ -58,7 +59,7 @@ def evaluate(
         methods: Names as ``Method.parse`` takes them, or methods of your own.
         out: A folder; made if it is not there.
         settings: None: the defaults.
-        progress: Told how far the work is.
+        progress: Called with how far the work is.
 
     Returns:
         For each data set the results of the methods, in order.
@@ -84,7 +85,7 @@ def evaluate(
         for group in _groups(jobs, settings):
             for job, (values, journal) in zip(group, _measure(group, out, settings, pool, progress), strict=True):
                 result = _result(job, values, settings)
-                result.to_json(out / f"{_file_name(result)}.json")
+                write_result(result, out / f"{result.dataset}.{_safe(result.method)}.json")
                 results.append(result)
                 journals.append(journal)
     for journal in journals:
@@ -92,8 +93,16 @@ def evaluate(
     return results
 
 
-def features_of(job: Job, out: Path, settings: Settings, progress: Progress) -> Path:
-    """The file with the features of a job's images, extracted if they are not there yet."""
+def features_of(job: Job, pipeline: Callable[[], Pipeline], out: Path, settings: Settings, progress: Progress) -> Path:
+    """The file with the features of a job's images.
+
+    Args:
+        job: Whose images.
+        pipeline: Builds the job's extractor and matcher; called if features are missing.
+        out: Folder of the run; the file lies in ``out/features``.
+        settings: How the run is made.
+        progress: Called with how far the extraction is.
+    """
     fingerprint = job.method.fingerprint(settings.torch_device)
     options = {name: fingerprint[name] for name in ("extractor", "precision", "device")} | {
         name: getattr(job.protocol, name)
@@ -101,9 +110,7 @@ def features_of(job: Job, out: Path, settings: Settings, progress: Progress) -> 
     }
     return feature_file(
         job.dataset,
-        lambda: job.method.build_extractor(
-            job.protocol, settings.torch_device, allow_noncommercial=settings.allow_noncommercial
-        ),
+        lambda: pipeline().extractor,
         options,
         out / "features",
         lambda done, total: progress(f"{job.dataset.name}: extract {job.method.extractor}", done, total),
@@ -121,16 +128,10 @@ def _worker_loss_explained() -> Iterator[None]:
         ) from error
 
 
-def match_block(
-    store: FeatureStore, matcher: Matcher, pairs: Sequence[EvaluationPair], device: torch.device
-) -> list[Matches]:
-    """Matches of some pairs, in main memory."""
-    return [matches.cpu() for matches in matcher.match_many(_read(store, pairs, device))]
-
-
-def _read(
+def read_pairs(
     store: FeatureStore, pairs: Sequence[EvaluationPair], device: torch.device
 ) -> list[tuple[Features, Features]]:
+    """The features of some pairs, on a device; those of an image that is in several pairs are read once."""
     names = sorted({name for pair in pairs for name in (pair.name0, pair.name1)})
     features = {name: store[name].to(device) for name in names}
     return [(features[pair.name0], features[pair.name1]) for pair in pairs]
@@ -164,18 +165,23 @@ class _Run:
     def __init__(self, job: Job, out: Path, settings: Settings, pool: SolverPool, progress: Progress) -> None:
         self.job, self.settings, self.pool, self.progress = job, settings, pool, progress
         self.device = settings.torch_device
-        self.features = features_of(job, out, settings, progress)
+        self.features = features_of(job, lambda: self.pipeline, out, settings, progress)
         run = {
             "method": job.method.fingerprint(self.device),
             "features": self.features.name,
             "pairs": digest_of_pairs(job.dataset.pairs),
-            "card": asdict(job.card),
+            "card": job.card,
             "timing": [settings.time_singly, settings.clock],
         }
         name = f"{job.dataset.name}.{_safe(job.method.name)}.{digest_of(run)}.jsonl"
         self.journal = Journal(out / "unfinished" / name, run)
         self.pending: deque[tuple[int, float, Future[PairValues]]] = deque()
-        self.matcher: Matcher | None = None
+        self.warm = not settings.time_singly
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """Built when something is to be extracted or matched."""
+        return self.job.build(self.settings)
 
     def __enter__(self) -> "_Run":
         self.journal.__enter__()
@@ -194,24 +200,24 @@ class _Run:
         if all(i in self.journal.done for i in block):
             return
         pairs = [self.job.dataset.pairs[i] for i in block]
-        if self.matcher is None:
-            kind = self.store[pairs[0].name0].kind or self.job.method.extractor
-            self.matcher = self.job.method.build_matcher(kind, self.device)
-            if self.settings.time_singly:  # what is prepared on first use is not a pair's
-                match_block(self.store, self.matcher, pairs, self.device)
+        matcher = self.pipeline.matcher
+        if not self.warm:  # what is prepared on first use is not a pair's
+            matcher.match_many(read_pairs(self.store, pairs, self.device))
+            self.warm = True
         now = time.process_time if self.settings.clock == "cpu" else time.perf_counter
-        features = _read(self.store, pairs, self.device)
+        features = read_pairs(self.store, pairs, self.device)
         start = now()
-        matched = [matches.cpu() for matches in self.matcher.match_many(features)]
+        matched = [matches.cpu() for matches in matcher.match_many(features)]
         seconds = (now() - start) / len(block)
         for i, matches in zip(block, matched, strict=True):
             if i not in self.journal.done:
-                task = _task(self.job, self.job.dataset.pairs[i], matches)
+                probability = None if matcher.verdict is None else matcher.verdict(matches)
+                task = _task(self.job, self.job.dataset.pairs[i], matches, probability)
                 self.pending.append((i, seconds, self.pool.submit(task)))
         self._write_down(leave=2 * len(block))
 
     def values(self) -> dict[int, PairValues]:
-        """Those of all pairs, once they are solved."""
+        """The values of all pairs by number; waits until they are solved."""
         while self.pending:
             self._write_down(leave=len(self.pending) - 1)
         return dict(self.journal.done)
@@ -228,13 +234,14 @@ class _Run:
         self.progress(label, len(self.journal.done), len(self.job.dataset.pairs))
 
 
-def _task(job: Job, pair: EvaluationPair, matches: Matches) -> Task:
+def _task(job: Job, pair: EvaluationPair, matches: Matches, overlap_probability: float | None) -> Task:
     return Task(
         benchmark=job.dataset.benchmark,
         truth=pair.truth,
         matches=matches.numpy(),
         size0=job.dataset.sizes[pair.name0],
         size1=job.dataset.sizes[pair.name1],
+        overlap_probability=overlap_probability,
         card=job.card,
     )
 
@@ -275,13 +282,9 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _deviation(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of the sample: divided by one less than there are; exactly 0 for what has nothing to do with the seed."""
+    """Standard deviation of a sample (divided by n - 1); exactly 0 for what has nothing to do with the seed."""
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return {name: 0.0 if len(set(each)) == 1 else float(np.std(each, ddof=1)) for name, each in columns.items()}
-
-
-def _file_name(result: Result) -> str:
-    return f"{result.dataset}.{_safe(result.method)}"
 
 
 def _safe(name: str) -> str:

@@ -30,13 +30,15 @@ class Task:
     benchmark: str
     """A key of ``BENCHMARKS``."""
     truth: Truth
-    """In pixels of the images as read and turned."""
+    """The truth, in pixels of the images as read and turned."""
     matches: Mapping[str, Any]
-    """``Matches.numpy()``: tensors would travel through shared memory, whose handles run out."""
+    """What ``Matches.numpy()`` gives: tensors would travel through shared memory, whose handles run out."""
     size0: tuple[int, int]
     """(width, height) of image 0 as read and turned, pixels."""
     size1: tuple[int, int]
-    """The same for image 1."""
+    """(width, height) of image 1 as read and turned, pixels."""
+    overlap_probability: float | None = None
+    """The matcher's own verdict on the pair, in (0, 1); None: it has none."""
     card: ProtocolCard
     """The estimator, its threshold and seeds, and in which frame pixels count."""
 
@@ -97,12 +99,19 @@ def _framed(task: Task) -> MatchedPair:
         name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         for name, value in task.matches.items()
     }
-    matches = Matches(**fields)
-    card = task.card
+    matches, card = Matches(**fields), task.card
+    pair = MatchedPair(
+        truth=task.truth,
+        matches=matches,
+        size0=task.size0,
+        size1=task.size1,
+        overlap_probability=task.overlap_probability,
+    )
     if not card.resized_frame:
-        return MatchedPair(truth=task.truth, matches=matches, size0=task.size0, size1=task.size1)
+        return pair
     resize0, resize1 = (resize_to(size, card.resize_side, card.resize) for size in (task.size0, task.size1))
-    return MatchedPair(
+    return replace(
+        pair,
         truth=resized_truth(task.truth, resize0, resize1),
         matches=replace(
             matches, keypoints0=resize0.redo(matches.keypoints0), keypoints1=resize1.redo(matches.keypoints1)

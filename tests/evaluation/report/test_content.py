@@ -76,7 +76,7 @@ def test_which_pairs_were_used_is_said():
 
 def test_values_are_explained_once():
     report = content(result("a", "x"), result("a", "y"))
-    assert [name for name, _ in report.terms] == ["AUC@t", "matches", "match time"]
+    assert [name for name, _ in report.glossary] == ["AUC@t", "matches", "match time"]
 
 
 def test_the_first_error_ranks_and_all_known_ones_are_plotted():
@@ -91,13 +91,13 @@ def test_the_first_error_ranks_and_all_known_ones_are_plotted():
     assert section.worst_title == "The worst pair of m"
 
 
-def test_no_error_no_plot_no_pictures():
-    values = {"rate_of_something": 0.5}
+def test_a_benchmark_without_errors_has_no_plot_and_ranks_by_inliers():
+    records = tuple(record(1, name0=f"{n}", num_inliers=n) for n in (3, 30))
     section = content(
-        result(benchmark="other", values=values, records=(replace(record(1), values={}),)), worst_pairs=3
+        result(benchmark="overlap", values={"false_pairs@15": 0.5}, records=records), worst_pairs=1
     ).sections[0]
     assert section.plots == ()
-    assert section.worst == ()
+    assert [picture.record.name0 for picture in section.worst] == ["30"]
 
 
 def test_curves_of_one_of_several_seeds_say_so():

@@ -12,7 +12,7 @@ from photoglue.evaluation.report.groups import groups_of, letter, letters_of
 def test_by_benchmark_and_data_set():
     results = [result("a", "x"), result("b", "y"), result("b", "x"), result("a", "x", benchmark="homography")]
     groups = groups_of(results, allow_mixed=False)
-    assert [(group.benchmark, group.dataset, group.labels) for group in groups] == [
+    assert [(group.benchmark.name, group.dataset, group.labels) for group in groups] == [
         ("relative_pose", "x", ("a", "b")),
         ("relative_pose", "y", ("b",)),
         ("homography", "x", ("a",)),
@@ -35,6 +35,11 @@ def test_allowed_mixtures_tell_the_cards_apart():
 def test_two_results_that_nothing_tells_apart_are_refused():
     with pytest.raises(ConfigError, match=r"2 results are of 'a' on 'set'"):
         groups_of([result("a"), result("a")], allow_mixed=True)
+
+
+def test_an_unknown_benchmark_is_refused():
+    with pytest.raises(ConfigError, match="no benchmark 'other'"):
+        groups_of([result("a", benchmark="other")], allow_mixed=False)
 
 
 def test_nothing_to_report():

@@ -10,11 +10,13 @@ import torch
 from report_cases import matched, photos, record, result
 
 from photoglue.errors import ImageError
+from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.report import pictures as report_pictures
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.pictures import MAX_BYTES, PictureSource, pair_jpeg, worst_pictures
 
 PLAIN = PictureSource()
+(POSE_ERROR,) = BENCHMARKS["relative_pose"].errors
 
 
 def group_of(*results):
@@ -33,7 +35,7 @@ def test_the_worst_come_first_and_failures_with_few_matches_before_all():
         record(90, name0="90"),
         record(0.1, name0="best"),
     )
-    found = worst_pictures(group_of(result(records=records)), "pose_error_deg", 4, PLAIN)
+    found = worst_pictures(group_of(result(records=records)), POSE_ERROR, 4, PLAIN)
     assert [picture.record.name0 for picture in found] == ["few", "many", "90", "3"]
     assert [picture.error for picture in found] == ["no pose", "no pose", "90.00°", "3.00°"]
     assert found[0].facts == ("2 matches", "60 inliers")
@@ -42,7 +44,7 @@ def test_the_worst_come_first_and_failures_with_few_matches_before_all():
 def test_those_of_the_best_method_with_the_errors_of_the_others():
     good = result("good", auc5=0.9, records=(record(4),))
     bad = result("bad", auc5=0.1, records=(record(8), record(1, name0="else.png")))
-    (picture,) = worst_pictures(group_of(bad, good), "pose_error_deg", 10, PLAIN)
+    (picture,) = worst_pictures(group_of(bad, good), POSE_ERROR, 10, PLAIN)
     assert (picture.error, picture.others) == ("4.00°", (("bad", 0, "8.00°"),))
 
 
@@ -50,7 +52,7 @@ def test_where_all_matches_are_wrong_most_inliers_are_worst():
     values = {"false_pairs@15": 0.1}
     records = tuple(record(1, name0=f"{n}", num_inliers=n) for n in (3, 30, 7))
     group = group_of(result(benchmark="overlap", values=values, records=records))
-    found = worst_pictures(group, "num_inliers", 2, PLAIN)
+    found = worst_pictures(group, group.benchmark.ranked_by, 2, PLAIN)
     assert [(picture.error, picture.facts) for picture in found] == [
         ("30 inliers", ("120 matches",)), ("7 inliers", ("120 matches",)),
     ]  # fmt: skip
@@ -89,9 +91,7 @@ def test_very_long_photos(tmp_path):
 def test_a_photo_that_is_not_there(tmp_path):
     with pytest.raises(ImageError, match=r"no file .*a\.png"):
         pair_jpeg(result(images=str(tmp_path)), record(1), PLAIN)
-    (picture,) = worst_pictures(
-        group_of(result(images=str(tmp_path), records=(record(1),))), "pose_error_deg", 1, PLAIN
-    )
+    (picture,) = worst_pictures(group_of(result(images=str(tmp_path), records=(record(1),))), POSE_ERROR, 1, PLAIN)
     assert picture.jpeg is None
     assert "a.png" in picture.problem
 

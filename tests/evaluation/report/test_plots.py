@@ -2,11 +2,13 @@
 
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from report_cases import EVIL, result
 
+from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.plots import (
     HEIGHT,
@@ -17,10 +19,10 @@ from photoglue.evaluation.report.plots import (
     Curve,
     chart_of,
     chart_svg,
-    limits_of,
     palette,
 )
 
+(POSE_ERROR,) = BENCHMARKS["relative_pose"].errors
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -40,8 +42,8 @@ def drawn(svg):
 @pytest.mark.parametrize(("limit", "area"), [(5, 0.125 + 0.75 + 2 * 0.5), (10, 0.125 + 0.75 + 3 * 0.625 + 4 * 0.75)])
 def test_the_area_under_the_drawn_curve_is_the_auc(limit, area):
     # Errors 1, 3, 6 and a failure: a triangle to (1, ¼), trapezoids to (3, ½) and (6, ¾), then flat to the limit.
-    group = group_of(result(errors=(6.0, 1.0, math.inf, 3.0), values={f"AUC@{limit}": 0.0}))
-    chart = chart_of(group, "pose_error_deg")
+    group = group_of(result(errors=(6.0, 1.0, math.inf, 3.0)))
+    chart = replace(chart_of(group, POSE_ERROR), limit=float(limit))
     x, y = drawn(chart_svg(chart, standalone=False))[0]
     assert chart.limit == limit
     assert np.trapezoid(y, x) == pytest.approx(area / limit, abs=1e-4)
@@ -53,18 +55,14 @@ def test_all_failed_and_nothing_at_all():
         assert (x.tolist(), y.tolist()) == ([0, 5], [0, 0])
 
 
-def test_limits_are_those_of_the_aucs():
-    assert limits_of(group_of(result(values={"AUC@20": 0.1, "AUC@5": 0.1, "matches": 1.0})), "pose_error_deg") == (
-        5,
-        20,
-    )
-    assert limits_of(group_of(result(values={"matches": 1.0})), "pose_error_deg") == (5, 10, 20)
-    assert limits_of(group_of(result(values={"mAA@10": 1.0})), "epipolar_error_px") == (10,)
+def test_the_axis_ends_at_the_largest_threshold_of_the_benchmark():
+    group = group_of(result(benchmark="homography", values={"AUC@3": 0.5}))
+    assert [chart_of(group, error).limit for error in group.benchmark.errors] == [5, 5]
 
 
 def test_every_method_has_its_own_line_and_the_first_lies_on_top():
     results = [result(f"m{i}", errors=(i + 1.0,)) for i in range(10)]
-    svg = ET.fromstring(chart_svg(chart_of(group_of(*results), "pose_error_deg"), standalone=False))
+    svg = ET.fromstring(chart_svg(chart_of(group_of(*results), POSE_ERROR), standalone=False))
     lines = list(svg.iter(f"{SVG}polyline"))
     assert [line.find(f"{SVG}title").text for line in lines] == [f"m{i}" for i in reversed(range(10))]
     styles = {(line.get("stroke"), line.get("stroke-dasharray")) for line in lines}
@@ -72,7 +70,7 @@ def test_every_method_has_its_own_line_and_the_first_lies_on_top():
 
 
 def test_a_file_of_its_own_has_colours_for_both_themes_and_a_legend():
-    svg = chart_svg(chart_of(group_of(result("one"), result("x" * 80)), "pose_error_deg"), standalone=True)
+    svg = chart_svg(chart_of(group_of(result("one"), result("x" * 80)), POSE_ERROR), standalone=True)
     labels = [text.text for text in ET.fromstring(svg).iter(f"{SVG}text")]
     assert "one" in labels
     assert "x" * 55 + "…" in labels
@@ -82,13 +80,13 @@ def test_a_file_of_its_own_has_colours_for_both_themes_and_a_legend():
 
 
 def test_a_page_is_not_given_a_style_of_its_own():
-    svg = chart_svg(chart_of(group_of(result()), "pose_error_deg"), standalone=False)
+    svg = chart_svg(chart_of(group_of(result()), POSE_ERROR), standalone=False)
     assert "<style" not in svg
 
 
 def test_names_are_text():
     for standalone in (False, True):
-        chart = chart_of(group_of(result(EVIL, dataset=EVIL)), "pose_error_deg")
+        chart = chart_of(group_of(result(EVIL, dataset=EVIL)), POSE_ERROR)
         svg = ET.fromstring(chart_svg(chart, standalone=standalone))
         tags = {element.tag.removeprefix(SVG) for element in svg.iter()}
         assert tags <= {"svg", "title", "style", "rect", "path", "text", "polyline"}
@@ -97,7 +95,7 @@ def test_names_are_text():
 
 @pytest.mark.parametrize(("limit", "ticks"), [(20, [0, 5, 10, 15, 20]), (5, [0, 1, 2, 3, 4, 5]), (3, [0, 1, 2, 3])])
 def test_ticks_are_round(limit, ticks):
-    chart = chart_of(group_of(result(values={f"AUC@{limit}": 0.5})), "pose_error_deg")
+    chart = replace(chart_of(group_of(result()), POSE_ERROR), limit=float(limit))
     texts = ET.fromstring(chart_svg(chart, standalone=False)).iter(f"{SVG}text")
     shown = [float(text.text) for text in texts if text.get("text-anchor") == "middle" and text.text[0].isdigit()]
     assert shown == ticks

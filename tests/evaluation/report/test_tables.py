@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from report_cases import CARD, OPENCV, record, result
 
+from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.tables import (
     cards_grid,
@@ -15,6 +16,8 @@ from photoglue.evaluation.report.tables import (
     shares_grid,
     values_grid,
 )
+
+(POSE_ERROR,) = BENCHMARKS["relative_pose"].errors
 
 
 def group_of(*results, allow_mixed=False):
@@ -41,6 +44,12 @@ def test_values_and_the_best_of_each_column():
     assert [cell.spread for cell in grid.rows[0].cells] == ["1.2", "", "", ""]
 
 
+def test_the_brief_table_has_the_values_that_matter_most():
+    one = result(values={"AUC@5": 0.5, "epipolar_precision@1e-4": 0.1, "pruned": 0.3})
+    grid = values_grid(group_of(one), brief=True)
+    assert [column.title for column in grid.columns] == ["AUC@5"]
+
+
 def test_what_looks_equal_is_equally_good():
     grid = values_grid(group_of(*(result(f"{v}", values={"AUC@5": v}) for v in (0.5001, 0.5002, 0.4))))
     assert marks(grid) == {"0.5001": [True], "0.5002": [True], "0.4": [False]}
@@ -53,16 +62,16 @@ def test_nothing_is_best_if_nothing_differs(values):
 
 
 def test_a_failed_median_is_never_the_best():
-    grid = values_grid(group_of(*(result(f"{v}", values={"median_error_deg": v}) for v in (math.inf, 3.0))))
+    grid = values_grid(group_of(*(result(f"{v}", values={"match_s": v}) for v in (math.inf, 3.0))))
     assert marks(grid) == {"inf": [False], "3.0": [True]}
 
 
 def test_shares_of_pairs_count_failures():
     # 4 pairs: one on the limit, one beyond, one failed, one that was not measured.
     records = (*(record(e, name0=f"{e}") for e in (5.0, 7.0, math.inf)), replace(record(1), values={}))
-    grid = shares_grid(group_of(result(records=records)), "pose_error_deg", (5.0, 10.0))
-    assert [column.title for column in grid.columns] == ["≤ 5°", "≤ 10°", "median", "failed"]
-    assert texts(grid) == {"m": ["25.0", "50.0", "failed", "2 of 4"]}
+    grid = shares_grid(group_of(result(records=records)), POSE_ERROR)
+    assert [column.title for column in grid.columns] == ["≤ 5°", "≤ 10°", "≤ 20°", "median", "failed"]
+    assert texts(grid) == {"m": ["25.0", "50.0", "50.0", "failed", "2 of 4"]}
 
 
 def test_scenes():

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from photoglue.datasets.truths import Truth
+from photoglue.evaluation.benchmarks.metric import Metric
 from photoglue.structs import Matches
 
 
@@ -18,11 +19,13 @@ class MatchedPair:
     truth: Truth
     """What is known."""
     matches: Matches
-    """In the same pixels as the truth."""
+    """The matches, in the same pixels as the truth."""
     size0: tuple[int, int]
     """(width, height) of image 0 in those pixels."""
     size1: tuple[int, int]
-    """The same for image 1."""
+    """(width, height) of image 1 in those pixels."""
+    overlap_probability: float | None = None
+    """The matcher's own verdict: how likely the two photos show the same thing, in (0, 1); None: it has none."""
 
 
 class Benchmark(ABC):
@@ -33,8 +36,23 @@ class Benchmark(ABC):
 
     name: ClassVar[str]
     """Key in ``BENCHMARKS``."""
+    metrics: ClassVar[tuple[Metric, ...]]
+    """The values of a data set or scene, in the order in which they are shown."""
     headline: ClassVar[str]
-    """The value that a data set is judged by, if there is room for one only."""
+    """The name of the metric that a data set is judged by, if there is room for one only."""
+    errors: ClassVar[tuple[Metric, ...]]
+    """The errors of single pairs that are plotted, the most telling first; empty: pairs have none."""
+    limits: ClassVar[tuple[float, ...]]
+    """The errors below which pairs are counted, in the unit of ``errors``."""
+
+    @property
+    def ranked_by(self) -> Metric:
+        """The value of single pairs that is largest for the worst ones."""
+        return self.errors[0]
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name; without a meaning if it is none of this benchmark's (in a file from elsewhere)."""
+        return next((each for each in self.metrics if each.name == name), Metric(name, "number"))
 
     @abstractmethod
     def measure(self, pair: MatchedPair) -> dict[str, float]:
@@ -48,7 +66,7 @@ class Benchmark(ABC):
             pair: With the truth to compare with.
             estimator: A key of ``ESTIMATORS``.
             threshold_px: Largest error of an inlier, pixels of the pair.
-            seed: Of its random samples.
+            seed: Seed of the estimator's random samples.
         """
 
     def group_of(self, scene: str) -> str | None:  # noqa: ARG002
@@ -60,35 +78,24 @@ class Benchmark(ABC):
         """The values of a data set or scene, from the values of all its pairs (at least one)."""
 
 
-def means(values: Sequence[Mapping[str, float]], names: Mapping[str, str]) -> dict[str, float]:
-    """Means over the pairs that have a value (nan: it could not be measured there), if any pair has.
+def means(values: Sequence[Mapping[str, float]], metrics: Sequence[Metric]) -> dict[str, float]:
+    """The metrics that are means over pairs, if any pair has a value (nan: it could not be measured there).
 
     Args:
-        values: Of the pairs.
-        names: Name in the pairs → name of the mean.
+        values: The values of each pair.
+        metrics: Those without ``mean_of`` are left out.
     """
     found = {}
-    for name, shown in names.items():
-        column = np.array([row[name] for row in values if name in row], dtype=np.float64)
-        column = column[~np.isnan(column)]
-        if len(column):
-            found[shown] = float(column.mean())
+    for metric in metrics:
+        known = [row[metric.mean_of] for row in values if not np.isnan(row.get(metric.mean_of, np.nan))]
+        if known:
+            found[metric.name] = float(np.mean(known))
     return found
 
 
 def column(values: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
     """The value of that name of every pair; each must have it."""
     return np.array([row[name] for row in values], dtype=np.float64)
-
-
-COUNTS: Mapping[str, str] = {
-    "num_matches": "matches",
-    "num_inliers": "inliers",
-    "stop": "exit_layer",
-    "pruned_share": "pruned",
-    "match_s": "match_s",
-}
-"""What every benchmark averages besides its own values."""
 
 
 def adaptivity(matches: Matches) -> dict[str, float]:

@@ -6,8 +6,9 @@ from typing import ClassVar, final
 import torch
 
 from photoglue.datasets.truths import Marked
-from photoglue.evaluation.benchmarks.base import COUNTS, Benchmark, MatchedPair, adaptivity, means
+from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 from photoglue.geometry.epipolar import symmetric_epipolar_distance
 from photoglue.metrics import mean_average_accuracy
 
@@ -22,7 +23,26 @@ class Correspondences(Benchmark):
     """
 
     name: ClassVar[str] = "correspondences"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        *thresholded(
+            "mAA",
+            LIMITS_PX,
+            "Share of the marked points within 1, 2, … {t} px of their lines, averaged over these.",
+            mean_of="mAA_{t}px",
+        ),
+        *COMMON,
+    )
     headline: ClassVar[str] = "mAA@10"
+    errors: ClassVar[tuple[Metric, ...]] = (
+        Metric(
+            "epipolar_error_px",
+            "pixels",
+            "lower",
+            "Median distance of the marked points from their epipolar lines.",
+            label="epipolar error",
+        ),
+    )
+    limits: ClassVar[tuple[float, ...]] = LIMITS_PX
 
     def measure(self, pair: MatchedPair) -> dict[str, float]:
         """Counts: wide-baseline pairs have no dense truth that matches could be compared with."""
@@ -45,4 +65,4 @@ class Correspondences(Benchmark):
 
     def summary(self, values: Sequence[Mapping[str, float]]) -> dict[str, float]:
         """The mAA over 1…10 and 1…20 px, and means."""
-        return means(values, {f"mAA_{n}px": f"mAA@{n}" for n in LIMITS_PX} | dict(COUNTS))
+        return means(values, self.metrics)

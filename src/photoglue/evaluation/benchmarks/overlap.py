@@ -5,9 +5,9 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from photoglue.evaluation.benchmarks.base import COUNTS, Benchmark, MatchedPair, adaptivity, column, means
+from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
-from photoglue.matchers.lightglue.verdict import overlap_probability
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 
 ACCEPTED_FROM = (15, 30)
 """Inliers from which a pair is taken for a real one: COLMAP's default, and a careful one."""
@@ -19,16 +19,39 @@ LIKELY = 0.5
 class Overlap(Benchmark):
     """How many matches survive where there are none, and how many such pairs a reconstruction would believe.
 
-    Also the verdict on whether the photos overlap, and how often it says yes; of matchers that have none, nothing.
+    Also the matcher's own verdict on whether the photos overlap, and how often it says yes; matchers without a verdict
+    have neither value.
     """
 
     name: ClassVar[str] = "overlap"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        *thresholded(
+            "false_pairs",
+            ACCEPTED_FROM,
+            "Share of pairs of different scenes that keep {t} or more inliers.",
+            better="lower",
+        ),
+        Metric(
+            "false_positive_rate",
+            "share",
+            "lower",
+            "Share of pairs of different scenes that the matcher's own verdict takes for overlapping ones.",
+        ),
+        *COMMON,
+    )
     headline: ClassVar[str] = "false_pairs@15"
+    errors: ClassVar[tuple[Metric, ...]] = ()
+    limits: ClassVar[tuple[float, ...]] = ()
+
+    @property
+    def ranked_by(self) -> Metric:
+        """Inliers: where every match is wrong, the worst pairs are those that look most like real ones."""
+        return Metric("num_inliers", "count", "lower", label="inliers")
 
     def measure(self, pair: MatchedPair) -> dict[str, float]:
-        """Counts, the sum of the scores of the matches, and the probability that the photos overlap."""
+        """Counts, the sum of the scores of the matches, and the matcher's own verdict."""
         values = adaptivity(pair.matches) | {"score_sum": float(pair.matches.scores.double().sum())}
-        probability = overlap_probability(pair.matches)
+        probability = pair.overlap_probability
         return values if probability is None else values | {"overlap_probability": probability}
 
     def estimate(self, pair: MatchedPair, estimator: str, threshold_px: float, seed: int) -> dict[str, float]:
@@ -44,4 +67,4 @@ class Overlap(Benchmark):
         verdicts = [row["overlap_probability"] for row in values if "overlap_probability" in row]
         if verdicts:
             shares["false_positive_rate"] = float(np.mean([verdict > LIKELY for verdict in verdicts]))
-        return shares | means(values, dict(COUNTS))
+        return shares | means(values, self.metrics)

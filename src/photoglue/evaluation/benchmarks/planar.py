@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from photoglue.datasets.truths import Planar
-from photoglue.evaluation.benchmarks.base import COUNTS, Benchmark, MatchedPair, adaptivity, column, means
+from photoglue.datasets.truths import Planar, match_errors
+from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, curve_meaning, thresholded
 from photoglue.geometry.homography import corner_error_px, estimate_homography_dlt, warp_points
 from photoglue.metrics import auc, precision_at
 
@@ -26,12 +27,39 @@ class Homography(Benchmark):
     """
 
     name: ClassVar[str] = "homography"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        *thresholded("AUC", THRESHOLDS_PX, curve_meaning("corner error", " px")),
+        *thresholded("AUC_DLT", THRESHOLDS_PX, curve_meaning("corner error of a plain least-squares fit", " px")),
+        *thresholded(
+            "precision",
+            THRESHOLDS_PX,
+            "Share of the matches that agree with the true geometry within {t} px.",
+            unit="px",
+            mean_of="precision_{t}px",
+            brief=3,
+        ),
+        *thresholded(
+            "recall",
+            THRESHOLDS_PX,
+            "Share of the keypoints with a true partner within {t} px that were matched to it.",
+            unit="px",
+            mean_of="recall_{t}px",
+            brief=3,
+        ),
+        *COMMON,
+    )
     headline: ClassVar[str] = "AUC@3"
+    errors: ClassVar[tuple[Metric, ...]] = tuple(
+        Metric(name, "pixels", "lower", "Mean distance of the corners of image 0 from their true places.", label=label)
+        for name, label in (("homography_error_px", "homography error"), ("dlt_error_px", "DLT error"))
+    )
+    limits: ClassVar[tuple[float, ...]] = THRESHOLDS_PX
 
     def measure(self, pair: MatchedPair) -> dict[str, float]:
         """Counts, precision, recall, and the corner error of the DLT weighted by the scores, which is not random."""
         matches, true = pair.matches, _matrix(pair)
-        errors = match_errors(matches.points0, matches.points1, true)
+        errors = match_errors(matches.points0, matches.points1, pair.truth)
+        assert errors is not None
         values = adaptivity(matches)
         for threshold, share in zip(THRESHOLDS_PX, precision_at(errors.numpy(), THRESHOLDS_PX), strict=True):
             values[f"precision_{threshold}px"] = share
@@ -55,25 +83,15 @@ class Homography(Benchmark):
         """AUC@1/3/5 px of both estimates, and means."""
         robust = auc(column(values, "homography_error_px"), THRESHOLDS_PX)
         fitted = auc(column(values, "dlt_error_px"), THRESHOLDS_PX)
-        shown = {f"{kind}_{t}px": f"{kind}@{t}px" for kind in ("precision", "recall") for t in THRESHOLDS_PX}
         return (
             {f"AUC@{t}": area for t, area in zip(THRESHOLDS_PX, robust, strict=True)}
             | {f"AUC_DLT@{t}": area for t, area in zip(THRESHOLDS_PX, fitted, strict=True)}
-            | means(values, shown | dict(COUNTS))
+            | means(values, self.metrics)
         )
 
 
-def match_errors(points0: Tensor, points1: Tensor, true: Float64[Tensor, "3 3"]) -> Float64[Tensor, " k"]:
-    """Mean of the distances in the two images, pixels; inf where one lies behind the camera."""
-    points0, points1 = points0.double(), points1.double()
-    forward = (warp_points(points0, true) - points1).norm(dim=1)
-    backward = (warp_points(points1, torch.linalg.inv(true)) - points0).norm(dim=1)
-    mean = (forward + backward) / 2
-    return torch.where(mean.isnan(), float("inf"), mean)
-
-
 def _recalls(pair: MatchedPair, errors: Float64[Tensor, " k"]) -> dict[str, float]:
-    """Share of the keypoints of image 0 with a true partner that have a correct match; nan if there are none."""
+    """Shares of the keypoints of image 0 with a true partner that have a correct match; nan if there are none."""
     matches, true = pair.matches, _matrix(pair)
     recalls = {f"recall_{threshold}px": float("nan") for threshold in THRESHOLDS_PX}
     if not (len(matches.keypoints0) and len(matches.keypoints1)):
@@ -83,7 +101,8 @@ def _recalls(pair: MatchedPair, errors: Float64[Tensor, " k"]) -> dict[str, floa
     nearest0, nearest1 = distances.argmin(dim=1), distances.argmin(dim=0)
     rows = torch.arange(len(nearest0))
     mutual = nearest1[nearest0] == rows
-    best = match_errors(matches.keypoints0, matches.keypoints1[nearest0], true)
+    best = match_errors(matches.keypoints0, matches.keypoints1[nearest0], pair.truth)
+    assert best is not None
     reached = torch.full((len(nearest0),), float("inf"), dtype=torch.float64)
     reached[matches.indices[:, 0]] = errors
     for threshold in THRESHOLDS_PX:

@@ -6,8 +6,9 @@ from typing import ClassVar, final
 import torch
 
 from photoglue.datasets.truths import Posed
-from photoglue.evaluation.benchmarks.base import COUNTS, Benchmark, MatchedPair, adaptivity, column, means
+from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
+from photoglue.evaluation.benchmarks.metric import COMMON, Metric, curve_meaning, thresholded
 from photoglue.geometry.epipolar import (
     essential_matrix,
     normalized_points,
@@ -32,7 +33,36 @@ class RelativePose(Benchmark):
     """
 
     name: ClassVar[str] = "relative_pose"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        *thresholded("AUC", AUC_DEG, curve_meaning("pose error", "°")),
+        *thresholded(
+            "epipolar_precision",
+            EPIPOLAR,
+            "Share of the matches that lie within {t} of the true epipolar lines, in units of the focal length.",
+            mean_of="epipolar_precision_{t}",
+            brief="5e-4",
+        ),
+        *thresholded(
+            "squared_epipolar_precision",
+            SQUARED,
+            "Share of the matches whose squared distances to the true epipolar lines add up to less than {t}, in units "
+            "of the focal length squared (SuperGlue's and LoFTR's measure).",
+            mean_of="squared_epipolar_precision_{t}",
+            brief="",
+        ),
+        *COMMON,
+    )
     headline: ClassVar[str] = "AUC@5"
+    errors: ClassVar[tuple[Metric, ...]] = (
+        Metric(
+            "pose_error_deg",
+            "degrees",
+            "lower",
+            "The larger of the angles by which rotation and translation are off.",
+            label="pose error",
+        ),
+    )
+    limits: ClassVar[tuple[float, ...]] = AUC_DEG
 
     def measure(self, pair: MatchedPair) -> dict[str, float]:
         """Counts, the angle between the two cameras, and the precision of the matches against the true geometry."""
@@ -77,9 +107,7 @@ class RelativePose(Benchmark):
     def summary(self, values: Sequence[Mapping[str, float]]) -> dict[str, float]:
         """AUC@5/10/20°, and means."""
         areas = auc(column(values, "pose_error_deg"), AUC_DEG)
-        shown = {f"epipolar_precision_{t}": f"epipolar_precision@{t}" for t in EPIPOLAR}
-        shown |= {f"squared_epipolar_precision_{t}": f"squared_epipolar_precision@{t}" for t in SQUARED}
-        return {f"AUC@{t}": area for t, area in zip(AUC_DEG, areas, strict=True)} | means(values, shown | dict(COUNTS))
+        return {f"AUC@{t}": area for t, area in zip(AUC_DEG, areas, strict=True)} | means(values, self.metrics)
 
 
 def _posed(pair: MatchedPair) -> Posed:

@@ -1,196 +1,121 @@
-"""From matches whose correctness is known: how far scores are from probabilities, and the map that makes them so.
+"""The map from scores to probabilities, and the verdict on pairs, that fit pairs whose correct matches are known.
 
 Guo et al., On Calibration of Modern Neural Networks (ICML 2017); Platt, Probabilistic Outputs for Support Vector
 Machines (1999).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from photoglue.datasets.depth import project_points, sample_depth
-from photoglue.datasets.truths import Planar, Posed, Truth
 from photoglue.errors import ConfigError
-from photoglue.geometry.epipolar import fundamental_matrix, symmetric_epipolar_distance
-from photoglue.geometry.homography import warp_points
 from photoglue.matchers.lightglue.verdict import SCORE_LIMIT, PairVerdict, ScoreCalibration, expected_matches
-from photoglue.metrics import ReliabilityBins, expected_calibration_error, reliability
 from photoglue.structs import Matches
 
-CORRECT_PX = 3.0
-"""A match is correct up to this error, pixels of the images as read."""
 ENOUGH = 8
-"""Correct matches from which a pair counts as matched."""
+"""Correct matches from which a pair counts as matched: seven determine a fundamental matrix, and any seven have one."""
+RIDGE = 0.1
+"""Penalty on the squared weight of the evidence in a verdict. Other pairs are nearly always told apart, so that without
+it the weight, and with it the certainty, would grow without bound."""
 NEWTON_STEPS = 100
 LONGEST_STEP = 5.0
-"""Of a coefficient in one step: where examples can be told apart, Newton's steps overshoot at first."""
-
-
-def correct_matches(matches: Matches, truth: Truth) -> Bool[Tensor, " k"]:
-    """Which matches are correct, row by row of ``matches.indices``.
-
-    With a homography: the mean of the distances in the two images is at most 3 px. With poses: the mean distance to the
-    epipolar lines is, so that a wrong match that happens to lie along its line passes too; a few of a hundred random
-    ones do, more of those that look alike.
-
-    Raises:
-        ConfigError: If the truth is neither, so that single matches cannot be judged.
-    """
-    points0, points1 = matches.points0.double(), matches.points1.double()
-    if isinstance(truth, Planar):
-        matrix = torch.from_numpy(truth.image1_from_image0)
-        forward = (warp_points(points0, matrix) - points1).norm(dim=1)
-        backward = (warp_points(points1, torch.linalg.inv(matrix)) - points0).norm(dim=1)
-        near: Tensor = (forward + backward) / 2 <= CORRECT_PX
-        return near
-    if isinstance(truth, Posed):
-        fundamental = fundamental_matrix(torch.from_numpy(truth.cam1_from_cam0), truth.camera0, truth.camera1)
-        return symmetric_epipolar_distance(points0, points1, fundamental) <= CORRECT_PX
-    raise ConfigError(f"Matches cannot be judged one by one with a truth of the kind {type(truth).__name__}.")
-
-
-def correct_by_depth(
-    matches: Matches, truth: Posed, depth0: Float[Tensor, "h0 w0"], depth1: Float[Tensor, "h1 w1"]
-) -> Bool[Tensor, " k"]:
-    """Which matches are correct, where depth tells exactly where a point should be.
-
-    The smaller of the errors of reprojection from image 0 to 1 and back counts, because at the edge of an object one of
-    the two depths is often that of the background. Where neither is known: as ``correct_matches`` with poses.
-
-    Args:
-        matches: In pixels of the images as read.
-        truth: Poses in the unit of the depths.
-        depth0: Depth of image 0 along the optical axis; NaN where unknown.
-        depth1: The same of image 1.
-    """
-    points0, points1 = matches.points0, matches.points1
-    pose = torch.from_numpy(truth.cam1_from_cam0)
-    there = project_points(points0, sample_depth(depth0, points0), truth.camera0, truth.camera1, pose)
-    back = project_points(points1, sample_depth(depth1, points1), truth.camera1, truth.camera0, torch.linalg.inv(pose))
-    errors = torch.fmin((there - points1).norm(dim=1), (back - points0).norm(dim=1))
-    return torch.where(errors.isnan(), correct_matches(matches, truth), errors <= CORRECT_PX)
+"""Longest step of a coefficient: where examples can be told apart, Newton's steps overshoot at first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScoreReliability:
-    """Reliability of the scores of matches, as the matcher gives them and after a calibration."""
+class JudgedPair:
+    """A matched pair, and what is true of it."""
 
-    before: ReliabilityBins
-    after: ReliabilityBins
-
-    @property
-    def errors(self) -> tuple[float, float]:
-        """The expected calibration error (before, after), 0…1; of ten bins."""
-        return expected_calibration_error(self.before), expected_calibration_error(self.after)
+    places: tuple[str, str]
+    """What the photos show; the same twice if they overlap."""
+    matches: Matches
+    correct: Bool[Tensor, " k"] | None
+    """Whether each match is correct; None for unrelated photos, where all are wrong."""
 
 
-def score_reliability(
-    scores: Float[Tensor, " k"], correct: Bool[Tensor, " k"], calibration: ScoreCalibration
-) -> ScoreReliability:
-    """How often matches of some score are correct, with and without a calibration.
-
-    Args:
-        scores: Of matches of any pairs.
-        correct: For each, whether it is.
-        calibration: That is tried.
-    """
-    flags = correct.numpy()
-    return ScoreReliability(
-        before=reliability(scores.double().numpy(), flags),
-        after=reliability(calibration(scores).double().numpy(), flags),
-    )
+def pooled(pairs: Iterable[JudgedPair]) -> tuple[Float64[Tensor, " k"], Bool[Tensor, " k"], list[str]]:
+    """(scores, whether they are correct, places) of all matches of the overlapping pairs."""
+    found = [(pair.matches.scores.double(), pair.correct, pair.places[0]) for pair in pairs if pair.correct is not None]
+    if not found:
+        return torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.bool), []
+    scores, correct, places = zip(*found, strict=True)
+    return torch.cat(scores), torch.cat(correct), np.repeat(places, [len(flags) for flags in correct]).tolist()
 
 
-def fit_calibration(
-    scores: Float[Tensor, " k"], correct: Bool[Tensor, " k"], groups: Sequence[str] | None = None
-) -> ScoreCalibration:
-    """The calibration with the least logarithmic loss (Platt scaling of the logit).
-
-    On scenes left out it beats a temperature, which cannot raise all scores as they need it, and isotonic regression
-    is no better: see the table that ``benchmarks/calibrate.py`` prints.
-
-    Args:
-        scores: Of matches of overlapping pairs.
-        correct: For each, whether it is; some must be and some not.
-        groups: For each, its scene; scenes then weigh the same, however many matches they have.
+def fit_calibration(pairs: Iterable[JudgedPair]) -> ScoreCalibration:
+    """The calibration with the least logarithmic loss; scenes weigh the same, however many matches they have.
 
     Raises:
-        ConfigError: If all are correct or none, or correct ones have the lower scores.
+        ConfigError: If all matches of overlapping pairs are correct or none, or correct ones have the lower scores.
     """
+    scores, correct, places = pooled(pairs)
     if bool(correct.all()) or not bool(correct.any()):
         raise ConfigError(f"Of {len(correct)} matches {int(correct.sum())} are correct; both kinds are needed.")
-    logits = torch.logit(scores.double(), eps=SCORE_LIMIT).numpy()
-    weights = None if groups is None else equal_weights(groups)
-    offset, slope = fit_logistic(logits[:, None], correct.numpy(), weights=weights, ridge=0.0)
+    logits = torch.logit(scores, eps=SCORE_LIMIT).numpy()
+    offset, slope = fit_logistic(logits, correct.numpy(), equal_weights(places), ridge=0.0)
     if slope <= 0:
         raise ConfigError(f"Matches with higher scores are less often correct here (slope {slope:.3g}).")
-    return ScoreCalibration(slope=float(slope), offset=float(offset))
+    return ScoreCalibration(slope=slope, offset=offset)
 
 
-def fit_verdict(
-    matches: Sequence[Matches], correct: Sequence[int | None], calibration: ScoreCalibration, ridge: float = 0.1
-) -> PairVerdict:
+def fit_verdict(pairs: Sequence[JudgedPair], calibration: ScoreCalibration | None = None) -> PairVerdict:
     """The verdict that fits these pairs best; overlapping and unrelated ones weigh the same in all.
 
+    Overlapping pairs with fewer than 8 correct matches count as failures of the matcher: how many there are is learned,
+    and nothing else.
+
     Args:
-        matches: Of overlapping and of unrelated pairs.
-        correct: For each pair how many matches are correct; None: the photos are unrelated. Overlapping pairs with
-            fewer than 8 (seven determine a fundamental matrix, and any seven have one) count as failures of the
-            matcher: how many there are is learned, and nothing else.
-        calibration: Of the scores.
-        ridge: Penalty on the squared weight. Other pairs are nearly always told apart, so that without one the weight,
-            and with it the certainty, would grow without bound.
+        pairs: Overlapping and unrelated ones.
+        calibration: The calibration of the scores; None: the one that fits these pairs.
 
     Raises:
         ConfigError: If no unrelated pair is given, or no overlapping one that was matched, or unrelated ones have as
             good matches.
     """
-    overlapping = np.array([count is not None for count in correct], dtype=bool)
-    matched = np.array([count is not None and count >= ENOUGH for count in correct], dtype=bool)
+    calibration = calibration or fit_calibration(pairs)
+    overlapping = np.array([pair.correct is not None for pair in pairs], dtype=bool)
+    counts = [0 if pair.correct is None else int(pair.correct.sum()) for pair in pairs]
+    matched = np.array([count >= ENOUGH for count in counts], dtype=bool)
     if overlapping.all() or not matched.any():
         raise ConfigError(
-            f"Of {len(correct)} pairs {int(matched.sum())} overlap with {ENOUGH} correct matches or more, and "
+            f"Of {len(pairs)} pairs {int(matched.sum())} overlap with {ENOUGH} correct matches or more, and "
             f"{int((~overlapping).sum())} are unrelated; both kinds are needed."
         )
     used = matched | ~overlapping
-    evidence = np.array([[math.log1p(expected_matches(item, calibration))] for item in matches])
+    evidence = np.array([math.log1p(expected_matches(pair.matches, calibration)) for pair in pairs])
     weights = equal_weights([str(flag) for flag in matched[used]])
-    offset, weight = fit_logistic(evidence[used], matched[used], weights=weights, ridge=ridge)
+    offset, weight = fit_logistic(evidence[used], matched[used], weights, ridge=RIDGE)
     if weight <= 0:
         raise ConfigError("Unrelated pairs have as good matches as overlapping ones here: nothing tells them apart.")
     failures = 1 - float(matched.sum() / overlapping.sum())
-    return PairVerdict(calibration=calibration, offset=float(offset), evidence=float(weight), failures=failures)
+    return PairVerdict(calibration=calibration, offset=offset, evidence=weight, failures=failures)
 
 
 def fit_logistic(
-    quantities: Float64[np.ndarray, "n q"],
+    quantity: Float64[np.ndarray, " n"],
     labels: Bool[np.ndarray, " n"],
+    weights: Float64[np.ndarray, " n"],
     *,
-    weights: Float64[np.ndarray, " n"] | None = None,
     ridge: float,
-    intercept: bool = True,
-) -> Float64[np.ndarray, " c"]:
-    """Coefficients of a logistic regression, the intercept (0 if there is none) first, by Newton's method.
+) -> tuple[float, float]:
+    """(offset, slope) of a logistic regression with one quantity, by Newton's method.
 
-    It minimises the sum of weight × logarithmic loss, plus ridge / 2 × the squared coefficients without the intercept.
+    It minimises the sum of weight × logarithmic loss, plus ridge / 2 × the squared slope.
 
     Args:
-        quantities: A row for each example.
+        quantity: One number for each example.
         labels: What is to be predicted.
-        weights: Of the examples, 1 on average; None: all 1.
+        weights: Weights of the examples, 1 on average.
         ridge: At least 0; above 0 if the labels can be told apart without error.
-        intercept: Whether there is one.
     """
-    design = np.column_stack([np.full(len(labels), float(intercept)), quantities])
-    weights = np.ones(len(labels)) if weights is None else weights
-    # A penalty on an absent intercept keeps it at 0.
-    penalty = np.array([0.0 if intercept else 1.0, *[ridge] * quantities.shape[1]])
-    coefficients = np.zeros(design.shape[1])
+    design = np.column_stack([np.ones(len(labels)), quantity])
+    penalty = np.array([0.0, ridge])
+    coefficients = np.zeros(2)
     for _ in range(NEWTON_STEPS):
         predicted = 1 / (1 + np.exp(-np.clip(design @ coefficients, -500, 500)))
         slope = design.T @ (weights * (labels - predicted)) - penalty * coefficients
@@ -199,7 +124,7 @@ def fit_logistic(
         coefficients += step * min(1.0, LONGEST_STEP / max(np.abs(step).max(), 1e-12))
         if np.abs(step).max() < 1e-10:
             break
-    return coefficients
+    return float(coefficients[0]), float(coefficients[1])
 
 
 def equal_weights(groups: Sequence[str]) -> Float64[np.ndarray, " n"]:

@@ -4,11 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from photoglue.evaluation.benchmarks.overlap import Overlap
-from photoglue.evaluation.benchmarks.terms import error_names
 from photoglue.evaluation.report.groups import Group, groups_of, letters_of
 from photoglue.evaluation.report.pictures import Picture, PictureSource, worst_pictures
-from photoglue.evaluation.report.plots import Chart, chart_of, limits_of
+from photoglue.evaluation.report.plots import Chart, chart_of
 from photoglue.evaluation.report.tables import (
     Grid,
     cards_grid,
@@ -36,7 +34,7 @@ class Section:
     """One benchmark on one data set."""
 
     slug: str
-    """For links and file names: lower-case letters, digits and hyphens, different in each section."""
+    """Name for links and files: lower-case letters, digits and hyphens, different in each section."""
     title: str
     """Name of the data set."""
     kicker: str
@@ -46,7 +44,7 @@ class Section:
     notes: tuple[str, ...]
     """What differs between the protocol cards of the table."""
     values: Grid
-    """All methods, all values."""
+    """The table of all methods and values."""
     plots_title: str
     """Heading of ``plots``."""
     plots: tuple[Plot, ...]
@@ -54,11 +52,11 @@ class Section:
     scenes_title: str
     """Heading of ``scenes``."""
     scenes: Grid | None
-    """That value by scene; None if there is one scene."""
+    """The headline by scene; None if there is one scene."""
     scene_values: Grid | None
-    """All values by scene."""
+    """The table of all values by scene; None if there is one scene."""
     worst_title: str
-    """Whose worst pairs these are."""
+    """Heading of ``worst``: whose worst pairs these are."""
     worst_note: str
     """What is drawn on them; empty if nothing is."""
     worst: tuple[Picture, ...]
@@ -67,7 +65,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All of it."""
+    """The whole content of a report."""
 
     title: str
     """What was compared: "3 methods on 4 data sets"."""
@@ -76,10 +74,10 @@ class Report:
     overviews: tuple[tuple[str, Grid], ...]
     """(kind of benchmark, its data sets side by side)."""
     sections: tuple[Section, ...]
-    """In the order of the results."""
+    """The sections, in the order of the results."""
     cards: Grid
     """How each number was measured, and with which versions."""
-    terms: tuple[tuple[str, str], ...]
+    glossary: tuple[tuple[str, str], ...]
     """(name, meaning) of the values; those that differ in a threshold only are one."""
 
 
@@ -87,14 +85,14 @@ def report_of(results: Sequence[Result], *, allow_mixed: bool, worst_pairs: int,
     """The content of a report.
 
     Raises:
-        ConfigError: As ``report_groups.groups_of`` does.
+        ConfigError: If there is no result, two cannot be told apart, or cards differ and that was not allowed.
     """
     groups = groups_of(results, allow_mixed=allow_mixed)
     cards, letters = letters_of(results)
-    kinds = tuple(dict.fromkeys(group.benchmark for group in groups))
+    kinds = tuple(dict.fromkeys(group.benchmark.name for group in groups))
     overviews = []
     for kind in kinds:
-        grid = overview_grid([group for group in groups if group.benchmark == kind], allow_mixed=allow_mixed)
+        grid = overview_grid([group for group in groups if group.benchmark.name == kind], allow_mixed=allow_mixed)
         if grid is not None:
             overviews.append((_spoken(kind), grid))
     names = [letters[next(i for i, result in enumerate(results) if result is group.results[0])] for group in groups]
@@ -102,16 +100,14 @@ def report_of(results: Sequence[Result], *, allow_mixed: bool, worst_pairs: int,
     sections = [
         _section(group, slug, name, worst_pairs, source) for group, slug, name in zip(groups, slugs, names, strict=True)
     ]
-    terms = dict.fromkeys(
-        (term.family, term.family_meaning) for group in groups for term in group.terms if term.family_meaning
-    )
+    glossary = dict.fromkeys(metric.family for group in groups for metric in group.metrics if metric.meaning)
     return Report(
         title=_title(groups),
         lead=_lead(groups, cards, kinds),
         overviews=tuple(overviews),
         sections=tuple(sections),
         cards=cards_grid(cards),
-        terms=tuple(terms),
+        glossary=tuple(glossary),
     )
 
 
@@ -124,7 +120,6 @@ def protocol_line(card: ProtocolCard) -> str:
 
 
 def _section(group: Group, slug: str, card: str, worst_pairs: int, source: PictureSource) -> Section:
-    errors = error_names(tuple(record for result in group.results for record in result.records))
     pairs = max(len(result.records) for result in group.results)
     shown = f"card {card}" if not any(group.badges) else "cards " + ", ".join(dict.fromkeys(group.badges))
     sets = dict.fromkeys(result.card.image_set for result in group.results)
@@ -132,24 +127,21 @@ def _section(group: Group, slug: str, card: str, worst_pairs: int, source: Pictu
     # Values are means over the seeds; records are of the first.
     first_seed = ", by the first seed" if any(result.card.seeds > 1 for result in group.results) else ""
     headline = group.headline
-    # Where every match is wrong the worst pairs are those that look most like real ones.
-    ranked_by = errors[0] if errors else "num_inliers" if group.benchmark == Overlap.name else None
-    worst = () if ranked_by is None else worst_pictures(group, ranked_by, worst_pairs, source)
+    worst = worst_pictures(group, group.benchmark.ranked_by, worst_pairs, source)
     return Section(
         slug=slug,
         title=group.dataset,
-        kicker=f"{_spoken(group.benchmark)} · {used} · protocol {shown}",
+        kicker=f"{_spoken(group.benchmark.name)} · {used} · protocol {shown}",
         finding=_finding(group),
         notes=group.notes,
         values=values_grid(group),
         plots_title=f"Pairs below each error{first_seed}",
         plots=tuple(
-            Plot(chart=chart_of(group, error), shares=shares_grid(group, error, limits_of(group, error)))
-            for error in errors
+            Plot(chart=chart_of(group, error), shares=shares_grid(group, error)) for error in group.benchmark.errors
         ),
         scenes_title=""
         if headline is None
-        else f"{headline.words} by scene" + (f", {headline.unit}" if headline.unit else ""),
+        else f"{headline.words} by scene" + (f", {headline.symbol}" if headline.symbol else ""),
         scenes=scenes_grid(group),
         scene_values=scene_values_grid(group),
         worst_title=f"The {_counted(len(worst), 'worst pair')} of {group.labels[group.best]}".replace("The 1 ", "The "),
@@ -160,19 +152,19 @@ def _section(group: Group, slug: str, card: str, worst_pairs: int, source: Pictu
 
 def _finding(group: Group) -> str:
     """Who is best by the headline, and how far the next one is from it; nothing where protocols are mixed."""
-    term = group.headline
-    if term is None or len(group.ranking) < 2 or any(group.badges):
+    metric = group.headline
+    if metric is None or len(group.ranking) < 2 or any(group.badges):
         return ""
     first, second = group.ranking[:2]
-    best, next_best = (group.results[i].values[term.name] for i in (first, second))
-    shown = f"{term.shown(best)}{'' if term.unit == '°' else ' '}{term.unit}".rstrip()
-    if term.shown(best) == term.shown(next_best):
-        return f"{group.labels[first]} and {group.labels[second]} are level at {term.words} {shown}."
+    best, next_best = (group.results[i].values[metric.name] for i in (first, second))
+    shown = f"{metric.shown(best)} {metric.symbol}".rstrip()
+    if metric.shown(best) == metric.shown(next_best):
+        return f"{group.labels[first]} and {group.labels[second]} are level at {metric.words} {shown}."
     gap = abs(best - next_best)
-    spreads = [group.results[i].spread.get(term.name, 0.0) for i in (first, second)]
+    spreads = [group.results[i].spread.get(metric.name, 0.0) for i in (first, second)]
     within = ", which is within their spread over seeds" if gap < sum(spreads) else ""
-    other = f"{term.shown(gap)} {'points ' if term.kind == 'share' else ''}better than {group.labels[second]}"
-    return f"{group.labels[first]} has the best {term.words}, {shown}, {other}{within}."
+    other = f"{metric.shown(gap)} {'points ' if metric.unit == 'share' else ''}better than {group.labels[second]}"
+    return f"{group.labels[first]} has the best {metric.words}, {shown}, {other}{within}."
 
 
 def _title(groups: Sequence[Group]) -> str:

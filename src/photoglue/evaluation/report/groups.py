@@ -5,25 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from photoglue.errors import ConfigError
-from photoglue.evaluation.benchmarks.table import BENCHMARKS
-from photoglue.evaluation.benchmarks.terms import Term, term_of
-from photoglue.evaluation.results import ProtocolCard, Result, table_of
+from photoglue.evaluation.benchmarks.base import Benchmark
+from photoglue.evaluation.benchmarks.metric import Metric
+from photoglue.evaluation.benchmarks.table import benchmark_named
+from photoglue.evaluation.results import ProtocolCard, Result, check_comparable
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """The results that share a table: one benchmark on one data set."""
 
-    benchmark: str
-    """Kind of benchmark."""
+    benchmark: Benchmark
+    """What was measured."""
     dataset: str
     """Name of the data set."""
     results: tuple[Result, ...]
-    """In the order in which they came."""
+    """The results, in the order in which they came."""
     series: tuple[int, ...]
     """The colour of each in the plots."""
     badges: tuple[str, ...]
-    """The letter of each one's card; empty text if all have the same card."""
+    """The letter of the protocol card of each; empty text if all have the same card."""
     notes: tuple[str, ...]
     """What differs between their cards."""
 
@@ -34,27 +35,25 @@ class Group:
         return tuple(f"{result.method} [{badge}]" if badge else result.method for result, badge in pairs)
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def metrics(self) -> tuple[Metric, ...]:
         """All values that one of the results has."""
         names = dict.fromkeys(name for result in self.results for name in result.values)
-        return tuple(term_of(name, self.benchmark) for name in names)
+        return tuple(map(self.benchmark.metric, names))
 
     @property
-    def headline(self) -> Term | None:
+    def headline(self) -> Metric | None:
         """The value that stands for the data set: the benchmark's, or the first that can be better or worse."""
-        wanted = BENCHMARKS[self.benchmark].headline if self.benchmark in BENCHMARKS else None
-        return next((term for term in self.terms if term.name == wanted), None) or next(
-            (term for term in self.terms if term.better is not None), None
-        )
+        metrics = [metric for metric in self.metrics if metric.better is not None]
+        return next((metric for metric in metrics if metric.name == self.benchmark.headline), next(iter(metrics), None))
 
     @property
     def ranking(self) -> tuple[int, ...]:
         """The results that have the headline, the best first; all as they came if there is none."""
-        term = self.headline
-        if term is None:
+        metric = self.headline
+        if metric is None:
             return tuple(range(len(self.results)))
-        sign = -1.0 if term.better == "higher" else 1.0
-        keys = [sign * result.values.get(term.name, math.nan) for result in self.results]
+        sign = -1.0 if metric.better == "higher" else 1.0
+        keys = [sign * result.values.get(metric.name, math.nan) for result in self.results]
         return tuple(sorted((i for i, key in enumerate(keys) if not math.isnan(key)), key=keys.__getitem__))
 
     @property
@@ -87,8 +86,8 @@ def groups_of(results: Sequence[Result], *, allow_mixed: bool) -> tuple[Group, .
     """Results by benchmark and data set; a method has the same colour in all of them.
 
     Raises:
-        ConfigError: If there is none, two are of the same method, data set and card, or the cards of a data set differ
-            and that was not allowed.
+        ConfigError: If there is none, one is of an unknown benchmark, two are of the same method, data set and card, or
+            the cards of a data set differ and that was not allowed.
     """
     if not results:
         raise ConfigError("There is no result to report. Evaluate something first.")
@@ -98,7 +97,8 @@ def groups_of(results: Sequence[Result], *, allow_mixed: bool) -> tuple[Group, .
     for key in dict.fromkeys((result.benchmark, result.dataset) for result in results):
         rows = [i for i, result in enumerate(results) if (result.benchmark, result.dataset) == key]
         chosen = tuple(results[i] for i in rows)
-        table_of(chosen, allow_mixed)  # refuses to mix
+        if not allow_mixed:
+            check_comparable(chosen)
         names = [(results[i].method, letters[i]) for i in rows]
         _check_distinct(names, key[1])
         mixed = len({badge for _, badge in names}) > 1
@@ -107,7 +107,7 @@ def groups_of(results: Sequence[Result], *, allow_mixed: bool) -> tuple[Group, .
         keys = [(method, turn) for (method, _), turn in zip(names, turns, strict=True)]
         groups.append(
             Group(
-                benchmark=key[0],
+                benchmark=benchmark_named(key[0]),
                 dataset=key[1],
                 results=chosen,
                 series=tuple(series.setdefault(key, len(series)) for key in keys),

@@ -25,9 +25,9 @@ def markdown_of(report: Report, folder: str) -> tuple[str, Mapping[str, bytes]]:
     for section in report.sections:
         lines += _section(section, folder, files)
     lines += ["## Protocol cards", "", *_table(report.cards), ""]
-    if report.terms:
+    if report.glossary:
         lines += ["## What the values mean", ""]
-        lines += [f"- **{escaped(term)}**: {escaped(meaning)}" for term, meaning in report.terms]
+        lines += [f"- **{escaped(name)}**: {escaped(meaning)}" for name, meaning in report.glossary]
         lines.append("")
     return "\n".join(lines), files
 

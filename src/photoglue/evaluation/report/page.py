@@ -9,7 +9,8 @@ from photoglue.evaluation.report.content import Report, report_of
 from photoglue.evaluation.report.html import html_of
 from photoglue.evaluation.report.markdown import markdown_of
 from photoglue.evaluation.report.pictures import CorrectOf, MatchesOf, PictureSource
-from photoglue.evaluation.results import Result, write_whole
+from photoglue.evaluation.results import Result
+from photoglue.files import write_whole
 
 FILES = "report_files"
 """The folder of the pictures of ``report.md``; ``report.html`` needs none."""

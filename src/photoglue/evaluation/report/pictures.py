@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from photoglue.errors import ImageError
-from photoglue.evaluation.benchmarks.terms import error_of, term_of
+from photoglue.evaluation.benchmarks.metric import Metric
 from photoglue.evaluation.report.groups import Group
 from photoglue.evaluation.results import PairRecord, Result
 from photoglue.image import Resize, load_image, to_rgb
@@ -22,7 +22,7 @@ from photoglue.structs import Matches
 from photoglue.viz.canvas import Canvas, Colours
 
 MAX_BYTES = 60_000
-"""Of a picture."""
+"""Largest size of a picture."""
 WIDTH, HEIGHT, GAP = 960, 400, 6
 """Largest size of a picture, and what lies between its photos; pixels."""
 
@@ -67,14 +67,14 @@ class Picture:
     """Why they cannot."""
 
 
-def worst_pictures(group: Group, error: str, count: int, source: PictureSource) -> tuple[Picture, ...]:
+def worst_pictures(group: Group, error: Metric, count: int, source: PictureSource) -> tuple[Picture, ...]:
     """The pairs on which the best method of a data set has its largest errors, the worst first.
 
-    Of pairs that failed altogether, those with fewer matches come first.
+    Among pairs that failed altogether, those with fewer matches come first.
     """
     best = group.results[group.best]
     ranked = sorted(
-        best.records, key=lambda record: (-error_of(record, error), record.values.get("num_matches", math.inf))
+        best.records, key=lambda record: (-record.error(error.name), record.values.get("num_matches", math.inf))
     )
     elsewhere = [{_key(record): record for record in result.records} for result in group.results]
     return tuple(_picture(group, error, record, elsewhere, source) for record in ranked[:count])
@@ -82,27 +82,27 @@ def worst_pictures(group: Group, error: str, count: int, source: PictureSource) 
 
 def _picture(
     group: Group,
-    error: str,
+    error: Metric,
     record: PairRecord,
     elsewhere: list[dict[tuple[str, str, str], PairRecord]],
     source: PictureSource,
 ) -> Picture:
     result, key = group.results[group.best], _key(record)
     others = tuple(
-        (label, series, _error_text(group, error, found[key]))
+        (label, series, _error_text(error, found[key]))
         for i, (label, series, found) in enumerate(zip(group.labels, group.series, elsewhere, strict=True))
         if i != group.best and key in found
     )
     facts = tuple(
         f"{record.values[name]:,.0f} {words}"
         for name, words in (("num_matches", "matches"), ("num_inliers", "inliers"))
-        if name != error and math.isfinite(record.values.get(name, math.nan))
+        if name != error.name and math.isfinite(record.values.get(name, math.nan))
     )
     try:
         (jpeg, lines), problem = pair_jpeg(result, record, source), ""
     except ImageError as unreadable:
         jpeg, lines, problem = None, "", str(unreadable)
-    text = _error_text(group, error, record)
+    text = _error_text(error, record)
     return Picture(record=record, error=text, facts=facts, others=others, jpeg=jpeg, lines=lines, problem=problem)
 
 
@@ -161,7 +161,7 @@ def _side_by_side(paths: list[Path]) -> PIL.Image.Image:
 
 
 def _compressed(picture: PIL.Image.Image) -> bytes:
-    """As JPEG, at the best quality that fits; made smaller if none does."""
+    """A picture as JPEG of at most ``MAX_BYTES``, at the best quality that fits; made smaller if none does."""
     while True:
         for quality in (85, 75, 65, 55, 45):
             buffer = io.BytesIO()
@@ -171,13 +171,13 @@ def _compressed(picture: PIL.Image.Image) -> bytes:
         picture = picture.resize((max(1, picture.width * 3 // 4), max(1, picture.height * 3 // 4)))
 
 
-def _error_text(group: Group, error: str, record: PairRecord) -> str:
-    value, term = error_of(record, error), term_of(error, group.benchmark)
+def _error_text(error: Metric, record: PairRecord) -> str:
+    value = record.error(error.name)
     if math.isinf(value):
-        return "no pose" if term.kind == "degrees" else "failed"
-    if term.kind == "count":
-        return f"{term.shown(value)} {term.words.removeprefix('num ')}"
-    return term.shown(value) + ("°" if term.kind == "degrees" else " px")
+        return "no pose" if error.unit == "degrees" else "failed"
+    if error.unit == "count":
+        return f"{error.shown(value)} {error.words}"
+    return error.shown(value) + ("°" if error.unit == "degrees" else " px")
 
 
 def _key(record: PairRecord) -> tuple[str, str, str]:

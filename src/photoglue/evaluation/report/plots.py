@@ -3,7 +3,6 @@
 Written by hand rather than by matplotlib, whose SVG cannot follow the theme of the page that it stands in.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,7 +10,7 @@ from html import escape
 import numpy as np
 from jaxtyping import Float64
 
-from photoglue.evaluation.benchmarks.terms import error_of, term_of
+from photoglue.evaluation.benchmarks.metric import Metric
 from photoglue.evaluation.report.groups import Group
 from photoglue.metrics import recall_curve
 
@@ -34,10 +33,10 @@ STYLE = """
 .chart .axis{stroke:var(--muted);stroke-width:1}
 .chart .curve{fill:none;stroke-width:2.2;stroke-linejoin:round}
 """.strip()
-"""Of a chart; the page that it stands in, or its own file, defines the colours (``palette``)."""
+"""Style sheet of a chart; the page that it stands in, or its own file, defines the colours (``palette``)."""
 
 LEFT, TOP, WIDTH, HEIGHT = 44.0, 12.0, 420.0, 250.0
-"""Of the area that curves are drawn in, in units of the drawing; CSS pixels at its natural size."""
+"""Place and size of the area that curves are drawn in, in units of the drawing: CSS pixels at its natural size."""
 RIGHT, BOTTOM, LINE = 16.0, 44.0, 20.0
 """Room at the right, for the numbers of the axis, and for a line of the legend."""
 
@@ -51,7 +50,7 @@ class Curve:
     series: int
     """Which of ``SERIES``."""
     errors: Float64[np.ndarray, " n"]
-    """Of all pairs, in the unit of the chart; infinite for failures."""
+    """Errors of all pairs, in the unit of the chart; infinite for failures."""
 
     def points(self, limit: float) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
         """(errors, shares of pairs) up to ``limit``, whose area divided by ``limit`` is the AUC at that limit."""
@@ -62,47 +61,34 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """All methods on one data set."""
+    """The curves of all methods on one data set."""
 
     title: str
     """What is measured, for readers of the screen."""
     axis: str
-    """Below the horizontal axis: the error and its unit."""
+    """What stands below the horizontal axis: the error and its unit."""
     limit: float
     """Where the horizontal axis ends."""
     curves: tuple[Curve, ...]
-    """In the order of the table."""
+    """The curves, in the order of the table."""
 
 
-def chart_of(group: Group, error: str) -> Chart:
+def chart_of(group: Group, error: Metric) -> Chart:
     """The curves of one error of all methods on a data set."""
-    term = term_of(error, group.benchmark)
     curves = tuple(
         Curve(
             label=label,
             series=series,
-            errors=np.array([error_of(record, error) for record in result.records], dtype=np.float64),
+            errors=np.array([record.error(error.name) for record in result.records], dtype=np.float64),
         )
         for label, series, result in zip(group.labels, group.series, group.results, strict=True)
     )
     return Chart(
-        title=f"Share of pairs below each {term.words}: {group.dataset}",
-        axis=f"{term.words} [{term.unit}]",
-        limit=limits_of(group, error)[-1],
+        title=f"Share of pairs below each {error.words}: {group.dataset}",
+        axis=f"{error.words} [{error.symbol}]",
+        limit=float(max(group.benchmark.limits)),
         curves=curves,
     )
-
-
-def limits_of(group: Group, error: str) -> tuple[float, ...]:
-    """The errors at which pairs are counted: the thresholds of the AUCs or mAAs of the data set, or the field's own."""
-    found = {
-        float(match.group(1))
-        for result in group.results
-        for name in result.values
-        if (match := re.search(r"(?:AUC|mAA)\D*@\D*(\d+(?:\.\d+)?)", name, re.IGNORECASE))
-    }
-    usual = (5.0, 10.0, 20.0) if term_of(error, group.benchmark).kind == "degrees" else (1.0, 3.0, 5.0)
-    return tuple(sorted(limit for limit in found if limit > 0)) or usual
 
 
 def chart_svg(chart: Chart, *, standalone: bool) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from photoglue.errors import ConfigError
-from photoglue.evaluation.benchmarks.terms import Term, error_of, term_of
+from photoglue.evaluation.benchmarks.metric import Metric
 from photoglue.evaluation.report.groups import Group, letter
-from photoglue.evaluation.results import ProtocolCard, Result, table_of
+from photoglue.evaluation.results import ProtocolCard, Result, check_comparable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class Column:
     title: str
     """What is shown."""
     unit: str = ""
-    """Of all its numbers."""
+    """Unit of all its numbers; empty if they have none."""
     meaning: str = ""
-    """What it means, for who asks."""
+    """What its values mean; empty if that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Row:
     series: int | None = None
     """Which colour it has in the plots; None: it is not plotted."""
     cells: tuple[Cell, ...]
-    """One for each column."""
+    """The cells, one for each column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,30 +60,34 @@ class Grid:
     corner: str
     """Above the heads of the rows."""
     columns: tuple[Column, ...]
-    """All but that of the heads."""
+    """All columns but that of the heads of the rows."""
     rows: tuple[Row, ...]
-    """From top to bottom."""
+    """The rows, from top to bottom."""
 
 
-def values_grid(group: Group) -> Grid:
-    """A row a method, a column a value, the best of each column marked."""
-    columns = [_cells(term, group.results) for term in group.terms]
-    return _grid(group, [_column(term) for term in group.terms], columns)
+def values_grid(group: Group, *, brief: bool = False) -> Grid:
+    """A row a method, a column a value, the best of each column marked.
+
+    Args:
+        group: Results of one data set.
+        brief: Only the values that are shown where there is little room.
+    """
+    metrics = [metric for metric in group.metrics if metric.brief or not brief]
+    return _grid(group, [_column(metric) for metric in metrics], [_cells(metric, group.results) for metric in metrics])
 
 
-def shares_grid(group: Group, error: str, limits: tuple[float, ...]) -> Grid:
+def shares_grid(group: Group, error: Metric) -> Grid:
     """How many of the pairs of each method are below each error, the median, and how many failed altogether."""
-    term = term_of(error, group.benchmark)
-    unit = term.unit
+    unit = error.symbol
     columns, texts = [], []
-    every = [np.sort([error_of(record, error) for record in result.records]) for result in group.results]
-    for limit in limits:
+    every = [np.sort([record.error(error.name) for record in result.records]) for result in group.results]
+    for limit in group.benchmark.limits:
         title = f"≤ {limit:g}{'' if unit == '°' else ' '}{unit}"
         columns.append(Column(title=title, unit="%", meaning=f"Share of the pairs with an error {title}."))
         texts.append([f"{100 * float(np.mean(errors <= limit)):.1f}" if len(errors) else "–" for errors in every])
     columns.append(Column(title="median", unit=unit, meaning="Half of the pairs are better."))
     # The middle two of an even number may be a number and infinity, whose mean is no help: take the worse one.
-    texts.append([term.shown(float(errors[len(errors) // 2])) if len(errors) else "–" for errors in every])
+    texts.append([error.shown(float(errors[len(errors) // 2])) if len(errors) else "–" for errors in every])
     columns.append(Column(title="failed", meaning="Pairs without an estimate, of all pairs."))
     texts.append([f"{int(np.isinf(errors).sum()):,} of {len(errors):,}" for errors in every])
     return _grid(group, columns, [[Cell(text=text) for text in column] for column in texts])
@@ -91,16 +95,16 @@ def shares_grid(group: Group, error: str, limits: tuple[float, ...]) -> Grid:
 
 def scenes_grid(group: Group) -> Grid | None:
     """The headline by scene: a row a scene, a column a method. None if there is one scene or no headline."""
-    term = group.headline
+    metric = group.headline
     scenes = dict.fromkeys(record.scene for result in group.results for record in result.records)
-    if term is None or len(scenes) < 2:
+    if metric is None or len(scenes) < 2:
         return None
     rows = []
     for scene in scenes:
         pairs = max(sum(record.scene == scene for record in result.records) for result in group.results)
-        values = [result.scenes.get(scene, {}).get(term.name, math.nan) for result in group.results]
-        best = _best(term, values)
-        cells = [Cell(text=term.shown(value), marked=i in best) for i, value in enumerate(values)]
+        values = [result.scenes.get(scene, {}).get(metric.name, math.nan) for result in group.results]
+        best = _best(metric, values)
+        cells = [Cell(text=metric.shown(value), marked=i in best) for i, value in enumerate(values)]
         rows.append(Row(head=scene, cells=(Cell(text=f"{pairs:,}"), *cells)))
     columns = (Column(title="pairs", meaning="Pairs of images of the scene."), *map(_named, group.labels))
     return Grid(corner="scene", columns=columns, rows=tuple(rows))
@@ -114,11 +118,11 @@ def scene_values_grid(group: Group) -> Grid | None:
     rows = []
     for scene in scenes:
         members = [result.scenes.get(scene, {}) for result in group.results]
-        columns = [_cells(term, members) for term in group.terms]
+        columns = [_cells(metric, members) for metric in group.metrics]
         for i, (label, series) in enumerate(zip(group.labels, group.series, strict=True)):
             cells = tuple(column[i] for column in columns)
             rows.append(Row(head=f"{scene} · {label}", series=series, cells=cells))
-    return Grid(corner="scene · method", columns=tuple(map(_column, group.terms)), rows=tuple(rows))
+    return Grid(corner="scene · method", columns=tuple(map(_column, group.metrics)), rows=tuple(rows))
 
 
 def overview_grid(groups: Sequence[Group], *, allow_mixed: bool) -> Grid | None:
@@ -129,23 +133,25 @@ def overview_grid(groups: Sequence[Group], *, allow_mixed: bool) -> Grid | None:
     headed = [(group, group.headline) for group in groups if group.headline is not None]
     if len(headed) < 2:
         return None
-    try:
-        table_of([result for group, _ in headed for result in group.results], allow_mixed)
-    except ConfigError:
-        return None
+    if not allow_mixed:
+        try:
+            check_comparable([result for group, _ in headed for result in group.results])
+        except ConfigError:
+            return None
     heads: dict[int, dict[str, Result]] = {}
     badges: dict[int, str] = {}
     for group, _ in headed:
         for result, badge, series in zip(group.results, group.badges, group.series, strict=True):
             heads.setdefault(series, {})[group.dataset] = result
             badges[series] = badges.get(series) or badge
-    columns = [_cells(term, [found.get(group.dataset) for found in heads.values()]) for group, term in headed]
+    columns = [_cells(metric, [found.get(group.dataset) for found in heads.values()]) for group, metric in headed]
     rows = [
         Row(head=next(iter(found.values())).method, badge=badges[series], series=series, cells=tuple(cells))
         for (series, found), *cells in zip(heads.items(), *columns, strict=True)
     ]
     titles = [
-        Column(title=f"{group.dataset} · {term.words}", unit=term.unit, meaning=term.meaning) for group, term in headed
+        Column(title=f"{group.dataset} · {metric.words}", unit=metric.symbol, meaning=metric.explained)
+        for group, metric in headed
     ]
     return Grid(corner="method", columns=tuple(titles), rows=tuple(rows))
 
@@ -167,29 +173,29 @@ def cards_grid(cards: Sequence[ProtocolCard]) -> Grid:
     return Grid(corner="card", columns=tuple(_named(letter(i)) for i in range(len(cards))), rows=tuple(rows))
 
 
-def _cells(term: Term, results: Sequence[Result | Mapping[str, float] | None]) -> tuple[Cell, ...]:
+def _cells(metric: Metric, results: Sequence[Result | Mapping[str, float] | None]) -> tuple[Cell, ...]:
     """A column: a value of each result, or of each mapping; the best are marked."""
     maps = [result.values if isinstance(result, Result) else result or {} for result in results]
     spreads = [result.spread if isinstance(result, Result) else {} for result in results]
-    values = [found.get(term.name, math.nan) for found in maps]
-    best = _best(term, values)
+    values = [found.get(metric.name, math.nan) for found in maps]
+    best = _best(metric, values)
     return tuple(
         Cell(
-            text=term.shown(value),
-            spread=term.shown(spread[term.name]) if spread.get(term.name) else "",
+            text=metric.shown(value),
+            spread=metric.shown(spread[metric.name]) if spread.get(metric.name) else "",
             marked=i in best,
         )
         for i, (value, spread) in enumerate(zip(values, spreads, strict=True))
     )
 
 
-def _best(term: Term, values: Sequence[float]) -> set[int]:
+def _best(metric: Metric, values: Sequence[float]) -> set[int]:
     """The best of several values, and those that look the same once they are rounded; none if all look the same."""
     finite = [value for value in values if math.isfinite(value)]
-    if term.better is None or not finite or len({term.shown(value) for value in values}) < 2:
+    if metric.better is None or not finite or len({metric.shown(value) for value in values}) < 2:
         return set()
-    best = max(finite) if term.better == "higher" else min(finite)
-    return {i for i, value in enumerate(values) if term.shown(value) == term.shown(best)}
+    best = max(finite) if metric.better == "higher" else min(finite)
+    return {i for i, value in enumerate(values) if metric.shown(value) == metric.shown(best)}
 
 
 def _grid(group: Group, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> Grid:
@@ -201,8 +207,8 @@ def _grid(group: Group, columns: Sequence[Column], cells: Sequence[Sequence[Cell
     return Grid(corner="method", columns=tuple(columns), rows=tuple(rows))
 
 
-def _column(term: Term) -> Column:
-    return Column(title=term.words, unit=term.unit, meaning=term.meaning)
+def _column(metric: Metric) -> Column:
+    return Column(title=metric.words, unit=metric.symbol, meaning=metric.explained)
 
 
 def _named(title: str) -> Column:
