@@ -20,6 +20,8 @@ NOT_RUN = {"training.md"}
 """Needs photos, scenes and hours: its commands are parsed, and of its Python code the imports are run."""
 RUN = {"match", "extract", "weights list", "weights verify"}
 """Commands that take seconds and no network. The others are parsed."""
+SMALLER = ("--max-keypoints", "256", "--resize", "320")
+"""What makes a command three times as quick."""
 KINDS = {
     "aliked": "aliked-n16",
     "aliked-t16": "aliked-t16",
@@ -44,14 +46,15 @@ def folder_with_photos(motorcycle, astronaut, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for name, path in zip("abc", (*motorcycle, astronaut), strict=True):
-        with PIL.Image.open(path) as picture:
-            picture = picture.convert("RGB")
-            picture.thumbnail((370, 370))
+        with PIL.Image.open(path) as file:
+            picture = file.convert("RGB")
+            picture.thumbnail((300, 300))
             picture.save(f"{name}.jpg")
             picture.save(f"photos/{name}.jpg")
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_blocks(path, folder_with_photos, capsys):
@@ -88,7 +91,8 @@ def check_command(words: list[str], place: str, *, run: bool) -> None:
     if Path(program).name == "photoglue" and arguments:
         cheap = arguments[0] in RUN or " ".join(arguments[:2]) in RUN
         if run and cheap:
-            assert main(arguments) == 0, f"{place}: {' '.join(words)}"
+            smaller = SMALLER if arguments[0] in {"match", "extract"} and "--max-keypoints" not in arguments else ()
+            assert main([*arguments, *smaller]) == 0, f"{place}: {' '.join(words)}"
         elif {"--help", "--version"}.isdisjoint(arguments):
             assert parse([word for word in arguments if word != "--debug"]) is not None
     elif program == "make":
@@ -189,7 +193,7 @@ def protocol_table() -> str:
 @pytest.mark.parametrize(
     ("page", "table"),
     [
-        ("README.md", feature_table),
+        ("docs/weights.md", feature_table),
         ("docs/weights.md", weights_table),
         ("docs/evaluate.md", protocol_table),
         ("docs/training.md", recipe_table),
@@ -205,52 +209,6 @@ def test_feature_table_has_all_extractors():
     from photoglue.extractors import EXTRACTORS
 
     assert set(KINDS) | {"aliked-n16"} == set(EXTRACTORS)
-
-
-ELSEWHERE = {
-    *("--no-deps", "--help", "--version", "--debug", "--no-python", "--nproc-per-node", "--shutdown-timeout"),
-    *("--docs", "--data", "--sets", "--peers", "--only", "--pairs", "--batch-rounds", "--rounds", "--contestants"),
-    *("--cpu-time", "--every", "--sweep-every", "--threads", "--torch-attention", "--tf32", "--batch", "--part"),
-    *("--steps",),
-}
-"""Options of other programs: pip, torchrun, benchmarks."""
-
-
-@pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_options_exist(path):
-    """Every option that a page names is one of a command of photoglue."""
-    known = set(ELSEWHERE)
-    for command in hooks().commands():
-        known |= {option for group in command.groups.values() for entry in group for option in long_options(entry.name)}
-    assert long_options(path.read_text()) - known == set()
-
-
-def long_options(text: str) -> set[str]:
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
-
-
-def hooks():
-    import importlib.util
-
-    pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_commands_are_all_told_of():
-    """The README names every command, and the page of commands has every option that a help text has."""
-    page = hooks().commands_page()
-    commands = list(hooks().commands())
-    assert {"match", "train", "train posed"} <= {" ".join(command.words) for command in commands}
-    for command in commands:
-        help_text = hooks().help_of(command.words)
-        section = page.split(f"# photoglue {' '.join(command.words)}".rstrip() + "\n", 1)[1].split("\n## ")[0]
-        assert long_options(help_text) - {"--help"} <= long_options(section), command.words
-        if len(command.words) == 1:
-            assert f"photoglue {command.words[0]}" in README.read_text()
 
 
 def test_changelog_has_a_head():
