@@ -117,6 +117,9 @@ def test_links_and_pictures(path):
             assert address.scheme == "https" and re.fullmatch(r"[\w.-]+\.[a-z]+", address.netloc), target
         elif address.path and not (path.parent.name == "docs" and address.path in GENERATED):
             assert (path.parent / address.path).is_file(), target
+            if path == README and address.fragment:
+                headings = re.findall(r"^#+ (.*)", (path.parent / address.path).read_text(), re.MULTILINE)
+                assert address.fragment in {heading.lower().replace(" ", "-") for heading in headings}, target
         assert not picture or not address.scheme, f"{target}: the site fetches nothing"
 
 
