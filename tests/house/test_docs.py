@@ -1,12 +1,27 @@
-"""What the README says is true: its table, its commands, its code, its links."""
+"""What README.md and the guides say is true: their code and commands run, their links lead somewhere."""
 
+import ast
 import re
+import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from doc_blocks import Block, blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+GENERATED = {"commands.md", "changelog.md"}
+"""Pages that docs/hooks.py adds to the site."""
+LANGUAGES = {"python", "bash", "text", "json"}
+"""text: output, and commands that are shown but not run here."""
+NOT_RUN = {"training.md"}
+"""Needs photos, scenes and hours: its commands are parsed, and of its Python code the imports are run."""
+RUN = {"match", "extract", "weights list", "weights verify"}
+"""Commands that take seconds and no network. The others are parsed."""
+SMALLER = ("--max-keypoints", "256", "--resize", "320")
+"""What makes a command three times as quick."""
 KINDS = {
     "aliked": "aliked-n16",
     "aliked-t16": "aliked-t16",
@@ -17,6 +32,102 @@ KINDS = {
     "sift": "sift-opencv",
     "doghardnet": "doghardnet",
 }
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def folder_with_photos(motorcycle, astronaut, tmp_path, monkeypatch) -> Path:
+    """The current folder as the guides suppose it: a.jpg, b.jpg and c.jpg, and the same in photos/."""
+    import PIL.Image
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name, path in zip("abc", (*motorcycle, astronaut), strict=True):
+        with PIL.Image.open(path) as file:
+            picture = file.convert("RGB")
+            picture.thumbnail((300, 300))
+            picture.save(f"{name}.jpg")
+            picture.save(f"photos/{name}.jpg")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_blocks(path, folder_with_photos, capsys):
+    """From top to bottom, as a reader would: all blocks of a page share their names and files."""
+    for package in ("cv2", "h5py", "matplotlib", "poselib"):
+        pytest.importorskip(package)
+    names: dict[str, object] = {"__name__": "guide"}
+    for block in blocks_of(path):
+        place = f"{name_of(path)}:{block.line}"
+        assert block.language in LANGUAGES, f"{place}: is {block.language!r} one of {LANGUAGES}?"
+        if block.language == "python":
+            if path.name in NOT_RUN:
+                exec(compile(imports_in(block), place, "exec"), {})
+            else:
+                block.run(names)
+        if block.language == "bash":
+            for words in block.commands():
+                check_command(words, place, run=path.name not in NOT_RUN)
+        if block.language == "text":
+            for arguments in block.photoglue_commands():
+                check_command(["photoglue", *arguments], place, run=False)
+
+
+def imports_in(block: Block) -> ast.Module:
+    tree = ast.parse(block.text)
+    return ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+
+
+def check_command(words: list[str], place: str, *, run: bool) -> None:
+    """Fail if a line of a shell cannot work; run it if that is cheap."""
+    from photoglue.cli.app import main, parse
+
+    program, *arguments = words
+    if Path(program).name == "photoglue" and arguments:
+        cheap = arguments[0] in RUN or " ".join(arguments[:2]) in RUN
+        if run and cheap:
+            smaller = SMALLER if arguments[0] in {"match", "extract"} and "--max-keypoints" not in arguments else ()
+            assert main([*arguments, *smaller]) == 0, f"{place}: {' '.join(words)}"
+        elif {"--help", "--version"}.isdisjoint(arguments):
+            assert parse([word for word in arguments if word != "--debug"]) is not None
+    elif program == "make":
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), place
+    elif program == "pip":
+        extras = re.findall(r"\[([\w,]+)\]", " ".join(arguments))
+        known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert set(",".join(extras).split(",")) - {""} <= set(known), place
+    elif program == "python":
+        assert arguments[0] == "-m" or (ROOT / arguments[0]).is_file(), place
+    else:
+        assert program in {"export", "cd"}, f"{place}: this test does not know what to do with {program!r}"
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name_of)
+def test_links_and_pictures(path):
+    """Links between files lead to files, also of a code host; others are addresses. mkdocs checks the anchors."""
+    text = re.sub(r"^ *```.*?^ *```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for picture, target in re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", text):
+        address = urlsplit(target)
+        if address.scheme:
+            assert address.scheme == "https" and re.fullmatch(r"[\w.-]+\.[a-z]+", address.netloc), target
+        elif address.path and not (path.parent.name == "docs" and address.path in GENERATED):
+            assert (path.parent / address.path).is_file(), target
+            if path == README and address.fragment:
+                headings = re.findall(r"^#+ (.*)", (path.parent / address.path).read_text(), re.MULTILINE)
+                assert address.fragment in {heading.lower().replace(" ", "-") for heading in headings}, target
+        assert not picture or not address.scheme, f"{target}: the site fetches nothing"
+
+
+def test_site_has_all_pages():
+    """What lies in docs/ is in the navigation, and pages of the README are reached from it."""
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for path in PAGES[1:]:
+        assert f": {path.relative_to(ROOT / 'docs').as_posix()}\n" in navigation, path
 
 
 def feature_table() -> str:
@@ -42,92 +153,65 @@ def feature_table() -> str:
     return "\n".join(rows)
 
 
-def test_feature_table():
-    from photoglue.extractors import EXTRACTORS
+def weights_table() -> str:
+    """From the records: every file of weights, as `photoglue weights list` names it."""
+    from photoglue.cli.weights import RECORDS
 
-    assert set(KINDS) | {"aliked-n16"} == set(EXTRACTORS)
-    assert feature_table() in README, f"write this into the README:\n{feature_table()}"
-
-
-def test_links():
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
-
-
-def test_commands_and_options(capsys):
-    """Every command is told of, and every option that the README names exists."""
-    from photoglue.cli import main
-
-    helps = {}
-    for command in ("match", "extract", "weights", "demo", "bench", "evaluate", "train"):
-        assert f"photoglue {command}" in README
-        with pytest.raises(SystemExit):
-            main([command, "--help"])
-        helps[command] = capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["train", "homography", "--help"])
-    everything = "".join([*helps.values(), capsys.readouterr().out])
-    usage = "".join(re.findall(r"(?:^photoglue .*\n(?: +.*\n)*)|`--[a-z0-9-]+`", README, flags=re.MULTILINE))
-    options = set(re.findall(r"--[a-z][a-z0-9-]+", usage)) - {"--help", "--version", "--debug"}
-    assert len(options) > 8
-    assert {option for option in options if option not in everything} == set()
+    rows = ["| name | file | MB | licence | commercial use | comes with |", "|---|---|---:|---|---|---|"]
+    for record in RECORDS.values():
+        size = "" if record.size is None else f"{record.size / 1e6:.1f}"
+        package = (record.package or "").partition("/")[0].replace("_", "-")
+        origin = {"": "download", "photoglue": "PhotoGlue"}.get(package, f"`{package}`, or download")
+        free = "yes" if record.commercial else "**no**"
+        rows.append(f"| `{record.name}` | `{record.file}` | {size} | {record.licence} | {free} | {origin} |")
+    return "\n".join(rows)
 
 
-@pytest.mark.weights
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
-def test_code(code, motorcycle, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("cv2")
-    import PIL.Image
-
-    monkeypatch.chdir(tmp_path)
-    for name, path in zip("abc", (*motorcycle, motorcycle[0]), strict=True):
-        with PIL.Image.open(path) as picture:
-            picture.resize((370, 250)).save(f"{name}.jpg")
-    exec(compile(code, "README", "exec"), {"__name__": "readme"})
-
-
-TRAINING = (ROOT / "docs" / "training.md").read_text()
-
-
-@pytest.mark.parametrize(
-    "command", re.findall(r"^(?:torchrun .*)?photoglue ((?:train|match|evaluate) .*)$", TRAINING, re.MULTILINE)
-)
-def test_commands_of_the_training_guide(command):
-    """The command line takes each of them."""
-    from photoglue.cli.app import parse
-
-    assert parse(command.split()) is not None
-
-
-def test_options_of_the_training_guide(capsys):
-    """Every option that the text names exists; and the table of recipes is that of the program."""
-    from photoglue.cli import main
+def recipe_table() -> list[str]:
+    """The recipes' rows of the training guide."""
     from photoglue.training.recipes.presets import PRESETS
 
-    known = ""
-    for command in ("homography", "posed", "confidence", "calibrate", "resume"):
-        with pytest.raises(SystemExit):
-            main(["train", command, "--help"])
-        known += capsys.readouterr().out
-    elsewhere = {
-        "--methods",
-        "--no-deps",
-        "--weights",
-        "--no-python",
-        "--nproc-per-node",
-        "--shutdown-timeout",
-        "--part",
-        "--steps",
-    }
-    options = set(re.findall(r"--[a-z][a-z0-9-]+", TRAINING)) - elsewhere
-    assert len(options) > 20
-    assert {option for option in options if option not in known} == set()
+    rows = []
     for name, preset in PRESETS.items():
         config = preset.config
         length = f"{config.hours:g} h" if config.pairs is None else f"{config.pairs:,} pairs"
         sizes = f"{preset.keypoints} | {config.batch_size} | {config.learning_rate:g}"
-        row = f"| `{name}` | {sizes} | {length} | {preset.cost} | {preset.result} |"
-        assert row in TRAINING, f"write this into docs/training.md:\n{row}"
+        rows.append(f"| `{name}` | {sizes} | {length} | {preset.cost} | {preset.result} |")
+    return rows
+
+
+def protocol_table() -> str:
+    """The protocols' rows of the evaluation guide, one for each name and kind."""
+    from photoglue.evaluation.protocols import PROTOCOLS
+
+    rows = ["| protocol | benchmark | images | keypoints | estimator | threshold |", "|---|---|---|---:|---|---:|"]
+    for row in PROTOCOLS:
+        images = f"{row.resize_side} side {row.resize}"
+        threshold = f"{row.thresholds_px[row.estimator]:g} px{' (resized)' if row.resized_frame else ''}"
+        benchmark = row.benchmark.replace("_", " ")
+        rows.append(f"| `{row.name}` | {benchmark} | {images} | {row.max_keypoints} | {row.estimator} | {threshold} |")
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("page", "table"),
+    [
+        ("docs/weights.md", feature_table),
+        ("docs/weights.md", weights_table),
+        ("docs/evaluate.md", protocol_table),
+        ("docs/training.md", recipe_table),
+    ],
+)
+def test_tables_are_those_of_the_program(page, table):
+    rows = table()
+    for part in [rows] if isinstance(rows, str) else rows:
+        assert part in (ROOT / page).read_text(), f"write this into {page}:\n{part}"
+
+
+def test_feature_table_has_all_extractors():
+    from photoglue.extractors import EXTRACTORS
+
+    assert set(KINDS) | {"aliked-n16"} == set(EXTRACTORS)
 
 
 def test_changelog_has_a_head():

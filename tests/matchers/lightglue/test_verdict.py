@@ -107,12 +107,7 @@ class TestVerdict:
     @pytest.mark.parametrize("keypoints", [(0, 0), (0, 50), (1, 1), (4096, 4096)])
     def test_no_match_is_unlikely_and_no_error(self, verdict, keypoints):
         """As unlikely as that the matcher failed: overlapping pairs without a match are 0.2 times as many."""
-        from photoglue.matchers.lightglue.verdict import overlap_probability
-
-        none = matches_with([], keypoints)
-        assert verdict(none) == pytest.approx(0.2 / 1.2, rel=1e-3)
-        for features in (None, "aliked-n16"):
-            assert 0 < overlap_probability(none, features) < 0.25
+        assert verdict(matches_with([], keypoints)) == pytest.approx(0.2 / 1.2, rel=1e-3)
 
     def test_the_filter_threshold_of_the_matcher_changes_nothing_below_the_released_one(self, verdict):
         scores = np.random.default_rng(0).uniform(0, 1, 300)
@@ -156,26 +151,13 @@ class TestTable:
             assert verdict.evidence > 0
             assert 0 <= verdict.failures < 0.3
 
-    def test_kinds_find_the_row_of_their_model(self):
-        from photoglue.matchers.lightglue.verdict import VERDICTS, overlap_probability
 
-        matches = matches_with(np.full(20, 0.7))
-        for kind in ("aliked-n16", "aliked-n16rot", "aliked"):
-            assert overlap_probability(matches, kind) == VERDICTS["aliked"](matches)
-        assert overlap_probability(matches) == min(verdict(matches) for verdict in VERDICTS.values())
+def test_nearest_neighbours_have_none():
+    from photoglue import Features, NearestNeighbor
 
-    def test_what_nothing_is_known_of(self):
-        from photoglue.matchers.lightglue.verdict import overlap_probability
-
-        assert overlap_probability(matches_with([0.9]), "superpoint") is None
-
-    def test_nearest_neighbours_have_none(self):
-        from photoglue import Features, NearestNeighbor
-        from photoglue.matchers.lightglue.verdict import overlap_probability
-
-        points = Features.from_arrays(np.zeros((5, 2)), np.eye(5), (10, 10), kind="aliked-n16")
-        assert overlap_probability(NearestNeighbor().match(points, points), "aliked-n16") is None
-        assert overlap_probability(NearestNeighbor().match(points, points)) is None
+    points = Features.from_arrays(np.zeros((5, 2)), np.eye(5), (10, 10), kind="aliked-n16")
+    matcher = NearestNeighbor()
+    assert matcher.overlap_probability(matcher.match(points, points)) is None
 
 
 @pytest.mark.weights
@@ -184,7 +166,6 @@ class TestTable:
 def test_on_real_photos(shared_data):
     """Easy and hard pairs of the evaluation sets, which nothing was fitted to, and photos of different places."""
     from photoglue import LightGlue, LightGlueConfig, create_extractor
-    from photoglue.matchers.lightglue.verdict import overlap_probability
 
     root = shared_data / "eval"
     fountain = sorted((root / "strecha/fountain-P11/images").iterdir())
@@ -199,12 +180,12 @@ def test_on_real_photos(shared_data):
         for pairs in (same, other):
             found = matcher.match_many([(features[i], features[j]) for i, j in pairs])
             back = matcher.match_many([(features[j], features[i]) for i, j in pairs])
-            there = [overlap_probability(matches, "aliked-n16") for matches in found]
+            there = [matcher.overlap_probability(matches) for matches in found]
             if pairs is same:
                 assert min(there) > 0.9
             else:  # the fountain's wall and the boat have 60 wrong matches, a known false alarm
                 assert sum(value >= 0.5 for value in there) <= 1
                 assert sorted(there)[-2] < 0.5
             # bfloat16 gives the two directions slightly different scores; the verdict adds nothing to that.
-            assert there == pytest.approx([overlap_probability(matches, "aliked-n16") for matches in back], abs=0.02)
-            assert there == [overlap_probability(swapped(matches), "aliked-n16") for matches in found]
+            assert there == pytest.approx([matcher.overlap_probability(matches) for matches in back], abs=0.02)
+            assert there == [matcher.overlap_probability(swapped(matches)) for matches in found]

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.errors import ConfigError
-from photoglue.matchers.lightglue.kinds import model_of
 from photoglue.structs import Matches
 
 SCORE_LIMIT = 1e-4
@@ -125,24 +124,3 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
     }
 )
 """Verdicts of the released LightGlue models, under their names. A new row is what the command above it prints."""
-
-
-def overlap_probability(matches: Matches, features: str | None = None) -> float | None:
-    """How likely two photos show the same thing, in (0, 1); the same for swapped images. See ``PairVerdict``.
-
-    For matches of a released model. Where the matcher itself is at hand, take its ``overlap_probability``, which
-    knows its weights.
-
-    Args:
-        matches: The matches of the two photos.
-        features: The kind that was matched, such as "aliked-n16"; None: unknown, which gives the least that any kind
-            would have.
-
-    Returns:
-        None if nothing is known of the scores: those of nearest neighbours, and of features without a row.
-    """
-    if features is None:
-        verdicts = [verdict(matches) for verdict in VERDICTS.values()]
-        return min((value for value in verdicts if value is not None), default=None)
-    verdict = VERDICTS.get(model_of(features))
-    return None if verdict is None else verdict(matches)
