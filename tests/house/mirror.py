@@ -1,8 +1,10 @@
-"""The rule that tests/ mirrors src/photoglue/, as functions of lists of paths; `python tests/house/mirror.py` prints it.
+"""The rule that tests/ mirrors src/photoglue/, as functions of lists of paths; run as a program, it prints the faults.
 
-src/photoglue/a/b.py is tested by tests/a/test_b.py, and a package whose __init__.py defines something by tests/a/test_a.py:
-exactly there. More tests of the same module may lie beside it, in tests/a/test_b_more.py. What is tested by another file
-stands in ELSEWHERE.
+    python tests/house/mirror.py
+
+src/photoglue/a/b.py is tested by tests/a/test_b.py, and a package whose __init__.py defines something by
+tests/a/test_a.py: exactly there. More tests of one module may lie beside it, in tests/a/test_b_more.py. What is tested by
+another file stands in ELSEWHERE.
 """
 
 import ast
