@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pages import replace_between
@@ -35,7 +36,7 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     print(version_line())
-    clock = "cpu" if args.cpu_time else "wall"
+    clock: Literal["wall", "cpu"] = "cpu" if args.cpu_time else "wall"
     settings = Settings(time_singly=True, clock=clock, workers=0, device="cpu", seeds=args.seeds)
     pairs = known_poses(args.data, args.sets)
     if args.every:

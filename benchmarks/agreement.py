@@ -10,7 +10,9 @@ protocol.
 import argparse
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +24,9 @@ from photoglue.machine import version_line
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.lightglue.engine import kernels
 from photoglue.metrics import auc
+from photoglue.precision import Precision
 from photoglue.solvers.poselib import verify
+from photoglue.structs import Matches
 
 SETS = ("strecha/fountain-P11", "strecha/Herz-Jesus-P8", "strecha/entry-P10", "imb_reichstag")
 THRESHOLDS_DEG = (5, 10, 20)
@@ -55,15 +59,17 @@ def compare(options: argparse.Namespace, name: str) -> None:
     cameras = json.loads((folder / "cameras.json").read_text())
     images = sorted(cameras)
     paths = [folder / "images" / image for image in images]
-    kinds = ["float32", "bfloat16" if options.stage == "extract" else "float32"]
+    kinds: list[Precision] = ["float32", "bfloat16" if options.stage == "extract" else "float32"]
     features = [
         create_extractor(options.features, max_keypoints=options.max_keypoints, precision=kind).extract_many(paths)
         for kind in dict.fromkeys(kinds)
     ]
     config = LightGlueConfig.accurate()
+    model = features[0][0].kind
+    assert model is not None  # what an extractor makes has one
     matchers = [
-        LightGlue.pretrained(features[0][0].kind, config, precision=kind)
-        for kind in ("float32", "bfloat16" if options.stage == "match" else "float32")
+        LightGlue.pretrained(model, config, precision="float32"),
+        LightGlue.pretrained(model, config, precision="bfloat16" if options.stage == "match" else "float32"),
     ]
     kept = total = 0
     errors: list[list[float]] = [[], []]
@@ -80,7 +86,7 @@ def compare(options: argparse.Namespace, name: str) -> None:
     print(f"{name:24} {len(pairs):5} {share:>7} {columns[0]:>22} {columns[1]:>22}", flush=True)
 
 
-def pose_error(matches, camera0: dict, camera1: dict) -> float:
+def pose_error(matches: Matches, camera0: Mapping[str, Any], camera1: Mapping[str, Any]) -> float:
     """Degrees; infinite if there is no pose."""
     models = [
         PinholeCamera.parse(",".join(str(v) for v in np.ravel(c["K"])), (c["width"], c["height"]))

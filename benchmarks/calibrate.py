@@ -21,12 +21,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from calibration_data import (
     MEASURED_KEYPOINTS,
     extracted,
+    kind_of,
     matched_as_users_do,
     matched_variously,
     measured_jobs,
@@ -62,7 +64,7 @@ def main() -> None:
     chance = random.Random(0)
     jobs = training_jobs(options.data, options.per_scene, chance)
     features = extracted(jobs, options.features, None)
-    model = model_of(next(iter(features.values())).kind)
+    model = model_of(kind_of(features))
     training = list(matched_variously(jobs, features, chance))
     report: dict[str, object] = {"features": options.features, "maps": compare_maps(training)}
     verdict = fit(training)
@@ -132,7 +134,7 @@ def measure_scores(samples: Sequence[JudgedPair], verdict: PairVerdict) -> Mappi
     return report
 
 
-def found_all(report: Mapping[str, object], key: str) -> list[tuple[int, float]]:
+def found_all(report: Mapping[str, Any], key: str) -> list[tuple[int, float]]:
     """(matches, share correct) of each bin."""
     bins = report["bins"][key]
     return list(zip(bins["counts"], bins["precision"], strict=True))
@@ -141,7 +143,7 @@ def found_all(report: Mapping[str, object], key: str) -> list[tuple[int, float]]
 def measure_pairs(samples: Sequence[JudgedPair], verdict: PairVerdict) -> list[Mapping[str, object]]:
     """How well overlapping and unrelated pairs are told apart, by the verdict and by what else there is."""
     print("\n| keypoints | told apart by | ROC AUC | false positives at 95 % recall | ECE |\n|---|---|---|---|---|")
-    report = []
+    report: list[Mapping[str, object]] = []
     for count in MEASURED_KEYPOINTS:
         members = [sample for sample in samples if sample.keypoints == count]
         overlaps = np.array([sample.overlaps for sample in members])

@@ -1,7 +1,7 @@
 """The matched pairs that benchmarks/calibrate.py learns from and measures on, with what is true of them."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -11,10 +11,12 @@ from photoglue.datasets.scenes import Scene, read_scenes
 from photoglue.evaluation.calibration.pairs import JudgedPair, PhotoPair, extract_photos, judged, overlapping_pairs
 from photoglue.extractors import create_extractor
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.precision import Precision
 from photoglue.structs import Features
 
 KEYPOINTS = (256, 1024, 2048)
 """Best points of each photo, drawn for each pair to learn from."""
+HALF_AND_SINGLE: tuple[Precision, ...] = ("float32", "bfloat16")
 MEASURED_KEYPOINTS = (256, 2048)
 """The same for each pair to measure on: all pairs with both."""
 PLACES = {"hololens_a": "hololens", "hololens_b": "hololens", "evd/graf": "graf", "oxford_affine/graf": "graf"}
@@ -47,7 +49,8 @@ def training_jobs(root: Path, per_scene: int, chance: random.Random) -> list[Pho
 
 def measured_jobs(root: Path, negatives: int, chance: random.Random) -> list[PhotoPair]:
     """Pairs of the development split that are known to overlap, and unrelated ones of different places."""
-    positives, shown = [], {}
+    positives: list[PhotoPair] = []
+    shown: dict[str, set[Path]] = {}
     for name, count in MEASURED_SETS.items():
         dataset = load_dataset(root / "eval" / name, max_pairs=count)
         for pair in dataset.pairs:
@@ -59,7 +62,7 @@ def measured_jobs(root: Path, negatives: int, chance: random.Random) -> list[Pho
     pairs_of_places = list(combinations(sorted(shown), 2))
     while len(found) < negatives:
         places = chance.choice(pairs_of_places)
-        paths = tuple(chance.choice(sorted(shown[place])) for place in places)
+        paths = (chance.choice(sorted(shown[places[0]])), chance.choice(sorted(shown[places[1]])))
         found[paths] = PhotoPair(paths=paths, places=places)
     return positives + list(found.values())
 
@@ -69,15 +72,22 @@ def extracted(jobs: Sequence[PhotoPair], features: str, resize: int | None) -> d
     return extract_photos(jobs, create_extractor(features, max_keypoints=max(KEYPOINTS), resize=resize))
 
 
+def kind_of(features: Mapping[Path, Features]) -> str:
+    """The kind that all of them have."""
+    kind = next(iter(features.values())).kind
+    assert kind is not None  # what an extractor makes has one
+    return kind
+
+
 def matched_variously(
     jobs: Sequence[PhotoPair], features: dict[Path, Features], chance: random.Random
 ) -> Iterator[JudgedPair]:
     """Each pair once, with a number of keypoints, a depth and a precision that are drawn for it."""
-    kind = next(iter(features.values())).kind
+    kind = kind_of(features)
     matchers = {
         f"{depth} {precision}": LightGlue.pretrained(kind, config, precision=precision)
         for depth, config in (("adaptive", LightGlueConfig()), ("full", LightGlueConfig.accurate()))
-        for precision in ("float32", "bfloat16")
+        for precision in HALF_AND_SINGLE
     }
     for job in jobs:
         setting = chance.choice(sorted(matchers))
@@ -86,7 +96,7 @@ def matched_variously(
 
 def matched_as_users_do(jobs: Sequence[PhotoPair], features: dict[Path, Features]) -> Iterator[JudgedPair]:
     """Each pair with each number of keypoints, with the defaults of ``photoglue match``."""
-    matcher = LightGlue.pretrained(next(iter(features.values())).kind)
+    matcher = LightGlue.pretrained(kind_of(features))
     for count in MEASURED_KEYPOINTS:
         for job in jobs:
             yield judged(job, features, matcher, count)

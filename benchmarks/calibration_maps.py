@@ -64,4 +64,5 @@ def _logistic(scores: np.ndarray, correct: np.ndarray, weights: np.ndarray, inte
 
 def _logit(scores: np.ndarray) -> np.ndarray:
     inside = np.clip(scores, SCORE_LIMIT, 1 - SCORE_LIMIT)
-    return np.log(inside / (1 - inside))[:, None]
+    logit: np.ndarray = np.log(inside / (1 - inside))
+    return logit[:, None]

@@ -116,9 +116,9 @@ def main() -> None:
     found: dict[tuple[str, str], Result] = {}
     names = chosen_names(args)
     groups = groups_of(args, names)
-    for results, reasons in each_measured(groups, args.processes):
+    for measured, reasons in each_measured(groups, args.processes):
         skipped |= reasons
-        for name, result in results.items():
+        for name, result in measured.items():
             found[result.dataset, name] = result
             print(f"{result.dataset:14} {result.method:36} {shown_in(result)}", flush=True)
     for name, reason in skipped.items():

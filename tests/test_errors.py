@@ -48,7 +48,7 @@ def test_a_package_that_is_broken_says_why(tmp_path, monkeypatch):
     """It is there, but what it needs is not: the reason must not be lost."""
     (tmp_path / "broken_package.py").write_text("import what_it_needs\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(errors.MissingExtra, match="'broken_package'.*No module named 'what_it_needs'"):
+    with pytest.raises(errors.MissingExtra, match=r"'broken_package'.*No module named 'what_it_needs'"):
         errors.require("broken_package", extra="geometry")
 
 

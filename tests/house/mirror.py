@@ -3,8 +3,8 @@
     python tests/house/mirror.py
 
 src/photoglue/a/b.py is tested by tests/a/test_b.py, and a package whose __init__.py defines something by
-tests/a/test_a.py: exactly there. More tests of one module may lie beside it, in tests/a/test_b_more.py. What is tested by
-another file stands in ELSEWHERE.
+tests/a/test_a.py: exactly there. More tests of one module may lie beside it, in tests/a/test_b_more.py. What is tested
+by another file stands in ELSEWHERE.
 """
 
 import ast
