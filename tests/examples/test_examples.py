@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 @pytest.fixture
 def orb(monkeypatch):
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     monkeypatch.setattr(sys, "path", [*sys.path, str(EXAMPLES)])
     monkeypatch.delitem(sys.modules, "custom_extractor", raising=False)
     return importlib.import_module("custom_extractor").ORB()
@@ -79,7 +79,7 @@ class TestCustomExtractor:
         assert torch.equal(again.extract(astronaut).keypoints, orb.extract(astronaut).keypoints)
 
     def test_training_it(self, orb, astronaut, tmp_path, capsys, monkeypatch):
-        pytest.importorskip("h5py")
+        pytest.importorskip("h5py", exc_type=ImportError)
         import photoglue
         from photoglue.cli import main
 
@@ -105,8 +105,8 @@ class TestCustomExtractor:
 @pytest.mark.data
 def test_draw_labels(tmp_path, shared_data, monkeypatch):
     """Draws a picture, with as many matches as the truth has."""
-    pytest.importorskip("cv2")
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("cv2", exc_type=ImportError)
+    pytest.importorskip("matplotlib", exc_type=ImportError)
     monkeypatch.setattr(sys, "path", [*sys.path, str(EXAMPLES)])
     module = importlib.import_module("draw_labels")
     truths = []

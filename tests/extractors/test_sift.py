@@ -13,7 +13,7 @@ from photoglue.errors import ConfigError, MissingExtra
 from photoglue.extractors.sift import SIFT, SIFTConfig, root_sift, to_uint8
 from photoglue.image import Resize, load_image, to_gray
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture(autouse=True)

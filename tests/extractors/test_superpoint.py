@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from peer_packages import transformers_or_skip
 from torch.nn import functional
 
 from photoglue import weights
@@ -42,7 +43,7 @@ def lively(config: SuperPointConfig = EVERYTHING) -> SuperPoint:
 
 def reference(extractor: SuperPoint):
     """transformers' network with the weights and options of ``extractor``."""
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("superpoint")
     config = transformers.SuperPointConfig(
         keypoint_threshold=extractor.config.detection_threshold,
         max_keypoints=-1,

@@ -76,7 +76,7 @@ def test_commands_and_options(capsys):
 @pytest.mark.weights
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
 def test_code(code, motorcycle, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     import PIL.Image
 
     monkeypatch.chdir(tmp_path)

@@ -15,7 +15,7 @@ from photoglue.geometry.pose import pose_error_deg
 from photoglue.solvers.opencv import THRESHOLD_PX, verify_opencv
 from photoglue.solvers.verification import SAMPLE_SIZE
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 MODELS = ("homography", "fundamental", "essential")
 METHODS = ("ransac", "magsac")

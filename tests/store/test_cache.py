@@ -22,7 +22,7 @@ from photoglue.store import cache as module
 from photoglue.store.cache import CacheWriter, FeatureCache
 from photoglue.structs import Features
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 OPTIONS = {"views": 8, "features": {"kind": "sift-opencv"}}
 

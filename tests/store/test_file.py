@@ -12,7 +12,7 @@ from photoglue.store import FeatureStore, MatchStore, atomic_store
 from photoglue.store.file import UNFINISHED
 from photoglue.structs import Features
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 OPTIONS = {"extractor": "aliked", "config": {"max_keypoints": 2048, "resize": 1024}, "sizes": (1, 2)}
 

@@ -7,7 +7,7 @@ import torch
 @pytest.fixture(scope="module")
 def sift_pairs(astronaut):
     """Four pairs of views of one photo, with SIFT points."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     import numpy as np
 
     from photoglue.extractors.sift import SIFT, SIFTConfig

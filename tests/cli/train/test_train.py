@@ -92,8 +92,8 @@ other = 3
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, astronaut):
     """A folder with photos, good and bad, and a class that finds features in them."""
-    pytest.importorskip("cv2")
-    pytest.importorskip("h5py")
+    pytest.importorskip("cv2", exc_type=ImportError)
+    pytest.importorskip("h5py", exc_type=ImportError)
     place = tmp_path_factory.mktemp("place")
     folder = place / "photos"
     folder.mkdir()
@@ -423,7 +423,7 @@ class TestBadInput:
 class TestCalibrate:
     @pytest.fixture(scope="class")
     def words(self, shared_data):
-        pytest.importorskip("cv2")
+        pytest.importorskip("cv2", exc_type=ImportError)
         return [
             "train", "calibrate", "--weights", "sift-photoglue", "--scenes", shared_data / "depth_scenes",
             "--features", "sift", "--keypoints", 256, "--pairs-per-scene", 3, "--device", "cpu",

@@ -9,7 +9,7 @@ from photoglue.matchers.lightglue.pretrained import WEIGHTS
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.weights import locate, sha256_of
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 def test_the_file_is_in_the_package_and_small():

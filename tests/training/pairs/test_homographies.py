@@ -12,7 +12,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.training.pairs.homographies import HomographyConfig, sample_corners, sample_homography, warp_photo
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 SIZES = [(640, 480), (300, 500), (160, 1000)]
 

@@ -17,8 +17,8 @@ from photoglue.training.pairs.homographies import HomographyConfig
 from photoglue.training.pairs.homography_cache import HomographyCacheConfig, build_homography_cache
 from photoglue.training.pairs.homography_pairs import HomographyPairs
 
-pytest.importorskip("h5py")
-pytest.importorskip("cv2")
+pytest.importorskip("h5py", exc_type=ImportError)
+pytest.importorskip("cv2", exc_type=ImportError)
 
 VIEWS = (4, 2, 3)  # of each photo
 POINTS = 30

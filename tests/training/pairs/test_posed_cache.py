@@ -16,8 +16,8 @@ from photoglue.store.cache import FeatureCache
 from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_cache, check_posed_cache
 from photoglue.training.pairs.posed_pairs import PosedPairs
 
-pytest.importorskip("cv2")
-h5py = pytest.importorskip("h5py")
+pytest.importorskip("cv2", exc_type=ImportError)
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 CONFIG = PosedCacheConfig(max_keypoints=200, min_keypoints=20)
 HOLE = (100, 60, 160, 120)

@@ -12,7 +12,7 @@ from photoglue.datasets.scenes import read_scene, read_scenes
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.training.pairs.scene_check import SceneCheck, check_pairs, check_scene, spread_over_overlaps
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")
