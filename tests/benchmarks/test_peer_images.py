@@ -129,6 +129,7 @@ def test_dense_matches_are_paired_by_their_cells():
     assert scores.tolist() == [0.5, 0.75]
 
 
+@pytest.mark.slow
 def test_efficientloftr_of_transformers(images):
     """Its answer is laid out as the adapter reads it: cell by cell, a point near the cell that it stands for."""
     transformers = transformers_or_skip("efficientloftr")

@@ -113,6 +113,7 @@ class TestMatch:
         assert np.array(found["verification"]["matrix"]).shape == (3, 3)
         assert list(tmp_path.glob("*.partial")) == []
 
+    @pytest.mark.slow
     def test_npz_and_csv_hold_the_same(self, cli, small, tmp_path):
         for name in ("m.npz", "m.csv"):
             assert cli("match", *small, "--out", tmp_path / name, "--max-keypoints", 300)[0] == 0
@@ -124,6 +125,7 @@ class TestMatch:
         assert [int(row["index0"]) for row in rows] == npz["indices"][:, 0].tolist()
         assert json.loads(str(npz["facts"]))["options"]["max_keypoints"] == 300
 
+    @pytest.mark.slow
     def test_coordinates_are_those_of_the_photo_whatever_the_resize(self, cli, motorcycle, tmp_path):
         medians = []
         for resize in ("400", "741"):
@@ -134,12 +136,14 @@ class TestMatch:
             medians.append(np.median(points[:, 1] - np.array(found["points1"])[:, 1]))
         assert medians == pytest.approx([0, 0], abs=0.3)
 
+    @pytest.mark.slow
     def test_pictures(self, cli, small, tmp_path):
         code, _, _ = cli("match", *small, "--plot", tmp_path / "m.png", "--plot-pruning", tmp_path / "p.jpg")
         assert code == 0
         for name in ("m.png", "p.jpg"):
             assert size_of(tmp_path / name)[0] > 600
 
+    @pytest.mark.slow
     def test_essential(self, cli, small, tmp_path):
         code, _, err = cli(
             "match", *small, "--verify", "essential", "--intrinsics", "497,155,124", "--out", tmp_path / "m.json"
@@ -168,6 +172,7 @@ class TestMatch:
         assert re.search(r"overlap +(less than )?\d+\.\d% likely", printed)
         assert "note        not sure; if one photo is turned" in printed
 
+    @pytest.mark.slow
     def test_weights_of_ones_own_have_the_verdict_that_is_stored_with_them(self, cli, small, tmp_path):
         from photoglue import LightGlue
 
@@ -192,6 +197,7 @@ class TestMatch:
         assert code == 1
         assert "no released LightGlue for 'aliked-t16'" in err
 
+    @pytest.mark.slow
     def test_masks(self, cli, small, tmp_path):
         shape = size_of(small[0])[::-1]
         mask = np.zeros(shape, np.uint8)
@@ -228,6 +234,7 @@ class TestBadInput:
         assert code == 1
         assert "The device 'cuda:99' cannot be used here" in err
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("features", ["aliked", "disk", "sift"])
     @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 3000, 3), (64, 64, 3)])
     def test_blank_and_odd_sizes_are_empty_results(self, cli, small, tmp_path, shape, features):
@@ -268,6 +275,7 @@ class TestBadInput:
         assert code == 1
         assert ".png" in err
 
+    @pytest.mark.slow
     def test_an_existing_output_is_never_half_written(self, cli, small, tmp_path, monkeypatch):
         out = tmp_path / "m.json"
         out.write_text("the old one")
@@ -297,6 +305,7 @@ class TestBadInput:
 
 @pytest.mark.weights
 class TestExtract:
+    @pytest.mark.slow
     def test_store_and_resume(self, cli, small, tmp_path):
         from photoglue.store import FeatureStore
 
@@ -372,6 +381,7 @@ class TestWeights:
         assert "Did you mean 'aliked-lightglue'" in err
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_demo(cli, tmp_path):
     code, printed, err = cli("demo", "--out", tmp_path / "demo", "--max-keypoints", 1024)

@@ -61,6 +61,7 @@ class TestCustomExtractor:
         features = orb.extract(torch.full((3, 120, 160), 0.5))
         assert (len(features), features.descriptors.shape) == (0, (0, 256))
 
+    @pytest.mark.slow
     def test_nearest_neighbours_of_a_turned_photo_are_right(self, orb, astronaut):
         """Turned by a quarter: (x, y) comes to (511 - y, x), and orientations by 90 degrees."""
         import photoglue
@@ -78,6 +79,7 @@ class TestCustomExtractor:
         again = pickle.loads(pickle.dumps(orb))
         assert torch.equal(again.extract(astronaut).keypoints, orb.extract(astronaut).keypoints)
 
+    @pytest.mark.slow
     def test_training_it(self, orb, astronaut, tmp_path, capsys, monkeypatch):
         pytest.importorskip("h5py", exc_type=ImportError)
         import photoglue
@@ -102,6 +104,7 @@ class TestCustomExtractor:
         assert matcher.match(features, features).matches0.shape == (64,)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_draw_labels(tmp_path, shared_data, monkeypatch):
     """Draws a picture, with as many matches as the truth has."""

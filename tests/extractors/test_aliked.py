@@ -98,6 +98,7 @@ def is_sorted(scores: torch.Tensor) -> bool:
 # Parity
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -107,6 +108,7 @@ def test_equals_official(official, crops, variant, crop):
     check_same(pair_up(found, ours), at_least=30)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.data
 def test_equals_official_at_full_size(official, shared_data):

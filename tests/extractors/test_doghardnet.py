@@ -109,6 +109,7 @@ def test_no_points_no_patches():
 # --- the whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["motorcycle", "astronaut"])
 def test_it_is_the_official_wrapper(name, motorcycle, astronaut, official, peer, monkeypatch):
     """The official one with random weights: points, units, the angle's odd sign, descriptors."""

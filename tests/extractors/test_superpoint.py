@@ -85,6 +85,7 @@ def run_reference(extractor: SuperPoint, gray: torch.Tensor):
     return points[kept][order], scores, found.descriptors[0][kept][order]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

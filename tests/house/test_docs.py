@@ -73,6 +73,7 @@ def test_commands_and_options(capsys):
     assert {option for option in options if option not in everything} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
 def test_code(code, motorcycle, tmp_path, monkeypatch, capsys):

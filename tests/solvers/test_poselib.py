@@ -146,6 +146,7 @@ def test_points_and_cameras_may_share_another_pixel_convention():
     torch.testing.assert_close(colmap.translation, ours.translation, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_one_seed_gives_one_answer(model):
     points0, points1, _ = _scene(noise_px=2.0)

@@ -113,6 +113,7 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "ema_decay": 0.9}], ids=["plain", "all"])
 def test_two_processes_train_what_one_does(train, tmp_path, changes):
     """The same global batch: the same losses and weights, up to the order of sums."""

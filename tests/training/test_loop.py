@@ -46,6 +46,7 @@ def lines_of(trainer, kind="train"):
 
 
 class TestLearning:
+    @pytest.mark.slow
     def test_the_loss_falls_and_the_end_is_the_end(self, trainer):
         run = trainer(total_pairs=240, batch_size=4, learning_rate=3e-3)
         outcome = run.run()
@@ -151,6 +152,7 @@ class TestAveraging:
 
 
 class TestResuming:
+    @pytest.mark.slow
     @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9, "accumulate": 2, "workers": 1}], ids=["plain", "all"])
     def test_interrupted_and_resumed_is_uninterrupted(self, trainer, tiny_model, changes):
         """To the last bit: weights, average, state of the optimiser, position and metrics."""
@@ -222,6 +224,7 @@ class TestResuming:
         second.resume()
         assert second.position.pairs == 12
 
+    @pytest.mark.slow
     def test_the_clock_ends_a_run_given_in_hours(self, trainer):
         """Each look at the clock is a minute later: the rate has come to its end when the hour is over."""
         import itertools

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # all make their pairs of full-size views
+
 
 @pytest.fixture(scope="module")
 def sift_pairs(astronaut):

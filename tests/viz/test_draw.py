@@ -270,6 +270,7 @@ def test_a_missing_matplotlib_names_the_extra(monkeypatch):
         draw_matches(_photo(), _photo(), _pairs([]))
 
 
+@pytest.mark.slow
 def test_nothing_global_is_touched():
     code = """
 import sys, numpy, torch, matplotlib

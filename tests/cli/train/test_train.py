@@ -166,6 +166,7 @@ class TestFromPhotosToWeights:
         stored = json.loads((out / "command.json").read_text())
         assert stored["options"]["images"] == str(place / "photos")
 
+    @pytest.mark.slow
     def test_interrupted_and_resumed_is_uninterrupted(self, cli, small, trained, tmp_path, monkeypatch):
         from photoglue.cli.train.progress import TrainingLine
         from photoglue.training.checkpoint import load_checkpoint
@@ -429,6 +430,7 @@ class TestCalibrate:
             "--features", "sift", "--keypoints", 256, "--pairs-per-scene", 3, "--device", "cpu",
         ]  # fmt: skip
 
+    @pytest.mark.slow
     @pytest.mark.data
     def test_weights_that_carry_what_was_measured(self, cli, words, tmp_path):
         import safetensors.torch

@@ -48,6 +48,7 @@ def check_equal(a, b, atol=1e-5):
 
 @pytest.mark.weights
 class TestBatches:
+    @pytest.mark.slow
     @pytest.mark.parametrize("precision", [None, "float32"])
     def test_twelve_mixed_pairs_equal_one_by_one(self, real, precision):
         net = model(precision=precision)
@@ -64,6 +65,7 @@ class TestBatches:
         assert len({matches.stop for matches in together}) >= 3  # they did exit at different layers
         assert min(int(m.prune0.min()) for m in together if len(m.prune0)) < max(m.stop for m in together)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("preset", ["accurate", "realtime"])
     def test_equal_lengths_equal_one_by_one(self, real, preset):
         pairs = [(real[0][:256], real[1][:256]), (real[1][:256], real[2][:256]), (real[2][:256], real[0][:256])]
@@ -114,6 +116,7 @@ class TestInvariances:
         check_equal(never, full)
         assert (full.prune0 == 9).all()
 
+    @pytest.mark.slow
     def test_realtime_does_less(self, real):
         fast, full = model("realtime").match(*real[:2]), model("accurate").match(*real[:2])
         assert fast.stop < full.stop

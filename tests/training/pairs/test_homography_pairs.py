@@ -128,6 +128,7 @@ def test_what_cannot_be_is_refused(cache, tmp_path):
         HomographyPairs(FeatureCache.open(tmp_path / "other.h5"))
 
 
+@pytest.mark.slow
 def test_points_of_real_views_land_on_each_other(tmp_path, astronaut, motorcycle):
     """The whole way, from a photo to a pair: nearest descriptors mostly lie within 3 pixels of the warped point."""
     for i, path in enumerate([astronaut, motorcycle[0]]):

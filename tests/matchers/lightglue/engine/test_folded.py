@@ -174,6 +174,7 @@ class TestModel:
         config = LightGlueConfig(**changes)
         return [LightGlue.pretrained("aliked", config, precision=p) for p in (None, "float32", "bfloat16")]
 
+    @pytest.mark.slow
     def test_fp32_is_the_plain_one(self, real):
         plain, fast, _ = self.models()
         for pair in [(real[0], real[1]), (real[0][:300], real[2][:500])]:
@@ -184,6 +185,7 @@ class TestModel:
             torch.testing.assert_close(a.matching_scores0, b.matching_scores0, atol=1e-4, rtol=0)
         assert (a.precision, b.precision) == ("float32", "float32")
 
+    @pytest.mark.slow
     def test_bf16_keeps_the_matches(self, real):
         plain, _, fast = self.models(depth_confidence=None, width_confidence=None)
         a, b = plain.match(real[0], real[1]), fast.match(real[0], real[1])
@@ -254,6 +256,7 @@ class TestModel:
         plain = net.prepare(None).match(*pair)
         torch.testing.assert_close(found.matching_scores0, plain.matching_scores0, atol=1e-4, rtol=0)
 
+    @pytest.mark.slow
     def test_copies_carry_no_rewritten_layers(self, real):
         """Not only for their size: tensors made in inference mode cannot be changed outside of it."""
         _, fast, _ = self.models()
@@ -264,6 +267,7 @@ class TestModel:
         for again in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
             assert torch.equal(again.match(real[0][:100], real[1][:100]).matches0, wanted.matches0)
 
+    @pytest.mark.slow
     def test_two_threads(self, real):
         from concurrent.futures import ThreadPoolExecutor
 

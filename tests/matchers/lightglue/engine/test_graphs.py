@@ -160,6 +160,7 @@ def pack_of(m, n, seed=0):
         return model._packed(images, Segments((m, n)))
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_real_pairs_one_after_the_other(recorders, as_on_a_gpu, trained, real, monkeypatch):
     from photoglue.matchers.lightglue.engine import graphs
