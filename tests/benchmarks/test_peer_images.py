@@ -57,6 +57,7 @@ def test_points_come_back_in_pixels_of_the_photos(images):
         assert found.scores.tolist() == [0.25, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["superglue", "lightglue"])
 def test_superpoint_matchers_of_transformers(images, name):
     """The points are SuperPoint's, and pairs and scores those of transformers' own post-processing."""

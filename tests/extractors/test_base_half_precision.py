@@ -85,6 +85,7 @@ def test_disk_finds_the_same_points_in_fog(photos):
     assert torch.stack(shares).mean() >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("wanted", HALVES)
 @pytest.mark.parametrize("method", METHODS)

@@ -140,6 +140,7 @@ def test_it_is_the_official_wrapper(name, motorcycle, astronaut, official, peer,
     assert cosines(ours.descriptors, other_way).median() < 0.8
 
 
+@pytest.mark.slow
 def test_units_are_opencvs_and_twice_the_sigma_of_sift(photo, peer):
     ours = whole(peer).extract(photo)
     sift = SIFT(SIFTConfig(resize=None, max_keypoints=None, nms_radius=0)).extract(photo)
@@ -164,6 +165,7 @@ def test_batches_equal_one_by_one(photo, peer):
         torch.testing.assert_close(features.descriptors, alone.descriptors)
 
 
+@pytest.mark.slow
 def test_the_best_come_first_and_masks_before_the_choice(photo, peer):
     mask = np.zeros(photo.shape, dtype=bool)
     mask[:, : photo.shape[1] // 3] = True

@@ -66,6 +66,7 @@ class TestLearning:
         rates = [line["learning_rate"] for line in lines_of(run)]
         assert rates == [learning_rate(run.config, step, step * 4 / 48) for step in range(12)]
 
+    @pytest.mark.slow
     def test_parts_of_a_batch_make_the_same_step(self, trainer):
         whole, parts = trainer("whole"), trainer("parts", accumulate=4)
         whole.run()
@@ -82,6 +83,7 @@ class TestLearning:
         checkpointed.run()
         assert torch.equal(weights_of(plain), weights_of(checkpointed))
 
+    @pytest.mark.slow
     def test_bfloat16_learns_and_keeps_weights_in_float32(self, trainer):
         run = trainer(precision="bfloat16", total_pairs=120, learning_rate=3e-3)
         run.run()

@@ -194,6 +194,7 @@ class TestFromPhotosToWeights:
         assert whole.position.pairs == resumed.position.pairs == 16
         assert all(torch.equal(tensor, resumed.model[name]) for name, tensor in whole.model.items())
 
+    @pytest.mark.slow
     def test_resumed_from_elsewhere_after_what_it_began_with_is_gone(
         self, cli, small, place, trained, tmp_path, monkeypatch
     ):

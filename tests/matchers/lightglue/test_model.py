@@ -98,6 +98,7 @@ class TestInvariances:
         moved = replace(a, keypoints=a.keypoints + 0.5)
         assert torch.equal(model().match(a, b).matches0, model().match(moved, b).matches0)
 
+    @pytest.mark.slow
     def test_unit_of_position_is_the_long_side(self, real):
         """A photo twice as large, with points at twice the place, is the same to the network; portrait too."""
         a, b = real[0][:400], real[1][:400]
@@ -108,6 +109,7 @@ class TestInvariances:
             swapped = model().match(replace(a, image_size=a.image_size[::-1]), b)
         torch.testing.assert_close(straight.matching_scores0, swapped.matching_scores0, atol=1e-4, rtol=0)
 
+    @pytest.mark.slow
     def test_exit_and_pruning_off_is_full_depth(self, real):
         a, b = real[0][:300], real[1][:300]
         never = model("default", depth_confidence=1.0, width_confidence=None).match(a, b)

@@ -32,6 +32,7 @@ def apply(homography, points):
     return np.array(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("max_angle_deg", [45.0, 180.0])
 def test_quadrilaterals_are_inside_the_photo_and_convex(size, max_angle_deg):

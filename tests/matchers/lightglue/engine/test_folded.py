@@ -193,6 +193,7 @@ class TestModel:
         assert kept.sum() >= 0.97 * len(a)
         assert b.precision == "bfloat16"
 
+    @pytest.mark.slow
     def test_bf16_batches_equal_one_by_one(self, real):
         _, _, fast = self.models()
         pairs = [(real[0][:500], real[1][:700]), (real[2][:100], real[0][:60]), (real[1][:500], real[0][:700])]

@@ -178,6 +178,7 @@ def test_real_pairs_one_after_the_other(recorders, as_on_a_gpu, trained, real, m
     assert len({len(matches) for matches in wanted}) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_half_precision_is_within_the_agreement(recorders, as_on_a_gpu, real, monkeypatch):
     """What rounding alone does: another attention, the same bfloat16. It must not look like a failure."""
