@@ -14,11 +14,13 @@ from torch import Tensor
 
 from photoglue import Features, LightGlue, LightGlueConfig, Matches
 from photoglue.matchers.lightglue import pretrained
+from photoglue.precision import Precision
 from photoglue.weights import resolve
 
-OFF = {"depth_confidence": -1.0, "width_confidence": -1.0}  # floats: transformers refuses whole numbers
-MODES = {"full": OFF, "adaptive": {}}
-OURS = ("ours float32", "ours bfloat16")
+OFF: dict[str, Any] = {"depth_confidence": -1.0, "width_confidence": -1.0}  # floats: transformers refuses whole numbers
+MODES: dict[str, dict[str, Any]] = {"full": OFF, "adaptive": {}}
+PRECISIONS: dict[str, Precision] = {"ours float32": "float32", "ours bfloat16": "bfloat16"}
+OURS = tuple(PRECISIONS)
 PEERS = ("official", "kornia", "transformers")
 
 
@@ -41,11 +43,15 @@ def contestant(name: str, mode: str) -> Contestant:
         ValueError: If what it computes with these weights cannot be what was published.
     """
     if name in OURS:
-        config = LightGlueConfig(**dict.fromkeys(MODES[mode]))
-        matcher = LightGlue.pretrained("aliked", config, precision=name.removeprefix("ours "))
+        matcher = LightGlue.pretrained("aliked", our_config(mode), precision=PRECISIONS[name])
         return Contestant(name, lambda a, b: matcher.match(a, b).indices, matcher)
     build = {"official": _official, "kornia": _kornia, "transformers": _transformers}[name]
     return Contestant(name, build(mode))
+
+
+def our_config(mode: str) -> LightGlueConfig:
+    """Our network's options for a mode."""
+    return LightGlueConfig.accurate() if MODES[mode] else LightGlueConfig()
 
 
 def as_official(features: Features) -> dict[str, Tensor]:
@@ -88,7 +94,7 @@ def _kornia(mode: str) -> Callable[[Features, Features], Tensor]:
 
     file = resolve(pretrained.WEIGHTS["aliked"])
     local = mock.Mock(side_effect=lambda *_, **__: torch.load(file, map_location="cpu", weights_only=True))
-    flash = torch.backends.cuda.flash_sdp_enabled()
+    flash = torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
     with mock.patch.object(lightglue, "load_state_dict_from_url", local):
         model = lightglue.LightGlue("aliked", **MODES[mode]).eval()
     torch.backends.cuda.enable_flash_sdp(flash)  # a global switch, which kornia sets
@@ -115,7 +121,8 @@ def _transformers(mode: str) -> Callable[[Features, Features], Tensor]:
     from transformers import LightGlueForKeypointMatching, SuperPointConfig
 
     detector = SuperPointConfig(descriptor_decoder_dim=128)
-    model = LightGlueForKeypointMatching(TheirConfig(keypoint_detector_config=detector, **MODES[mode])).eval()
+    config = TheirConfig(keypoint_detector_config=detector, **MODES[mode])
+    model = LightGlueForKeypointMatching(config).eval()  # type: ignore[no-untyped-call]
     missing, unexpected = model.load_state_dict(_as_transformers(weights()), strict=False)
     if unexpected or any(not name.startswith("keypoint_detector.") for name in missing):
         raise ValueError("transformers' LightGlue has other tensors than expected")

@@ -60,7 +60,8 @@ def _one_by_one(model: torch.nn.Module, inputs: list[dict[str, Any]]) -> list[to
     found = []
     for each in inputs:
         if model.static_lengths:
-            torch.compiler.cudagraph_mark_step_begin()  # what the last pair left in recorded memory is done with
+            # What the last pair left in recorded memory is done with.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         found.append(model(each)["matches"][0])
     return found
 

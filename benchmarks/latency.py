@@ -6,10 +6,10 @@ from typing import Any
 from unittest import mock
 
 import torch
-from contestants import MODES
+from contestants import MODES, our_config
 from device_runs import Pairs, Run, official_models, official_runs, timed_rows
 
-from photoglue import Features, LightGlue, LightGlueConfig
+from photoglue import Features, LightGlue
 from photoglue.matchers.lightglue.engine.graphs import PairGraphs
 
 
@@ -19,9 +19,7 @@ def latency_rows(
     """Seconds until the matches of one pair are there, its features being on the device already."""
     rows: list[dict[str, Any]] = []
     peers = {mode: official_models(mode, keypoints, device) for mode in MODES}
-    ours = {
-        mode: LightGlue.pretrained("aliked", LightGlueConfig(**dict.fromkeys(MODES[mode]))).to(device) for mode in MODES
-    }
+    ours = {mode: LightGlue.pretrained("aliked", our_config(mode)).to(device) for mode in MODES}
     for points, mode in product(keypoints, MODES):
         pairs = [(features[0][:points].to(device), features[1][:points].to(device))]
         runs = official_runs(peers[mode], pairs) | _our_runs(ours[mode], mode, pairs)

@@ -76,5 +76,7 @@ def _match(name: str, layers: int) -> Any:
 
         model = official().LightGlue("aliked", n_layers=layers, **OFF).eval()
         return torch.inference_mode()(lambda a, b: model({"image0": as_official(a), "image1": as_official(b)}))
+    from contestants import PRECISIONS
+
     config = LightGlueConfig.accurate(n_layers=layers)
-    return LightGlue.pretrained("aliked", config, precision=name.removeprefix("ours ")).match
+    return LightGlue.pretrained("aliked", config, precision=PRECISIONS[name]).match

@@ -5,6 +5,7 @@ import importlib
 import sys
 import time
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -37,7 +38,7 @@ def official() -> ModuleType:
 def _stand_in_for_torchvision() -> dict[str, ModuleType]:
     from kornia.feature.aliked.deform_conv2d import deform_conv2d
 
-    def timed(*args: object, **options: object) -> torch.Tensor:
+    def timed(*args: Any, **options: Any) -> torch.Tensor:
         start = time.perf_counter()
         result: torch.Tensor = deform_conv2d(*args, **options)
         StandInClock.seconds += time.perf_counter() - start

@@ -14,6 +14,7 @@ import argparse
 import functools
 import importlib.metadata
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -186,7 +187,9 @@ def batch_rows(features: list[Features], args: argparse.Namespace) -> list[dict[
     pairs = mixed_pairs(features, args.photos, args.pairs, args.batch_keypoints)
     rows = []
     for mode in MODES:
-        functions = {"official, one by one": functools.partial(_one_by_one, made("official", mode), pairs)}
+        functions: dict[str, Callable[[], object]] = {
+            "official, one by one": functools.partial(_one_by_one, made("official", mode), pairs)
+        }
         for name in OURS:
             matcher = made(name, mode).matcher
             assert matcher is not None

@@ -12,10 +12,13 @@ from timing import Spread, speedups
 
 from photoglue import ALIKED, ALIKEDConfig, LightGlue
 from photoglue.image import load_image
+from photoglue.precision import Precision
 
 STAGES = ("read", "extract", "match", "total", "extract, bound", "total, bound")
 """The official extractor runs with kornia's deformable convolution instead of torchvision's, which is faster. A bound
 is its time without what it spends there, as if torchvision's took no time at all; ours are not changed."""
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 Times = tuple[float, float, float, float]
 """Seconds to read, extract and match, and those of extract that the stand-in took."""
@@ -26,7 +29,7 @@ def stage_rows(paths: tuple[Path, Path], rounds: int) -> list[dict[str, Any]]:
 
     The official code takes one photo at a time; ours takes both at once, as ``match_images`` does.
     """
-    runs = {"official": _official(), **{f"ours {name}": _ours(name) for name in ("float32", "bfloat16")}}
+    runs = {"official": _official(), **{f"ours {name}": _ours(name) for name in PRECISIONS}}
     for run in runs.values():
         run(*paths)
     seconds: dict[str, dict[str, list[float]]] = {stage: {name: [] for name in runs} for stage in STAGES}
@@ -67,7 +70,7 @@ def _official() -> Callable[[Path, Path], Times]:
     return run
 
 
-def _ours(precision: str) -> Callable[[Path, Path], Times]:
+def _ours(precision: Precision) -> Callable[[Path, Path], Times]:
     extractor = ALIKED.pretrained(ALIKEDConfig(precision=precision))
     matcher = LightGlue.pretrained("aliked", precision=precision)
 

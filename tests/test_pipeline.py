@@ -4,6 +4,7 @@ import torch
 pytestmark = pytest.mark.weights
 
 
+@pytest.mark.slow
 def test_two_photos(motorcycle):
     import photoglue
 
@@ -14,6 +15,7 @@ def test_two_photos(motorcycle):
     assert torch.equal(again.matches0, matches.matches0)
 
 
+@pytest.mark.slow
 def test_many_pairs_read_each_image_once(motorcycle, monkeypatch):
     from photoglue.pipeline import Pipeline
 
@@ -38,6 +40,7 @@ def test_numbers_that_are_no_images(motorcycle, pair):
         pipeline.match_many(["absent.jpg", "absent.jpg"], [(0, 1), pair])
 
 
+@pytest.mark.slow
 def test_masks(motorcycle, tmp_path):
     import numpy as np
 

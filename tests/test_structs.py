@@ -113,7 +113,7 @@ class TestFeatures:
         assert again.kind == "x"
 
     def test_opencv(self):
-        pytest.importorskip("cv2")
+        pytest.importorskip("cv2", exc_type=ImportError)
         made = features(scales=torch.tensor([1.0, 2, 3]), orientations=torch.tensor([0.0, 1.0, -1.0]))
         keypoints, descriptors = made.to_opencv()
         assert keypoints[1].pt == (2.0, 3.0)
@@ -146,7 +146,7 @@ class TestMatches:
         assert repr(replace(matches(), stop=4, n_layers=9)) == "<Matches: 2 of 3 and 4 points, 4 of 9 layers>"
 
     def test_opencv(self):
-        pytest.importorskip("cv2")
+        pytest.importorskip("cv2", exc_type=ImportError)
         first, second = matches().to_opencv()
         assert (first.queryIdx, first.trainIdx, first.distance) == (0, 2, 0.5)
         assert (second.queryIdx, second.trainIdx) == (2, 0)

@@ -12,7 +12,7 @@ import torch
 from photoglue.errors import PhotoGlueError
 from photoglue.workers import in_order
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 def _scaled(state, item):
@@ -25,6 +25,7 @@ def _fatal(state, item):
     os._exit(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_results_come_in_the_order_of_the_items_and_errors_come_through(workers):
     before, results = torch.get_num_threads(), []

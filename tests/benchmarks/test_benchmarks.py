@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peer_packages import transformers_or_skip
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -253,7 +254,8 @@ def test_who_asks_for_a_gpu_that_is_not_there_is_told(features, monkeypatch, cap
 @pytest.mark.slow
 def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
     """On few points, all contestants: they find the same, so that they are timed at the same job."""
-    pytest.importorskip("transformers")
+    transformers_or_skip("superpoint", "lightglue")
+    pytest.importorskip("matplotlib", exc_type=ImportError)
     import speed
 
     out, picture = tmp_path / "s.json", tmp_path / "s.png"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from peer_packages import transformers_or_skip
 
 ORIGINAL = (256, 192)
 
@@ -48,10 +49,11 @@ def test_points_come_back_in_pixels_of_the_photos(images):
         assert found.scores.tolist() == [0.25, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["superglue", "lightglue"])
 def test_superpoint_matchers_of_transformers(images, name):
     """The points are SuperPoint's, and pairs and scores those of transformers' own post-processing."""
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("superpoint", "superglue", "lightglue")
     from peer_images import ImageMatcher, detector_finder
 
     detector = transformers.SuperPointConfig(max_keypoints=60)
@@ -85,7 +87,7 @@ def test_superpoint_matchers_of_transformers(images, name):
 
 
 def test_no_points(images):
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("superpoint", "lightglue")
     from peer_images import ImageMatcher, detector_finder
 
     model = transformers.LightGlueForKeypointMatching(
@@ -120,9 +122,10 @@ def test_dense_matches_are_paired_by_their_cells():
     assert scores.tolist() == [0.5, 0.75]
 
 
+@pytest.mark.slow
 def test_efficientloftr_of_transformers(images):
     """Its answer is laid out as the adapter reads it: cell by cell, a point near the cell that it stands for."""
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("efficientloftr")
     from peer_images import ImageMatcher, dense_finder
 
     config = transformers.EfficientLoFTRConfig(
@@ -150,7 +153,7 @@ def test_efficientloftr_of_transformers(images):
 
 def test_loftr_of_kornia(images):
     """Points of image 0 lie on the grid of its cells: 8 pixels of the half-size image, in LoFTR's own frame."""
-    loftr = pytest.importorskip("kornia.feature.loftr.loftr")
+    loftr = pytest.importorskip("kornia.feature.loftr.loftr", exc_type=ImportError)
     from peer_images import ImageMatcher, loftr_finder
 
     config = {**loftr.default_cfg, "match_coarse": {**loftr.default_cfg["match_coarse"], "thr": 0.0}}
@@ -168,11 +171,11 @@ def test_peers_are_found_in_the_caches_of_their_libraries(tmp_path, monkeypatch,
     from peer_methods import PEERS, UnavailableError
 
     if peer == "kornia-loftr":
-        loftr = pytest.importorskip("kornia.feature.loftr.loftr")
+        loftr = pytest.importorskip("kornia.feature.loftr.loftr", exc_type=ImportError)
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
         file = tmp_path / "checkpoints" / "loftr_outdoor.ckpt"
     else:
-        transformers = pytest.importorskip("transformers")
+        transformers = transformers_or_skip("superpoint", "lightglue")
         import huggingface_hub.constants
 
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))

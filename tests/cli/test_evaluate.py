@@ -1,9 +1,10 @@
 import json
 import re
 
-import cv2
 import numpy as np
 import pytest
+
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture

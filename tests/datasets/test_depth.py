@@ -27,7 +27,7 @@ def test_a_png_is_read_in_the_unit_of_the_poses(tmp_path):
 
 
 def test_hdf5_is_read(tmp_path):
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", exc_type=ImportError)
     frame = read_scene(write_scene(tmp_path / "wall", count=2)).frames[0]
     stored = np.full((SIZE[1], SIZE[0]), 2.5, np.float32)
     stored[0, :3] = [0.0, -1.0, np.inf]

@@ -142,7 +142,7 @@ def test_the_fingerprint_changes_with_the_depths_and_the_files(tmp_path):
 def _megadepth(root, **changes):
     """scene_info/0015.npz of five photos: the third is unknown, the fourth has no depth, the fifth has it where the
     published archive puts it."""
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", exc_type=ImportError)
     images = [f"Undistorted_SfM/0015/images/{i}.jpg" for i in range(5)]
     depths = [f"phoenix/S6/0015/depths/{i}.h5" for i in range(5)]
     for i, path in enumerate(images):

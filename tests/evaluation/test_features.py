@@ -61,7 +61,7 @@ def test_a_changed_image_is_extracted_again(textured, tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "noise", "group", "bits"])
 def test_a_damaged_file_is_made_anew_with_a_notice(textured, tmp_path, damage):
-    import h5py
+    h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
     dataset, extractor = load_dataset(textured), Counted()
     path = feature_file(dataset, extractor, OPTIONS, tmp_path, silent)

@@ -22,6 +22,7 @@ def timeless(result):
     return [{name: value for name, value in r.values.items() if name != "match_s"} for r in result.records]
 
 
+@pytest.mark.slow
 def test_one_by_one_in_turn(planes, out, monkeypatch):
     """Each pair by both methods, the second pair the other way round; each once before, untimed."""
     seen, match_many = [], NearestNeighbor.match_many
@@ -44,6 +45,7 @@ def test_one_by_one_in_turn(planes, out, monkeypatch):
         assert len({record.values["match_s"] for record in other.records}) == 1  # one block's, shared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clock", "name"), [("cpu", "process_time"), ("wall", "perf_counter")])
 def test_clocks(planes, out, monkeypatch, clock, name):
     """A clock that goes on by 3 s between two looks at it."""

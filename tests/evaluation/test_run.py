@@ -29,6 +29,7 @@ def numbers(result):
     return timeless(result.values), scenes, [(r.scene, r.name1, timeless(r.values)) for r in result.records]
 
 
+@pytest.mark.slow
 def test_results_of_a_run(planes, tmp_path):
     out, seen = tmp_path / "out", []
     dataset = load_dataset(planes)
@@ -98,6 +99,7 @@ def test_killed_and_resumed_is_as_if_never_killed(planes, out, monkeypatch, surv
     assert matched == ([2, 2] if survive < 2 else [2])  # whole blocks that were done are not matched again
 
 
+@pytest.mark.slow
 def test_batches_and_their_order_change_nothing(planes, out, tmp_path, monkeypatch):
     """Matched in other company and another order, each pair has the same values."""
     weights = tmp_path / "own.safetensors"

@@ -33,6 +33,7 @@ def test_values_for_each_seed(task):
     assert first == values[1:2]
 
 
+@pytest.mark.slow
 def test_worker_processes_say_the_same(task):
     with SolverPool(1) as pool:
         futures = [pool.submit(task), pool.submit(task)]

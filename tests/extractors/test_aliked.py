@@ -97,6 +97,7 @@ def is_sorted(scores: torch.Tensor) -> bool:
 # Parity
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -106,6 +107,7 @@ def test_equals_official(official, crops, variant, crop):
     check_same(pair_up(found, ours), at_least=30)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.data
 def test_equals_official_at_full_size(official, shared_data):
@@ -115,6 +117,7 @@ def test_equals_official_at_full_size(official, shared_data):
     check_same(pair_up(run_official(official, image, detection_threshold=0.2), ours), at_least=2000)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("threshold", [0.2, -1.0])
 def test_the_best_are_those_of_official(official, crops, threshold):
@@ -170,6 +173,7 @@ def test_without_points_the_threshold_is_not_lowered(official, photo):
 # What holds for every extractor
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_features_are_what_the_contract_says(photo, variant):
@@ -226,6 +230,7 @@ def test_masks_come_before_the_choice(everything, photo):
     assert len(everything.detect(photo[None], torch.zeros_like(mask)[None])[0]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_batches_equal_one_by_one(crops):
     extractor = pretrained(ALIKEDConfig(resize=300, precision="float32"))
@@ -239,6 +244,7 @@ def test_batches_equal_one_by_one(crops):
         torch.testing.assert_close(features.descriptors, alone.descriptors, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 90)])

@@ -136,7 +136,7 @@ def test_another_default_type_changes_nothing(astronaut):
 
 @pytest.mark.parametrize("change", ["type", "device"])
 def test_defaults_of_torch_do_not_matter_to_sift(change, astronaut):
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     from photoglue.extractors.sift import SIFT, SIFTConfig
 
     extractor = SIFT(SIFTConfig(max_keypoints=50, resize=160))

@@ -13,7 +13,7 @@ from photoglue.extractors.doghardnet import DoGHardNet, DoGHardNetConfig, HardNe
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.image import Resize, load_image, to_gray
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def peer(photo):
 
     Without those the descriptors of all patches would be nearly the same, and every comparison would succeed.
     """
-    kornia_feature = pytest.importorskip("kornia.feature")
+    kornia_feature = pytest.importorskip("kornia.feature", exc_type=ImportError)
     torch.manual_seed(0)
     network = kornia_feature.HardNet(pretrained=False)
     for module in network.modules():
@@ -80,7 +80,7 @@ def test_brightness_and_contrast_of_a_patch_do_not_matter(peer):
 
 @pytest.mark.parametrize("shape", [(203, 141), (512, 384), (70, 300), (33, 40), (20, 25), (1, 50)])
 def test_patches_are_kornias(shape):
-    kornia_feature = pytest.importorskip("kornia.feature")
+    kornia_feature = pytest.importorskip("kornia.feature", exc_type=ImportError)
     image = torch.rand(shape)
     # Some centres and many corners outside; sizes from a small part of a pixel for each cell to a whole pyramid.
     centres = (torch.rand(120, 2) * 1.2 - 0.1) * torch.tensor([shape[1], shape[0]])
@@ -109,6 +109,7 @@ def test_no_points_no_patches():
 # --- the whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["motorcycle", "astronaut"])
 def test_it_is_the_official_wrapper(name, motorcycle, astronaut, official, peer, monkeypatch):
     """The official one with random weights: points, units, the angle's odd sign, descriptors."""
@@ -139,6 +140,7 @@ def test_it_is_the_official_wrapper(name, motorcycle, astronaut, official, peer,
     assert cosines(ours.descriptors, other_way).median() < 0.8
 
 
+@pytest.mark.slow
 def test_units_are_opencvs_and_twice_the_sigma_of_sift(photo, peer):
     ours = whole(peer).extract(photo)
     sift = SIFT(SIFTConfig(resize=None, max_keypoints=None, nms_radius=0)).extract(photo)
@@ -163,6 +165,7 @@ def test_batches_equal_one_by_one(photo, peer):
         torch.testing.assert_close(features.descriptors, alone.descriptors)
 
 
+@pytest.mark.slow
 def test_the_best_come_first_and_masks_before_the_choice(photo, peer):
     mask = np.zeros(photo.shape, dtype=bool)
     mask[:, : photo.shape[1] // 3] = True

@@ -13,7 +13,7 @@ from photoglue.errors import ConfigError, MissingExtra
 from photoglue.extractors.sift import SIFT, SIFTConfig, root_sift, to_uint8
 from photoglue.image import Resize, load_image, to_gray
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture(autouse=True)
@@ -95,11 +95,13 @@ def test_all_is_as_the_official_filter_and_rootsift_leave_it_with_signed_angles(
     torch.testing.assert_close(ours.descriptors, expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_merging_does_something(photo):
     pixels = np.rint(whole().extract(photo).keypoints.numpy() - 0.25)
     assert len(np.unique(pixels, axis=0)) == len(pixels) < len(opencv().detect(photo, None))
 
 
+@pytest.mark.slow
 def test_no_two_points_within_nms_radius(photo):
     pixels = np.rint(whole(nms_radius=5).extract(photo).keypoints.double().numpy() - 0.25)
     apart = np.abs(pixels[:, None] - pixels[None]).max(axis=-1)
@@ -111,6 +113,7 @@ def test_no_two_points_within_nms_radius(photo):
 # --- choosing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nms_radius", [0, 8])
 def test_the_best_come_first_and_are_the_first_of_all(photo, nms_radius):
     every = whole(nms_radius=nms_radius).extract(photo)
@@ -146,6 +149,7 @@ def test_a_mask_may_leave_a_single_pixel():
     assert len(whole(max_keypoints=2048).extract(np.zeros((1200, 1300), np.uint8), mask)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nms_radius", [0, 3])
 def test_strong_points_outside_the_mask_take_no_place(photo, nms_radius):
     """OpenCV is asked for a surplus of the best, all of which lie outside here."""

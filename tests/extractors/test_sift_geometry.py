@@ -10,7 +10,7 @@ import torch
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.image import Resize, load_image, to_gray
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_scales_are_pixels_of_the_image_as_read(photo):
 
 def test_units_are_those_of_colmap(photo):
     """What the released matcher was trained on. COLMAP has its own detector (VLFeat's), so points differ a little."""
-    pycolmap = pytest.importorskip("pycolmap")
+    pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError)
     theirs = torch.from_numpy(pycolmap.Sift(device=pycolmap.Device.cpu).extract(photo)[0])
     ours = whole().extract(photo)
     distances = torch.cdist(ours.keypoints, theirs[:, :2] - 0.5)  # COLMAP's corner is (0, 0)

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from peer_packages import transformers_or_skip
 from torch.nn import functional
 
 from photoglue import weights
@@ -41,7 +42,7 @@ def lively(config: SuperPointConfig = EVERYTHING) -> SuperPoint:
 
 def reference(extractor: SuperPoint):
     """transformers' network with the weights and options of ``extractor``."""
-    transformers = pytest.importorskip("transformers")
+    transformers = transformers_or_skip("superpoint")
     config = transformers.SuperPointConfig(
         keypoint_threshold=extractor.config.detection_threshold,
         max_keypoints=-1,
@@ -83,6 +84,7 @@ def run_reference(extractor: SuperPoint, gray: torch.Tensor):
     return points[kept][order], scores, found.descriptors[0][kept][order]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

@@ -73,7 +73,7 @@ def test_matrices_relate_what_two_cameras_see():
 
 
 def test_matrices_are_kornias():
-    epipolar = pytest.importorskip("kornia.geometry.epipolar")
+    epipolar = pytest.importorskip("kornia.geometry.epipolar", exc_type=ImportError)
     eye, zero = torch.eye(3, dtype=torch.float64)[None], torch.zeros(1, 3, 1, dtype=torch.float64)
     essential = epipolar.essential_from_Rt(eye, zero, POSE[None, :3, :3], POSE[None, :3, 3:])[0]
     torch.testing.assert_close(essential_matrix(POSE), essential)
@@ -112,8 +112,8 @@ def test_the_two_images_are_told_apart():
 
 
 def test_distances_are_kornias_and_opencvs():
-    epipolar = pytest.importorskip("kornia.geometry.epipolar")
-    cv2 = pytest.importorskip("cv2")
+    epipolar = pytest.importorskip("kornia.geometry.epipolar", exc_type=ImportError)
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     points0, points1 = _scene(noise_px=5.0)
     fundamental = fundamental_matrix(POSE, CAMERA0, CAMERA1)
     batch = points0[None], points1[None], fundamental[None]
@@ -212,7 +212,7 @@ def test_no_points():
 @pytest.mark.data
 def test_real_cameras_agree_with_real_matches(shared_data):
     """Strecha's fountain: SIFT matches lie on their epipolar lines, within a fraction of a pixel."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     folder = shared_data / "eval" / "strecha" / "fountain-P11"
     known = json.loads((folder / "cameras.json").read_text())
     names = sorted(known)[4:6]

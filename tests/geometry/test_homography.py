@@ -34,7 +34,7 @@ def test_warping_by_hand():
 
 
 def test_warping_is_opencvs():
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     points = _points()
     expected = cv2.perspectiveTransform(points[None].numpy(), HOMOGRAPHY.numpy())[0]
     np.testing.assert_allclose(warp_points(points, HOMOGRAPHY), expected, rtol=1e-12)
@@ -110,7 +110,7 @@ def test_dlt_recovers_an_exact_homography(count, weighted):
 
 
 def test_dlt_is_kornias():
-    homography = pytest.importorskip("kornia.geometry.homography")
+    homography = pytest.importorskip("kornia.geometry.homography", exc_type=ImportError)
     points0 = _points()
     points1 = warp_points(points0, HOMOGRAPHY) + torch.randn(100, 2)
     weights = torch.rand(100, dtype=torch.float64)

@@ -32,7 +32,7 @@ def test_a_relative_pose_takes_points_from_one_camera_to_the_other():
 
 
 def test_a_relative_pose_is_pycolmaps():
-    pycolmap = pytest.importorskip("pycolmap")
+    pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError)
     poses = [_pose([1, 2, 3], 40, [1.0, 2, 3]), _pose([-1, 0, 1], 70, [0.5, -1, 2])]
     rigid = [pycolmap.Rigid3d(pose[:3].numpy()) for pose in poses]
     np.testing.assert_allclose(relative_pose(*poses)[:3], (rigid[1] * rigid[0].inverse()).matrix(), atol=1e-14)

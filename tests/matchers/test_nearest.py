@@ -13,7 +13,7 @@ def features(descriptors, kind=None):
 
 def test_against_opencv():
     """OpenCV's brute-force matcher, with cross check and with the ratio test."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     from photoglue.matchers.nearest import NearestNeighbor
 
     a, b = (torch.nn.functional.normalize(torch.randn(n, 16), dim=1) for n in (60, 80))

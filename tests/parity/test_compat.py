@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ import functools
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 OFF = {"depth_confidence": -1, "width_confidence": -1}
 MODES = {"full": OFF, "adaptive": {}, "exit only": {"width_confidence": -1}, "prune only": {"depth_confidence": -1}}
 

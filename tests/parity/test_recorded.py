@@ -47,7 +47,9 @@ def matched(left: Path, right: Path, *, features="aliked", preset="default", pre
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case == "aliked" else pytest.mark.slow) for case in CASES]
+)
 def test_matches_are_those_recorded(case, motorcycle):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from photoglue.geometry.pose import pose_error_deg
 from photoglue.solvers.opencv import THRESHOLD_PX, verify_opencv
 from photoglue.solvers.verification import SAMPLE_SIZE
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 MODELS = ("homography", "fundamental", "essential")
 METHODS = ("ransac", "magsac")
@@ -162,6 +162,7 @@ def test_seed_0_is_what_opencv_answers_itself():
     np.testing.assert_array_equal(found.inliers, mask.ravel() > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", MODELS)
 def test_one_seed_gives_one_answer_and_another_one_another(model, method):

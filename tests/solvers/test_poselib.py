@@ -11,7 +11,7 @@ from photoglue.errors import ConfigError, MissingExtra, ShapeError
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.solvers.poselib import SAMPLE_SIZE, THRESHOLD_PX, scaled_threshold_px, verify
 
-pytest.importorskip("poselib")
+pytest.importorskip("poselib", exc_type=ImportError)
 
 MODELS = ("homography", "fundamental", "essential")
 CAMERA0 = PinholeCamera(fx=800.0, fy=810.0, cx=401.0, cy=297.0, image_size=(800, 600))
@@ -146,6 +146,7 @@ def test_points_and_cameras_may_share_another_pixel_convention():
     torch.testing.assert_close(colmap.translation, ours.translation, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_one_seed_gives_one_answer(model):
     points0, points1, _ = _scene(noise_px=2.0)
@@ -218,7 +219,7 @@ def test_a_missing_poselib_names_the_extra(monkeypatch):
 
 def _sift_matches(path0, path1, max_ratio=0.85):
     """OpenCV's SIFT and the ratio test."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     sift = cv2.SIFT_create(2000)
     (keypoints0, descriptors0), (keypoints1, descriptors1) = (
         sift.detectAndCompute(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), None) for path in (path0, path1)

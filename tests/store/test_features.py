@@ -8,7 +8,7 @@ from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning
 from photoglue.store import FeatureStore
 from photoglue.structs import Features
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 
 def _features(n=50, d=16, **more):

@@ -12,7 +12,7 @@ from photoglue.store import FeatureStore, MatchStore, atomic_store
 from photoglue.store.file import UNFINISHED
 from photoglue.structs import Features
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 OPTIONS = {"extractor": "aliked", "config": {"max_keypoints": 2048, "resize": 1024}, "sizes": (1, 2)}
 
@@ -100,6 +100,7 @@ def test_a_write_that_fails_leaves_the_old_group(tmp_path, monkeypatch):
         assert store.names() == ["a"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_that_it_had_written(tmp_path):
     path = tmp_path / "features.h5"
     process = _python(f"""
@@ -129,6 +130,7 @@ with atomic_store({str(path)!r}, {{"a": 1}}, FeatureStore) as store:
         assert store.names() == [*names, "last"]
 
 
+@pytest.mark.slow
 def test_a_file_in_use_by_another_process_is_left_alone(tmp_path):
     path = tmp_path / "features.h5"
     process = _python(f"""

@@ -8,7 +8,7 @@ from photoglue.errors import ConfigError, OutputError, ShapeError
 from photoglue.store import MatchStore
 from photoglue.structs import Matches
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 KEYPOINTS0 = torch.tensor([[0.0, 1], [2, 3], [4, 5], [6, 7]])
 KEYPOINTS1 = torch.tensor([[10.0, 11], [12, 13], [14, 15]])

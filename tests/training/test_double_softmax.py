@@ -54,6 +54,7 @@ def all_at_once(monkeypatch):
     return double_softmax
 
 
+@pytest.mark.slow
 def test_numerical_gradient():
     from photoglue.training.double_softmax import log_likelihood
 

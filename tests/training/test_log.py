@@ -95,7 +95,7 @@ def test_tensorboard_is_asked_for_by_name(tmp_path, monkeypatch):
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):
-    pytest.importorskip("tensorboard")
+    pytest.importorskip("tensorboard", exc_type=ImportError)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from photoglue.training.log import RunLog

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # all make their pairs of full-size views
+
 
 @pytest.fixture(scope="module")
 def sift_pairs(astronaut):
     """Four pairs of views of one photo, with SIFT points."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     import numpy as np
 
     from photoglue.extractors.sift import SIFT, SIFTConfig

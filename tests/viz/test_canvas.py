@@ -7,7 +7,7 @@ import torch
 from photoglue.errors import PhotoGlueWarning
 from photoglue.viz.canvas import HEADER, MARGIN, Canvas, Colours
 
-pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib", exc_type=ImportError)
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 

@@ -13,7 +13,7 @@ from photoglue.structs import Features, Matches
 from photoglue.viz import draw_keypoints, draw_matches, draw_pruning
 from photoglue.viz.draw import _kept, _spread
 
-matplotlib = pytest.importorskip("matplotlib")
+matplotlib = pytest.importorskip("matplotlib", exc_type=ImportError)
 
 RED = (1.0, 0x3B / 255, 0x30 / 255)
 
@@ -270,6 +270,7 @@ def test_a_missing_matplotlib_names_the_extra(monkeypatch):
         draw_matches(_photo(), _photo(), _pairs([]))
 
 
+@pytest.mark.slow
 def test_nothing_global_is_touched():
     code = """
 import sys, numpy, torch, matplotlib

@@ -7,7 +7,7 @@ import torch
 from photoglue.errors import ConfigError, ShapeError
 from photoglue.viz.labels import IGNORED, MATCHED, UNMATCHED, draw_labels
 
-matplotlib = pytest.importorskip("matplotlib")
+matplotlib = pytest.importorskip("matplotlib", exc_type=ImportError)
 PHOTO0, PHOTO1 = np.full((60, 80, 3), 90, np.uint8), np.full((120, 90, 3), 90, np.uint8)
 POINTS0 = torch.tensor([[10.0, 10.0], [40.0, 30.0], [70.0, 50.0]])
 POINTS1 = torch.tensor([[20.0, 100.0], [80.0, 30.0]])

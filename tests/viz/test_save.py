@@ -6,7 +6,7 @@ import pytest
 from photoglue.errors import OutputError
 from photoglue.viz import save_figure
 
-figure_module = pytest.importorskip("matplotlib.figure")
+figure_module = pytest.importorskip("matplotlib.figure", exc_type=ImportError)
 
 
 @pytest.fixture

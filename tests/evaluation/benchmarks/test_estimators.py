@@ -8,7 +8,7 @@ from photoglue.evaluation.benchmarks.estimators import ESTIMATORS, estimator_nam
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_each_finds_a_homography(name):
-    pytest.importorskip("poselib" if name == "poselib" else "cv2")
+    pytest.importorskip("poselib" if name == "poselib" else "cv2", exc_type=ImportError)
     points = np.random.default_rng(0).uniform(0, 100, (40, 2))
     matrix = np.array([[1.1, 0.1, 3], [-0.05, 0.9, 2], [1e-4, -2e-4, 1]])
     there = np.c_[points, np.ones(40)] @ matrix.T

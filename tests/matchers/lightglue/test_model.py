@@ -47,6 +47,7 @@ def check_equal(a, b, atol=1e-5):
 
 @pytest.mark.weights
 class TestBatches:
+    @pytest.mark.slow
     @pytest.mark.parametrize("precision", [None, "float32"])
     def test_twelve_mixed_pairs_equal_one_by_one(self, real, precision):
         net = model(precision=precision)
@@ -63,6 +64,7 @@ class TestBatches:
         assert len({matches.stop for matches in together}) >= 3  # they did exit at different layers
         assert min(int(m.prune0.min()) for m in together if len(m.prune0)) < max(m.stop for m in together)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("preset", ["accurate", "realtime"])
     def test_equal_lengths_equal_one_by_one(self, real, preset):
         pairs = [(real[0][:256], real[1][:256]), (real[1][:256], real[2][:256]), (real[2][:256], real[0][:256])]
@@ -95,6 +97,7 @@ class TestInvariances:
         moved = replace(a, keypoints=a.keypoints + 0.5)
         assert torch.equal(model().match(a, b).matches0, model().match(moved, b).matches0)
 
+    @pytest.mark.slow
     def test_unit_of_position_is_the_long_side(self, real):
         """A photo twice as large, with points at twice the place, is the same to the network; portrait too."""
         a, b = real[0][:400], real[1][:400]
@@ -105,6 +108,7 @@ class TestInvariances:
             swapped = model().match(replace(a, image_size=a.image_size[::-1]), b)
         torch.testing.assert_close(straight.matching_scores0, swapped.matching_scores0, atol=1e-4, rtol=0)
 
+    @pytest.mark.slow
     def test_exit_and_pruning_off_is_full_depth(self, real):
         a, b = real[0][:300], real[1][:300]
         never = model("default", depth_confidence=1.0, width_confidence=None).match(a, b)
@@ -113,6 +117,7 @@ class TestInvariances:
         check_equal(never, full)
         assert (full.prune0 == 9).all()
 
+    @pytest.mark.slow
     def test_realtime_does_less(self, real):
         fast, full = model("realtime").match(*real[:2]), model("accurate").match(*real[:2])
         assert fast.stop < full.stop

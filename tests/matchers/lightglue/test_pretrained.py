@@ -86,6 +86,7 @@ def test_more_layers_than_usual_are_all_used(tmp_path):
     assert LightGlue.from_checkpoint(tmp_path / "deep.safetensors", LightGlueConfig(n_layers=4)).shape.n_layers == 4
 
 
+@pytest.mark.slow
 def test_eleven_layers_in_the_old_naming(tmp_path):
     """The official rename by substring confuses layers 1 and 10."""
     from photoglue.matchers.lightglue import LightGlue, LightGlueShape

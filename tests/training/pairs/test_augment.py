@@ -9,7 +9,7 @@ from photoglue.datasets.photos import read_photo
 from photoglue.training.pairs import augment as module
 from photoglue.training.pairs.augment import augment
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 CHANGES = [
     "random_gamma",

@@ -12,7 +12,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.training.pairs.homographies import HomographyConfig, sample_corners, sample_homography, warp_photo
 
-cv2 = pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 SIZES = [(640, 480), (300, 500), (160, 1000)]
 
@@ -32,6 +32,7 @@ def apply(homography, points):
     return np.array(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("max_angle_deg", [45.0, 180.0])
 def test_quadrilaterals_are_inside_the_photo_and_convex(size, max_angle_deg):

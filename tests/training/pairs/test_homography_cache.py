@@ -18,8 +18,8 @@ from photoglue.training.pairs import homography_cache as module
 from photoglue.training.pairs.homographies import HomographyConfig
 from photoglue.training.pairs.homography_cache import HomographyCacheConfig, build_homography_cache, photo_views
 
-h5py = pytest.importorskip("h5py")
-cv2 = pytest.importorskip("cv2")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
+cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
 SMALL = HomographyConfig(patch_size=(200, 150))
 CONFIG = HomographyCacheConfig(views=3, max_keypoints=120, min_keypoints=20, homographies=SMALL)

@@ -17,8 +17,8 @@ from photoglue.training.pairs.homographies import HomographyConfig
 from photoglue.training.pairs.homography_cache import HomographyCacheConfig, build_homography_cache
 from photoglue.training.pairs.homography_pairs import HomographyPairs
 
-pytest.importorskip("h5py")
-pytest.importorskip("cv2")
+pytest.importorskip("h5py", exc_type=ImportError)
+pytest.importorskip("cv2", exc_type=ImportError)
 
 VIEWS = (4, 2, 3)  # of each photo
 POINTS = 30
@@ -128,6 +128,7 @@ def test_what_cannot_be_is_refused(cache, tmp_path):
         HomographyPairs(FeatureCache.open(tmp_path / "other.h5"))
 
 
+@pytest.mark.slow
 def test_points_of_real_views_land_on_each_other(tmp_path, astronaut, motorcycle):
     """The whole way, from a photo to a pair: nearest descriptors mostly lie within 3 pixels of the warped point."""
     for i, path in enumerate([astronaut, motorcycle[0]]):

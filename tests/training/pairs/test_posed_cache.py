@@ -16,8 +16,8 @@ from photoglue.store.cache import FeatureCache
 from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_cache, check_posed_cache
 from photoglue.training.pairs.posed_pairs import PosedPairs
 
-pytest.importorskip("cv2")
-h5py = pytest.importorskip("h5py")
+pytest.importorskip("cv2", exc_type=ImportError)
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 CONFIG = PosedCacheConfig(max_keypoints=200, min_keypoints=20)
 HOLE = (100, 60, 160, 120)
@@ -53,6 +53,7 @@ def _same(path0, path1):
         assert np.array_equal(depth0, depth1, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_the_cache_holds_the_best_points_and_their_true_depth(tmp_path, scene, sift):
     summary = build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
     columns, points, depths = _content(tmp_path / "c.h5")
@@ -73,6 +74,7 @@ def test_the_cache_holds_the_best_points_and_their_true_depth(tmp_path, scene, s
         assert np.array_equal(np.isnan(depth), in_hole)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_the_same_as_not_interrupted(tmp_path, scene, sift, monkeypatch):
     monkeypatch.setattr("photoglue.training.pairs.posed_cache.PHOTOS_PER_COMMIT", 1)
     build_posed_cache([scene], sift, tmp_path / "whole.h5", CONFIG)
@@ -99,6 +101,7 @@ def test_workers_make_the_same(tmp_path, scene, sift):
     _same(tmp_path / "one.h5", tmp_path / "two.h5")
 
 
+@pytest.mark.slow
 def test_variants_have_other_light_but_the_same_geometry(tmp_path, scene, sift):
     build_posed_cache([scene], sift, tmp_path / "c.h5", replace(CONFIG, variants=3))
     columns, points, depths = _content(tmp_path / "c.h5")
@@ -164,6 +167,7 @@ def test_photos_that_cannot_be_used_are_left_out_and_listed(tmp_path, sift):
             raise ValueError(reasons[name])
 
 
+@pytest.mark.slow
 def test_scenes_whose_poses_contradict_the_photos_are_named(tmp_path, scene, sift):
     build_posed_cache([scene], sift, tmp_path / "right.h5", CONFIG)
     pairs = PosedPairs([scene], FeatureCache.open(tmp_path / "right.h5"), overlap=(0.1, 1.0))

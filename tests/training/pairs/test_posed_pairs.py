@@ -16,8 +16,8 @@ from photoglue.training.ground_truth import label
 from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_cache
 from photoglue.training.pairs.posed_pairs import PosedPairs, _shares
 
-pytest.importorskip("cv2")
-pytest.importorskip("h5py")
+pytest.importorskip("cv2", exc_type=ImportError)
+pytest.importorskip("h5py", exc_type=ImportError)
 
 EVERY = (0.1, 1.0)
 

@@ -15,7 +15,7 @@ from photoglue.geometry.pose import relative_pose
 from photoglue.training.pairs.base import PosedPair
 from photoglue.training.pairs.scene_check import SceneCheck, check_pairs, spread_over_overlaps
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")

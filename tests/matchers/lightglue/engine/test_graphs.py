@@ -157,6 +157,7 @@ def pack_of(m, n, seed=0):
         return model._packed(images, Segments((m, n)))
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_real_pairs_one_after_the_other(recorders, as_on_a_gpu, trained, real, monkeypatch):
     from photoglue.matchers.lightglue.engine import graphs
@@ -174,6 +175,7 @@ def test_real_pairs_one_after_the_other(recorders, as_on_a_gpu, trained, real, m
     assert len({len(matches) for matches in wanted}) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_half_precision_is_within_the_agreement(recorders, as_on_a_gpu, real, monkeypatch):
     """What rounding alone does: another attention, the same bfloat16. It must not look like a failure."""

@@ -76,6 +76,7 @@ def test_never_on_a_cpu():
     assert not varlen.packs_attention(torch.zeros(1, 1, 8, dtype=torch.bfloat16))
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_load_torchs_compiler():
     """It comes with the kernel, and takes as long as all the rest."""
     program = "import photoglue, sys; sys.exit('torch._dynamo' in sys.modules)"

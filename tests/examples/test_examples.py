@@ -10,12 +10,12 @@ import PIL.Image
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture
 def orb(monkeypatch):
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     monkeypatch.setattr(sys, "path", [*sys.path, str(EXAMPLES)])
     monkeypatch.delitem(sys.modules, "custom_extractor", raising=False)
     return importlib.import_module("custom_extractor").ORB()
@@ -61,6 +61,7 @@ class TestCustomExtractor:
         features = orb.extract(torch.full((3, 120, 160), 0.5))
         assert (len(features), features.descriptors.shape) == (0, (0, 256))
 
+    @pytest.mark.slow
     def test_nearest_neighbours_of_a_turned_photo_are_right(self, orb, astronaut):
         """Turned by a quarter: (x, y) comes to (511 - y, x), and orientations by 90 degrees."""
         import photoglue
@@ -78,8 +79,9 @@ class TestCustomExtractor:
         again = pickle.loads(pickle.dumps(orb))
         assert torch.equal(again.extract(astronaut).keypoints, orb.extract(astronaut).keypoints)
 
+    @pytest.mark.slow
     def test_training_it(self, orb, astronaut, tmp_path, capsys, monkeypatch):
-        pytest.importorskip("h5py")
+        pytest.importorskip("h5py", exc_type=ImportError)
         import photoglue
         from photoglue.cli import main
 
@@ -102,11 +104,12 @@ class TestCustomExtractor:
         assert matcher.match(features, features).matches0.shape == (64,)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_draw_labels(tmp_path, shared_data, monkeypatch):
     """Draws a picture, with as many matches as the truth has."""
-    pytest.importorskip("cv2")
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("cv2", exc_type=ImportError)
+    pytest.importorskip("matplotlib", exc_type=ImportError)
     monkeypatch.setattr(sys, "path", [*sys.path, str(EXAMPLES)])
     module = importlib.import_module("draw_labels")
     truths = []

@@ -50,6 +50,7 @@ def photos(motorcycle) -> list[torch.Tensor]:
     return [image[:, :400, :448] for image in images]
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("method", METHODS)
 def test_bfloat16_finds_the_same_points(method, photos):
@@ -72,6 +73,7 @@ def test_bfloat16_finds_the_same_points(method, photos):
     assert torch.stack(shares).mean() >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_disk_finds_the_same_points_in_fog(photos):
     """A twentieth of the contrast, and bright: without its zero mean the first map would keep too little of that."""
@@ -83,6 +85,7 @@ def test_disk_finds_the_same_points_in_fog(photos):
     assert torch.stack(shares).mean() >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("wanted", HALVES)
 @pytest.mark.parametrize("method", METHODS)

@@ -9,7 +9,7 @@ from photoglue.matchers.lightglue.pretrained import WEIGHTS
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.weights import locate, sha256_of
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 def test_the_file_is_in_the_package_and_small():
@@ -33,6 +33,7 @@ def test_sift_gets_it_without_network_and_the_official_one_still_takes_sift():
     assert "sift-opencv" in kinds_of("sift")
 
 
+@pytest.mark.slow
 def test_on_a_stereo_pair_it_finds_more_right_matches_than_the_ratio_test(motorcycle):
     """The pair is rectified, so a right match stays in its row."""
     features = SIFT(SIFTConfig(max_keypoints=512, resize=512)).extract_many(motorcycle)
