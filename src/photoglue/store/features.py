@@ -1,14 +1,19 @@
 """Features of many images in one file."""
 
+import hashlib
 import warnings
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning
-from photoglue.store.file import Store
+from photoglue.store.file import Store, explained
 from photoglue.structs import Features
+
+OPTIONS_OF_0_1 = {"features": "kind", "max_keypoints": "max_keypoints", "resize": "resize"}
+"""What version 0.1.0 recorded → what it is called now; beside the folder of masks, which says nothing of the masks."""
 
 
 @final
@@ -58,8 +63,30 @@ class FeatureStore(Store):
         except (KeyError, ValueError, TypeError) as error:
             raise OutputError(f"{name!r} in {str(self.path)!r} is not complete or damaged: {error}.") from error
 
-    def write(self, name: str, features: Features) -> None:
+    def digest(self, name: str) -> str:
+        """A name for what is stored of an image: other features have another one.
+
+        Raises:
+            OutputError: If they are damaged.
+        """
+        with explained(f"{name!r} in {str(self.path)!r} is damaged"):
+            known = self._file[name].attrs.get("digest")
+        return str(known) if known is not None else _digest(*self.read_group(name))
+
+    @classmethod
+    def fits(cls, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+        """As ``Store.fits``; files of version 0.1.0, which knew four options, may be added to if those agree."""
+        if recorded.keys() == {"features", "max_keypoints", "resize", "masks"}:
+            return all(recorded[old] == options.get(new) for old, new in OPTIONS_OF_0_1.items())
+        return super().fits(recorded, options)
+
+    def write(self, name: str, features: Features, *, made_from: Mapping[str, Any] | None = None) -> None:
         """Keeps the features of an image, in place of any under that name.
+
+        Args:
+            name: Under which they are found again, such as the path of the image below the folder of all images.
+            features: On any device.
+            made_from: What they depend on, to be read with ``made_from``; anything that JSON can hold.
 
         Raises:
             OutputError: If they cannot be written.
@@ -69,4 +96,12 @@ class FeatureStore(Store):
             values = getattr(features, key)
             if values is not None:
                 arrays[key] = values.detach().float().cpu().numpy()
-        self.write_group(name, arrays, {} if features.kind is None else {"kind": features.kind})
+        attributes = {} if features.kind is None else {"kind": features.kind}
+        self.write_group(name, arrays, {**attributes, "digest": _digest(arrays, attributes)}, made_from)
+
+
+def _digest(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(str(attributes.get("kind")).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

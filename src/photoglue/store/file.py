@@ -1,5 +1,6 @@
 """One HDF5 file: opened, checked, added to group by group, and put in place when it is whole."""
 
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,10 @@ from photoglue.errors import ConfigError, OutputError, PhotoGlueError, PhotoGlue
 VERSION = 1
 UNFINISHED = ".photoglue-unfinished"
 """Where a group is written before it is moved into place."""
+MADE_FROM = "made_from"
+"""The attribute of a group with what its content was made from, as JSON."""
+SLACK = 1 << 20
+"""Bytes that are reserved beside the numbers to be written, for HDF5's own."""
 
 Mode: TypeAlias = Literal["r", "a", "w"]
 AnyStore = TypeVar("AnyStore", bound="Store")
@@ -97,13 +102,47 @@ class Store(ABC):
             raise OutputError(
                 f"{str(self.path)!r} has format version {version}, and this PhotoGlue knows {VERSION}. Update it."
             )
-        if empty and mode != "r":
-            self._file.attrs.update({"format": self.format, "version": VERSION, "options": json.dumps(options or {})})
-        elif options is not None and options != recorded:
+        known = recorded is not None and options is not None and self.fits(recorded, options)
+        if not empty and options is not None and not known:
             raise ConfigError(_differences(self.path, recorded, options))
-        if mode != "r" and UNFINISHED in self._file:
-            with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
+        if mode == "r":
+            return
+        self.reserve(0)
+        with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
+            if empty or recorded != (options or recorded):
+                about = {"format": self.format, "version": VERSION, "options": json.dumps(options or {})}
+                self._file.attrs.update(about)
+            if UNFINISHED in self._file:
                 del self._file[UNFINISHED]
+
+    @classmethod
+    def fits(cls, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+        """Whether a file made with the options ``recorded`` may be added to with ``options``."""
+        return recorded == options
+
+    def reserve(self, size: int) -> None:
+        """Takes room on the disk before HDF5 needs it: when a write fails, HDF5 can lose the file, or the process.
+
+        Args:
+            size: Bytes of the arrays that are about to be written.
+
+        Raises:
+            OutputError: If there is not as much room.
+        """
+        size += SLACK
+        try:
+            if hasattr(os, "posix_fallocate"):
+                with self.path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), self._file.id.get_filesize(), size)
+            elif shutil.disk_usage(self.path.parent).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                return  # the file system cannot do it
+            raise OutputError(
+                f"{str(self.path)!r} cannot grow by {size / 2**20:.0f} MiB: {error.strerror}. Make room and run the "
+                "same again: it goes on from here."
+            ) from error
 
     def _check(self) -> None:
         """Walks through all groups, and closes the file."""
@@ -133,13 +172,28 @@ class Store(ABC):
             arrays = {key: item[()] for key, item in group.items() if isinstance(item, h5py.Dataset)}
             return arrays, dict(group.attrs)
 
-    def write_group(self, name: str, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+    def made_from(self, name: str) -> dict[str, Any] | None:
+        """What the writer recorded that a group was made from; None: nothing."""
+        with explained(f"{name!r} in {str(self.path)!r} is damaged"):
+            text = self._file[name].attrs.get(MADE_FROM)
+            return None if text is None else dict(json.loads(text))
+
+    def write_group(
+        self,
+        name: str,
+        arrays: Mapping[str, np.ndarray],
+        attributes: Mapping[str, Any],
+        made_from: Mapping[str, Any] | None = None,
+    ) -> None:
         """Puts a whole group in place, instead of any of that name, or raises and leaves all as it was."""
         if not name.strip("/") or name.strip("/").startswith(UNFINISHED):
             raise OutputError(
                 f"Nothing can be stored under the name {name!r}; use the path of the image in its folder."
             )
+        record = {} if made_from is None else {MADE_FROM: json.dumps(_as_json(made_from))}
         with explained(f"{name!r} cannot be written to {str(self.path)!r} (is it open to write, is the disk full?)"):
+            if self._file.mode != "r":
+                self.reserve(sum(array.nbytes for array in arrays.values()))
             self._make_room(name)
             group = self._file.create_group(UNFINISHED)
             for key, array in arrays.items():
@@ -147,7 +201,7 @@ class Store(ABC):
                     group.create_dataset(key, data=array, chunks=array.shape, fletcher32=True)
                 else:
                     group.create_dataset(key, data=array)
-            group.attrs.update(attributes)
+            group.attrs.update({**attributes, **record})
             if name in self._file:
                 del self._file[name]
             self._file.move(UNFINISHED, name)
@@ -210,7 +264,11 @@ def _resumed(path: Path, partial: Path, options: Mapping[str, Any], store: type[
             partial.unlink()
     if path.exists():
         with explained(f"{str(path)!r} cannot be copied to {str(partial)!r}, to add to it"):
-            shutil.copyfile(path, partial)
+            try:
+                shutil.copyfile(path, partial)
+            except OSError:
+                partial.unlink(missing_ok=True)
+                raise
     return store.open(partial, "a", options=options)
 
 
@@ -233,7 +291,7 @@ def _open_file(path: Path, mode: Mode) -> Any:
         raise OutputError(f"{shown!r} must not be {'read' if mode == 'r' else 'written'}: no permission.") from error
     except FAILURES as error:
         what = "is not an HDF5 file, or it is damaged" if path.exists() else "cannot be created"
-        raise _UnreadableError(f"{shown!r} {what} ({error}). Move it away or give another path.") from error
+        raise _UnreadableError(f"{shown!r} {what} ({_one_line(error)}). Move it away or give another path.") from error
 
 
 @contextmanager
@@ -244,7 +302,12 @@ def explained(message: str, kind: type[OutputError] = OutputError) -> Iterator[N
     except PhotoGlueError:
         raise
     except FAILURES as error:
-        raise kind(f"{message}: {error}.") from error
+        raise kind(f"{message}: {_one_line(error)}.") from error
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error; HDF5's have the time of day in a line of its own."""
+    return " ".join(str(error).split())
 
 
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,10 +39,10 @@ class MatchStore(Store):
         """The matches of a pair, in main memory, whichever of the two images came first when they were written.
 
         Args:
-            name0: Of image 0.
-            name1: Of image 1.
+            name0: Name of image 0.
+            name1: Name of image 1.
             keypoints0: Those of image 0 that were matched: the store keeps only their indices.
-            keypoints1: Those of image 1.
+            keypoints1: Those of image 1 that were matched.
 
         Raises:
             ConfigError: If there are none of that pair.
@@ -68,8 +68,18 @@ class MatchStore(Store):
                 f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged: {error}."
             ) from error
 
-    def write(self, name0: str, name1: str, matches: Matches) -> None:
+    def made_from_pair(self, name0: str, name1: str) -> dict[str, Any] | None:
+        """What the writer recorded that the matches of a pair were made from, in this order; None: nothing."""
+        return self.made_from(_pair_key(name0, name1)) if self._has(name0, name1) else None
+
+    def write(self, name0: str, name1: str, matches: Matches, *, made_from: Mapping[str, Any] | None = None) -> None:
         """Keeps the matches of a pair, in place of any that it has in either order.
+
+        Args:
+            name0: Name of image 0.
+            name1: Name of image 1.
+            matches: On any device.
+            made_from: What they depend on, to be read with ``made_from_pair``; anything that JSON can hold.
 
         Raises:
             OutputError: If they cannot be written.
@@ -91,7 +101,7 @@ class MatchStore(Store):
             for name in ("stop", "n_layers", "precision")
             if getattr(matches, name) is not None
         }
-        self.write_group(key, arrays, {"name0": name0, "name1": name1, **counts})
+        self.write_group(key, arrays, {"name0": name0, "name1": name1, **counts}, made_from)
         if name0 != name1 and self._has(name1, name0):
             with explained(f"The old matches of {name1!r} and {name0!r} cannot be removed from {str(self.path)!r}"):
                 del self._file[_pair_key(name1, name0)]
@@ -141,7 +151,7 @@ def _to_matches(
 
 
 def _swapped(matches: Matches) -> Matches:
-    """The same with image 0 and image 1 exchanged."""
+    """The matches with image 0 and image 1 exchanged."""
     names = ("matches", "matching_scores", "keypoints", "prune")
     exchanged = {f"{name}{i}": getattr(matches, f"{name}{1 - i}") for name in names for i in (0, 1)}
     return replace(matches, **exchanged)
