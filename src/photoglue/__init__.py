@@ -7,6 +7,7 @@ print(matches.points0, matches.points1, matches.scores)
 ```
 """
 
+from photoglue import batch
 from photoglue.extractors import (
     ALIKED,
     DISK,
@@ -54,6 +55,7 @@ __all__ = [
     "SuperPoint",
     "SuperPointConfig",
     "__version__",
+    "batch",
     "create_extractor",
     "load_image",
     "match_images",

@@ -218,6 +218,11 @@ class Store(ABC):
             del self._file[UNFINISHED]
 
 
+def partial_path(path: Path) -> Path:
+    """Where ``atomic_store`` works on a file."""
+    return path.with_name(path.name + ".partial")
+
+
 @contextmanager
 def atomic_store(
     path: str | os.PathLike[str], options: Mapping[str, Any], store: type[AnyStore], *, overwrite: bool = False
@@ -238,7 +243,7 @@ def atomic_store(
         OutputError: If it cannot be written, or ``path`` is damaged.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_path(path)
     if path.exists() and not overwrite:
         store.open(path, "r", options=options).close()
     with _resumed(path, partial, options, store, overwrite) as opened:
