@@ -222,7 +222,7 @@ def test_entries_of_earlier_and_later_versions_are_made_again(photos, store):
     assert (summary.kept, summary.done) == (COUNT - 2, 2)
     assert summary.lines()[2:] == [
         "1 photo stored by another version: extracted again",
-        "1 photo without a record of what they were made from: extracted again",
+        "1 photo without a record of what it was made from: extracted again",
     ]
 
 

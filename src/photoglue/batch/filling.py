@@ -14,7 +14,7 @@ from photoglue.store.file import Store, atomic_store, partial_path
 ENTRIES = 1
 """Version of what an entry of a store is and how it was computed; entries of another version are stale."""
 DAMAGED = "damaged in the file"
-UNRECORDED = "without a record of what they were made from"
+UNRECORDED = "without a record of what it was made from"
 OTHER_VERSION = "stored by another version"
 
 Opened = TypeVar("Opened", bound=Store)
