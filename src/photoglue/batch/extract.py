@@ -49,7 +49,8 @@ def extract(
         extractor: Its kind, all of its options and its weights are recorded in the file.
         masks: A folder with a mask for PHOTO.jpg as PHOTO.jpg.png (COLMAP's naming), or masks by the names of the
             photos. No points where a mask is black; a photo without one may have points everywhere.
-        options: What the features depend on besides; anything that JSON can hold.
+        options: What the features depend on besides, under names that the extractor's
+            options do not have; anything that JSON can hold.
         engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others.
         progress: Called with (photos done, photos in all).
 
@@ -73,7 +74,7 @@ def extract(
     masks = _masks_of(list(photos), masks)
     filling = Filling(
         store=FeatureStore,
-        options={**extractor_options(extractor), **(options or {})},
+        options={**(options or {}), **extractor_options(extractor)},
         stale=lambda opened, name: _stale(opened, name, photos[name], masks.get(name)),
         chunks=lambda names: [names[i : i + PHOTOS_AT_ONCE] for i in range(0, len(names), PHOTOS_AT_ONCE)],
         work=_work,

@@ -52,7 +52,8 @@ def match(
         store: The HDF5 file of matches; made, or added to. Until all is done the work is in a file beside it, with
             ".partial".
         matcher: Its kind, its options and its weights are recorded in the file.
-        options: What the matches depend on besides; anything that JSON can hold.
+        options: What the matches depend on besides, under names that the matcher's
+            options do not have; anything that JSON can hold.
         engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others.
         progress: Called with (pairs done, pairs in all).
 
@@ -73,7 +74,7 @@ def match(
     failed = {f"{a} {b}": absent.get(a) or absent[b] for a, b in wanted if a in absent or b in absent}
     filling = Filling(
         store=MatchStore,
-        options={**matcher_options(matcher), **(options or {})},
+        options={**(options or {}), **matcher_options(matcher)},
         stale=lambda opened, pair: _stale(opened, pair, digests),
         chunks=_chunks,
         work=_work,

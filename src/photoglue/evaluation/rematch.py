@@ -37,6 +37,7 @@ class Rematcher:
         device = settings.torch_device
         self._jobs = {(job.dataset.name, job.method.resolved_name(device)): job for job in jobs}
         self._matchers: dict[str, Matcher] = {}
+        self._features: dict[tuple[str, str], Path] = {}
 
     def matches_of(self, result: Result, record: PairRecord) -> Matches | None:
         """The matches of a pair in pixels of its images as read; None if it is of another run, or of turned images."""
@@ -44,9 +45,10 @@ class Rematcher:
         if found is None:
             return None
         job, pair = found
-        features = features_of(job, self.out, self.settings, lambda what, done, total: None)  # noqa: ARG005
-        device = self.settings.torch_device
-        with FeatureStore.open(features) as store:
+        key, device = (result.dataset, result.method), self.settings.torch_device
+        if key not in self._features:
+            self._features[key] = features_of(job, self.out, self.settings, lambda what, done, total: None)  # noqa: ARG005
+        with FeatureStore.open(self._features[key]) as store:
             if job.method.name not in self._matchers:
                 kind = store[pair.name0].kind or job.method.extractor
                 self._matchers[job.method.name] = job.method.build_matcher(kind, device)
