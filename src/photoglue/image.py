@@ -39,15 +39,19 @@ def read_image(path: str | os.PathLike[str]) -> Float[Tensor, "c h w"]:
         return _from_pil(picture)
 
 
-def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(width, height) of the image in a file, pixels, upright as its EXIF tag says; only the header is read.
+def read_image_size(path: str | os.PathLike[str], *, upright: bool = True) -> tuple[int, int]:
+    """(width, height) of the image in a file, pixels.
+
+    Args:
+        path: The file; only its header is read, unless it is a PNG whose EXIF tag may stand after the pixels.
+        upright: As its EXIF tag says; False: as stored.
 
     Raises:
         ImageError: If there is no such file, it is no image, or its header is damaged.
     """
     with _opened(Path(path)) as picture:
         width, height = picture.size
-        return (height, width) if picture.getexif().get(0x0112) in SIDEWAYS else (width, height)
+        return (height, width) if upright and picture.getexif().get(0x0112) in SIDEWAYS else (width, height)
 
 
 @contextmanager

@@ -107,12 +107,17 @@ def _made_from(photo: Path, mask: Path | None) -> dict[str, Any]:
     """What features depend on besides the options of the extractor."""
     return {
         "version": ENTRIES,
-        "photo": _digest(photo),
-        "mask": None if mask is None else _digest(mask),
+        "photo": digest_of_photo(photo),
+        "mask": None if mask is None else digest_of_photo(mask),
     }
 
 
-def _digest(path: Path) -> str:
+def digest_of_photo(path: Path) -> str:
+    """A name for the content of a file, read whole.
+
+    Raises:
+        ImageError: If it cannot be read.
+    """
     if not path.is_file():  # a pipe would be waited for
         raise ImageError(f"There is no file {str(path)!r}, or it is a folder, pipe or device.")
     try:

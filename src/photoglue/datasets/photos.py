@@ -223,7 +223,7 @@ def _problem(path: Path, min_side: int) -> str:
     if not path.is_file():
         return "in the list, but not in the folder"
     try:
-        width, height = read_image_size(path)
+        width, height = read_image_size(path, upright=False)
     except ImageError as error:
         return f"unreadable: {error}"
     if min(width, height) < min_side:
