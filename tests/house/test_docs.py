@@ -59,7 +59,7 @@ def test_commands_and_options(capsys):
     from photoglue.cli import main
 
     helps = {}
-    for command in ("match", "extract", "weights", "demo", "bench", "evaluate", "train"):
+    for command in ("match", "extract", "match-pairs", "weights", "demo", "bench", "evaluate", "train"):
         assert f"photoglue {command}" in README
         with pytest.raises(SystemExit):
             main([command, "--help"])
