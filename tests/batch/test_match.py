@@ -156,6 +156,18 @@ def test_matches_without_a_record_are_made_again(features, store):
         assert sorted(matches.pairs()) == [("0.png", "2.png"), ("1.png", "0.png")]
 
 
+def test_damaged_matches_are_made_again(features, store):
+    batch.match([("0.png", "1.png"), ("0.png", "2.png")], features, store, NearestNeighbor())
+    with MatchStore.open(store) as matches:
+        stored = matches._file["0.png/1.png/matching_scores0"]
+        offset, size = stored.id.get_chunk_info(0).byte_offset, stored.id.get_chunk_info(0).size
+    content = bytearray(store.read_bytes())
+    content[offset + size // 2] ^= 1
+    store.write_bytes(content)
+    summary = batch.match([("1.png", "0.png"), ("0.png", "2.png")], features, store, NearestNeighbor())
+    assert summary.lines()[-1] == "1 pair damaged in the file: matched again"
+
+
 KILLED = """
 import os, signal, sys
 from itertools import combinations

@@ -211,3 +211,14 @@ def test_a_file_of_version_0_1_0_may_be_added_to_if_its_options_agree(tmp_path):
     FeatureStore.open(tmp_path / "f.h5", "a", options=new).close()
     with FeatureStore.open(tmp_path / "f.h5") as store:
         assert store.options == new
+
+
+@pytest.mark.parametrize("name", ["keypoints", "descriptors", "image_size"])
+@pytest.mark.parametrize("content", [b"text", np.float32(1), np.zeros((2, 2, 2), np.float32)])
+def test_entries_of_other_types_and_shapes_are_damaged(tmp_path, name, content):
+    with FeatureStore.open(tmp_path / "f.h5", "w") as store:
+        store.write("a", _features())
+        del store._file[f"a/{name}"]
+        store._file[f"a/{name}"] = content
+        with pytest.raises(OutputError, match=r"'a' in .*damaged"):
+            store["a"]

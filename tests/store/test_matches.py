@@ -172,3 +172,15 @@ def test_what_a_pair_was_made_from_is_recorded_in_the_order_of_the_pair(tmp_path
         assert store.made_from_pair("db/a", "b") == {"features0": "1", "features1": "2"}
         for pair in (("b", "db/a"), ("a", "c"), ("a", "b")):
             assert store.made_from_pair(*pair) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("matches0", b"text"), ("matches0", [3, -1, 0, -1]), ("matches1", [-2] * 3)]
+)
+def test_entries_that_are_no_matches_are_damaged(tmp_path, name, content):
+    with MatchStore.open(tmp_path / "m.h5", "w") as store:
+        store.write("a", "b", _matches())
+        del store._file[f"a/b/{name}"]
+        store._file[f"a/b/{name}"] = content
+        with pytest.raises(OutputError, match=r"'a', 'b' in .*not complete or damaged"):
+            store.read("a", "b", KEYPOINTS0, KEYPOINTS1)

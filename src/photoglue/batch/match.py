@@ -123,7 +123,10 @@ def _stale(store: MatchStore, pair: Pair, digests: Mapping[str, str]) -> str | N
     recorded = store.made_from_pair(*pair)
     if recorded is None and (recorded := store.made_from_pair(*pair[::-1])) is not None:
         pair = pair[::-1]
-    return compared(recorded, _made_from(*(digests[name] for name in pair)), STALE)
+    why = compared(recorded, _made_from(*(digests[name] for name in pair)), STALE)
+    if why is None:
+        store.check(*pair)
+    return why
 
 
 def _made_from(digest0: str, digest1: str) -> dict[str, Any]:

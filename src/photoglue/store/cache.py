@@ -194,8 +194,8 @@ class FeatureCache:
         rows = self._rows(index, first)
         with explained(f"image {index} of {str(self.path)!r} cannot be read"):
             arrays = {name: torch.from_numpy(self._point_array(name)[rows]) for name in POINT_ARRAYS if self._has(name)}
-        width, height = (int(length) for length in self._images["size"][index])
-        descriptors = arrays.pop("descriptors").float()
+            width, height = (int(length) for length in self._images["size"][index])
+            descriptors = arrays.pop("descriptors").float()
         return Features(descriptors=descriptors, image_size=(width, height), kind=self.kind, **arrays)
 
     def per_point(self, name: str, index: int, *, first: int | None = None) -> np.ndarray:

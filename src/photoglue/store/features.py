@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning
-from photoglue.store.file import Store, explained
+from photoglue.store.file import FAILURES, Store, explained
 from photoglue.structs import Features
 
 OPTIONS_OF_0_1 = {"features": "kind", "max_keypoints": "max_keypoints", "resize": "resize"}
@@ -43,7 +43,19 @@ class FeatureStore(Store):
             example = f", such as {near[0]!r}" if near else ""
             raise ConfigError(f"{str(self.path)!r} has no features of {name!r}; it has {len(names)} images{example}.")
         arrays, attributes = self.read_group(name)
-        if arrays["keypoints"].dtype == np.float16 and not self._warned:
+        try:
+            half = arrays["keypoints"].dtype == np.float16
+            width, height = (int(length) for length in arrays["image_size"])
+            features = Features.from_arrays(
+                arrays["keypoints"],
+                arrays["descriptors"].T,
+                (width, height),
+                kind=attributes.get("kind"),
+                **{key: arrays.get(key) for key in ("scores", "scales", "orientations")},
+            )
+        except FAILURES as error:
+            raise OutputError(f"{name!r} in {str(self.path)!r} is not complete or damaged: {error}.") from error
+        if half and not self._warned:
             self._warned = True
             warnings.warn(
                 f"The keypoints in {str(self.path)!r} are float16, as hloc writes them: beyond 1024 pixels they are "
@@ -51,17 +63,7 @@ class FeatureStore(Store):
                 PhotoGlueWarning,
                 stacklevel=2,
             )
-        try:
-            width, height = (int(length) for length in arrays["image_size"])
-            return Features.from_arrays(
-                arrays["keypoints"],
-                arrays["descriptors"].T,
-                (width, height),
-                kind=attributes.get("kind"),
-                **{key: arrays.get(key) for key in ("scores", "scales", "orientations")},
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise OutputError(f"{name!r} in {str(self.path)!r} is not complete or damaged: {error}.") from error
+        return features
 
     def digest(self, name: str) -> str:
         """A name for what is stored of an image: other features have another one.
@@ -71,7 +73,7 @@ class FeatureStore(Store):
         """
         with explained(f"{name!r} in {str(self.path)!r} is damaged"):
             known = self._file[name].attrs.get("digest")
-        return str(known) if known is not None else _digest(*self.read_group(name))
+            return str(known) if known is not None else _digest(*self.read_group(name))
 
     @classmethod
     def fits(cls, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> bool:

@@ -26,8 +26,8 @@ SLACK = 1 << 20
 
 Mode: TypeAlias = Literal["r", "a", "w"]
 AnyStore = TypeVar("AnyStore", bound="Store")
-# What h5py raises when a file is damaged, gone, or full.
-FAILURES = (OSError, KeyError, ValueError, RuntimeError, TypeError)
+# What h5py raises when a file is damaged, gone, or full, and what follows if something in it is of another type.
+FAILURES = (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError)
 
 
 class _UnreadableError(OutputError):
@@ -169,7 +169,7 @@ class Store(ABC):
         with explained(f"{name!r} in {str(self.path)!r} is damaged"):
             h5py = require("h5py", extra="store")
             group = self._file[name]
-            arrays = {key: item[()] for key, item in group.items() if isinstance(item, h5py.Dataset)}
+            arrays = {key: np.asarray(item[()]) for key, item in group.items() if isinstance(item, h5py.Dataset)}
             return arrays, dict(group.attrs)
 
     def made_from(self, name: str) -> dict[str, Any] | None:
