@@ -239,7 +239,7 @@ def test_a_full_disk_is_noticed_before_the_file_is_harmed(tmp_path, monkeypatch,
         else:
             monkeypatch.delattr(os, "posix_fallocate")
             free = namedtuple("usage", "total used free")(100 << 20, 99 << 20, 1 << 20)
-            monkeypatch.setattr("photoglue.store.file.shutil.disk_usage", lambda _: free)
+            monkeypatch.setattr("photoglue.store.undo.shutil.disk_usage", lambda _: free)
         writer.append([made(1)], steps=1)
     monkeypatch.undo()
     with atomic_store(path, OPTIONS, CacheWriter) as writer:

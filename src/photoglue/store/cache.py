@@ -27,6 +27,7 @@ from jaxtyping import Int64
 
 from photoglue.errors import ShapeError
 from photoglue.store.file import Store, explained
+from photoglue.store.undo import uninterrupted
 from photoglue.structs import Features
 
 CHUNK_ROWS = 16384
@@ -85,8 +86,9 @@ class CacheWriter(Store):
         points, images = _columns(features, per_image or {}, per_point or {})
         lines = np.array([note.encode()[:NOTE_BYTES] for note in notes], dtype=f"S{NOTE_BYTES}")
         arrays = [*points.values(), *images.values()]
-        self.reserve(sum(array.nbytes + CHUNK_ROWS * array[:1].nbytes for array in arrays))
-        with explained(f"{str(self.path)!r} cannot be written (is the disk full?)"):
+        if self._undo is not None:
+            self._undo.reserve(sum(array.nbytes + CHUNK_ROWS * array[:1].nbytes for array in arrays))
+        with explained(f"{str(self.path)!r} cannot be written (is the disk full?)"), uninterrupted():
             before = self.committed
             self._cut_off(before)
             if features and "kind" not in self._file.attrs:
@@ -95,7 +97,6 @@ class CacheWriter(Store):
                 for name, column in columns.items():
                     self._add(f"{group}/{name}", column, start)
             self._add("notes", lines, before.notes)
-            self._file.flush()
             after = [
                 before.images + len(features),
                 before.points + sum(len(each) for each in features),
@@ -103,7 +104,7 @@ class CacheWriter(Store):
                 before.steps + steps,
             ]
             self._file.attrs.modify("committed", np.array(after, dtype=np.int64))
-            self._file.flush()
+            self.commit()
 
     def _cut_off(self, committed: Committed) -> None:
         """Removes the rows that an interrupted run was writing; once."""

@@ -1,6 +1,5 @@
 """One HDF5 file: opened, checked, added to group by group, and put in place when it is whole."""
 
-import errno
 import json
 import os
 import shutil
@@ -15,14 +14,13 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError, PhotoGlueWarning, require
+from photoglue.store.undo import UndoableFile, roll_back, uninterrupted
 
 VERSION = 1
 UNFINISHED = ".photoglue-unfinished"
 """Where a group is written before it is moved into place."""
 MADE_FROM = "made_from"
 """The attribute of a group with what its content was made from, as JSON."""
-SLACK = 1 << 20
-"""Bytes that are reserved beside the numbers to be written, for HDF5's own."""
 
 Mode: TypeAlias = Literal["r", "a", "w"]
 AnyStore = TypeVar("AnyStore", bound="Store")
@@ -39,9 +37,10 @@ class Store(ABC):
 
     format: ClassVar[str]
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, path: Path, file: Any, undo: UndoableFile | None) -> None:
         self.path = path
         self._file = file
+        self._undo = undo
 
     @classmethod
     def open(
@@ -64,7 +63,7 @@ class Store(ABC):
             MissingExtra: If h5py is not installed.
         """
         path = Path(path)
-        store = cls(path, _open_file(path, mode))
+        store = cls(path, *_open_file(path, mode))
         try:
             store._prepare(mode, None if options is None else _as_json(options))
         except BaseException:
@@ -74,8 +73,16 @@ class Store(ABC):
 
     def close(self) -> None:
         """Ends the work with the file; more than once does no harm."""
-        with explained(f"{str(self.path)!r} cannot be closed properly (is the disk full?)"):
+        with explained(f"{str(self.path)!r} cannot be closed properly (is the disk full?)"), uninterrupted():
             self._file.close()
+            if self._undo is not None:
+                self._undo.close()
+
+    def commit(self) -> None:
+        """Makes what was written safe: whoever opens the file after this process was killed finds it."""
+        self._file.flush()
+        if self._undo is not None:
+            self._undo.commit()
 
     def __enter__(self: AnyStore) -> AnyStore:
         return self
@@ -107,11 +114,11 @@ class Store(ABC):
             raise ConfigError(_differences(self.path, recorded, options))
         if mode == "r":
             return
-        self.reserve(0)
-        with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
+        with explained(f"{str(self.path)!r} is damaged", _UnreadableError), uninterrupted():
             if empty or recorded != (options or recorded):
                 about = {"format": self.format, "version": VERSION, "options": json.dumps(options or {})}
                 self._file.attrs.update(about)
+                self.commit()
             if UNFINISHED in self._file:
                 del self._file[UNFINISHED]
 
@@ -119,30 +126,6 @@ class Store(ABC):
     def fits(cls, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
         """Whether a file made with the options ``recorded`` may be added to with ``options``."""
         return recorded == options
-
-    def reserve(self, size: int) -> None:
-        """Takes room on the disk before HDF5 needs it: when a write fails, HDF5 can lose the file, or the process.
-
-        Args:
-            size: Bytes of the arrays that are about to be written.
-
-        Raises:
-            OutputError: If there is not as much room.
-        """
-        size += SLACK
-        try:
-            if hasattr(os, "posix_fallocate"):
-                with self.path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), self._file.id.get_filesize(), size)
-            elif shutil.disk_usage(self.path.parent).free < size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                return  # the file system cannot do it
-            raise OutputError(
-                f"{str(self.path)!r} cannot grow by {size / 2**20:.0f} MiB: {error.strerror}. Make room and run the "
-                "same again: it goes on from here."
-            ) from error
 
     def _check(self) -> None:
         """Walks through all groups, and closes the file."""
@@ -191,9 +174,10 @@ class Store(ABC):
                 f"Nothing can be stored under the name {name!r}; use the path of the image in its folder."
             )
         record = {} if made_from is None else {MADE_FROM: json.dumps(_as_json(made_from))}
-        with explained(f"{name!r} cannot be written to {str(self.path)!r} (is it open to write, is the disk full?)"):
-            if self._file.mode != "r":
-                self.reserve(sum(array.nbytes for array in arrays.values()))
+        failure = f"{name!r} cannot be written to {str(self.path)!r} (is it open to write, is the disk full?)"
+        with explained(failure), uninterrupted():
+            if self._undo is not None:
+                self._undo.reserve(sum(array.nbytes for array in arrays.values()))
             self._make_room(name)
             group = self._file.create_group(UNFINISHED)
             for key, array in arrays.items():
@@ -205,8 +189,7 @@ class Store(ABC):
             if name in self._file:
                 del self._file[name]
             self._file.move(UNFINISHED, name)
-            # Now, so that a killed process loses nothing that was said to be written.
-            self._file.flush()
+            self.commit()
 
     def _make_room(self, name: str) -> None:
         """Checks that nothing else would go with the old group of that name; removes what a failed write left."""
@@ -277,7 +260,8 @@ def _resumed(path: Path, partial: Path, options: Mapping[str, Any], store: type[
     return store.open(partial, "a", options=options)
 
 
-def _open_file(path: Path, mode: Mode) -> Any:
+def _open_file(path: Path, mode: Mode) -> tuple[Any, UndoableFile | None]:
+    """The file for h5py, and, if it is to be written, what undoes what a killed process leaves half done."""
     h5py = require("h5py", extra="store")
     shown = str(path)
     if path.is_dir():
@@ -289,7 +273,12 @@ def _open_file(path: Path, mode: Mode) -> Any:
     try:
         if mode == "w":  # HDF5 empties an existing file before it finds that another process has it open
             path.unlink(missing_ok=True)
-        return h5py.File(path, mode)
+        roll_back(path)
+        if mode == "r":
+            return h5py.File(path, "r"), None
+        return _open_to_write(path)
+    except PhotoGlueError:
+        raise
     except BlockingIOError as error:
         raise OutputError(f"{shown!r} is in use by another process: wait for it, or give another path.") from error
     except PermissionError as error:
@@ -297,6 +286,18 @@ def _open_file(path: Path, mode: Mode) -> Any:
     except FAILURES as error:
         what = "is not an HDF5 file, or it is damaged" if path.exists() else "cannot be created"
         raise _UnreadableError(f"{shown!r} {what} ({_one_line(error)}). Move it away or give another path.") from error
+
+
+def _open_to_write(path: Path) -> tuple[Any, UndoableFile]:
+    h5py = require("h5py", extra="store")
+    new = not path.exists()
+    undo = UndoableFile(path, "x+b" if new else "r+b")
+    try:
+        with uninterrupted():
+            return h5py.File(undo, "w" if new else "r+"), undo
+    except BaseException:
+        undo.close()
+        raise
 
 
 @contextmanager
