@@ -44,4 +44,4 @@ def test_a_run_has_the_file_in_its_folder(tmp_path, capsys):
     assert main(["train", "homography", "--images", str(photos), "--out", str(run)]) == 1  # one photo is too few
     assert f"and 1 more photos; all 11 are listed in {run / 'images.skipped.txt'}" in capsys.readouterr().out
     lines = (run / "images.skipped.txt").read_text().splitlines()
-    assert lines == [f"{i:02}.jpg: unreadable (UnidentifiedImageError)" for i in range(11)]
+    assert [line.rpartition(": ")[0] for line in lines] == [f"{i:02}.jpg: unreadable" for i in range(11)]
