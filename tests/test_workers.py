@@ -1,4 +1,4 @@
-"""Work by several processes comes back in order, and the same as by one."""
+"""Processes that end with this one; their work comes back in order, and the same as by one."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from photoglue.errors import PhotoGlueError
-from photoglue.workers import in_order
+from photoglue.workers import in_order, process_pool
 
 pytest.importorskip("cv2", exc_type=ImportError)
 
@@ -35,6 +35,33 @@ def test_results_come_in_the_order_of_the_items_and_errors_come_through(workers)
     assert {threads for _, threads, _ in results} == {1}
     assert (os.getpid() in {process for *_, process in results}) == (workers == 0)
     assert torch.get_num_threads() == before
+
+
+def _tensors(state, item):
+    return [torch.full((3,), item) for _ in range(200)]
+
+
+@pytest.mark.slow
+def test_results_with_many_tensors_take_no_file_handles():
+    """Torch would send each through a piece of shared memory, of which there are as many as files may be open."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        results = list(in_order(_tensors, None, [1, 2, 3], 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [len(each) for each in results] == [200, 200, 200]
+    assert torch.equal(results[2][7], torch.tensor([3, 3, 3]))
+
+
+@pytest.mark.slow
+def test_a_pool_is_deaf_to_ctrl_c():
+    with process_pool(1) as pool:
+        worker = pool.submit(os.getpid).result(60)
+        os.kill(worker, signal.SIGINT)
+        assert pool.submit(os.getpid).result(60) == worker
 
 
 @pytest.mark.slow

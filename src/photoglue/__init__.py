@@ -10,6 +10,7 @@ print(matches.points0, matches.points1, matches.scores)
 import photoglue.openmp  # noqa: F401  (before anything that imports torch)
 
 # isort: split
+from photoglue import batch
 from photoglue.extractors import (
     ALIKED,
     DISK,
@@ -65,6 +66,7 @@ __all__ = [
     "SuperPointConfig",
     "Verification",
     "__version__",
+    "batch",
     "create_extractor",
     "load_image",
     "match_images",

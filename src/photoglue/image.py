@@ -5,6 +5,8 @@ Inside the package an image is ``Float[Tensor, "c h w"]``, RGB or gray (c = 3 or
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +22,8 @@ from photoglue.errors import ConfigError, ImageError, MissingExtra, require
 
 HEIC_SUFFIXES = (".heic", ".heif")
 """What iPhones write; Pillow needs a plugin to read it."""
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
 
 ImageSource: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
 """A path, a PIL image, a numpy array (h × w or h × w × c) or a tensor (c × h × w or h × w)."""
@@ -31,11 +35,35 @@ def read_image(path: str | os.PathLike[str]) -> Float[Tensor, "c h w"]:
     Raises:
         ImageError: If there is no such file, it is no image, it is damaged, or it is HEIC and pillow-heif is missing.
     """
-    path = Path(path)
-    if not path.exists():
-        raise ImageError(f"There is no file {str(path)!r}.")
-    if path.is_dir():
-        raise ImageError(f"{str(path)!r} is a folder; an image file was expected.")
+    with _opened(Path(path)) as picture:
+        return _from_pil(picture)
+
+
+def read_image_size(path: str | os.PathLike[str], *, upright: bool = True) -> tuple[int, int]:
+    """(width, height) of the image in a file, pixels.
+
+    Args:
+        path: The file; only its header is read, unless it is a PNG whose EXIF tag may stand after the pixels.
+        upright: As its EXIF tag says; False: as stored.
+
+    Raises:
+        ImageError: If there is no such file, it is no image, or its header is damaged.
+    """
+    with _opened(Path(path)) as picture:
+        width, height = picture.size
+        return (height, width) if upright and picture.getexif().get(0x0112) in SIDEWAYS else (width, height)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[PIL.Image.Image]:
+    """The picture in a file; whatever goes wrong, here or while it is used, is an ImageError."""
+    if not path.is_file():  # a pipe would be waited for
+        what = "a folder" if path.is_dir() else "a pipe or device"
+        raise ImageError(
+            f"{str(path)!r} is {what}; an image file was expected."
+            if path.exists()
+            else f"There is no file {str(path)!r}."
+        )
     if path.suffix.lower() in HEIC_SUFFIXES:
         try:
             require("pillow_heif", extra="heic").register_heif_opener()
@@ -45,11 +73,12 @@ def read_image(path: str | os.PathLike[str]) -> Float[Tensor, "c h w"]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(path) as picture:
-                return _from_pil(picture)
+                yield picture
     except ImageError as error:
         raise ImageError(f"{str(path)!r}: {error}") from None
     except PIL.UnidentifiedImageError:
-        raise ImageError(f"{str(path)!r} is not an image that can be read (JPEG, PNG, TIFF, WebP, …).") from None
+        hint = " AVIF needs Pillow 11.3 or newer." if path.suffix.lower() == ".avif" else ""
+        raise ImageError(f"{str(path)!r} is not an image that can be read (JPEG, PNG, TIFF, WebP, …).{hint}") from None
     except PIL.Image.DecompressionBombError as error:
         raise ImageError(
             f"{str(path)!r} is too large to read safely: {error}. Make it smaller first, or, if you trust it, set "

@@ -51,6 +51,14 @@ class WeightsRecord:
     """Package that may be installed and carries the file, as "package/folder"; only the file is read."""
 
 
+def digest_of_weights(state: Mapping[str, Tensor]) -> str:
+    """A name of 16 letters and digits for the content of a state dict; other weights have another one."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Located:
     """A file found on this machine."""

@@ -1,7 +1,8 @@
-"""Work on many items by several processes, with the results in the order of the items."""
+"""Processes that work for this one: they end with it, and do not hear Ctrl-C."""
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -13,11 +14,22 @@ from typing import Any, TypeVar
 
 import torch
 
-from photoglue.errors import PhotoGlueError, require
+from photoglue.errors import MissingExtra, PhotoGlueError, require
 
 State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def process_pool(workers: int, task: bytes = b"") -> ProcessPoolExecutor:
+    """Fresh processes of one thread each, which end when this process does, however it ends; Ctrl-C is for it alone.
+
+    Args:
+        workers: How many processes.
+        task: What ``in_order`` sends to each of them once.
+    """
+    # Not forked: the threads of torch and OpenCV do not survive that.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(task,))
 
 
 def in_order(
@@ -39,17 +51,15 @@ def in_order(
             for item in items:
                 yield work(state, item)
         return
-    # Not forked: torch's and OpenCV's threads do not survive that.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(work, state)) as pool:
-        waiting: deque[Future[Any]] = deque()
+    with process_pool(workers, pickle.dumps((work, state))) as pool:
+        waiting: deque[Future[bytes]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(_do, item))
                 if len(waiting) > 2 * workers:  # not all at once: results wait in memory
-                    yield waiting.popleft().result()
+                    yield pickle.loads(waiting.popleft().result())
             while waiting:
-                yield waiting.popleft().result()
+                yield pickle.loads(waiting.popleft().result())
         except BrokenProcessPool as error:
             raise PhotoGlueError(
                 "A worker process ended unexpectedly (killed for lack of memory?). Run the same again, with fewer "
@@ -63,13 +73,12 @@ _task: tuple[Callable[[Any, Any], Any], Any] | None = None
 """What this worker process was started with."""
 
 
-def _begin(work: Callable[[Any, Any], Any], state: Any) -> None:
+def _begin(task: bytes) -> None:
     global _task  # noqa: PLW0603  (a pool gives its processes nowhere else to keep things)
-    _task = (work, state)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    require("cv2", extra="sift").setNumThreads(1)
+    _set_threads(1, 1)
+    _task = pickle.loads(task) if task else None
 
 
 def _end_with_parent() -> None:
@@ -80,20 +89,30 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(item: Any) -> Any:
+def _do(item: Any) -> bytes:
+    """The result in one piece: tensors as such would travel through shared memory, whose handles run out."""
     assert _task is not None
     work, state = _task
-    return work(state, item)
+    return pickle.dumps(work(state, item))
+
+
+def _set_threads(torch_threads: int, opencv_threads: int) -> tuple[int, int]:
+    """Sets the number of threads of torch and, where it is installed, of OpenCV; returns those before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(torch_threads)
+    try:
+        cv2 = require("cv2", extra="sift")
+    except MissingExtra:
+        return before, 1
+    opencv_before = cv2.getNumThreads()
+    cv2.setNumThreads(opencv_threads)
+    return before, opencv_before
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    cv2 = require("cv2", extra="sift")
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    before = _set_threads(1, 1)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
+        _set_threads(*before)

@@ -1,12 +1,13 @@
 """Photos below a folder: found in a stable order, the unusable ones counted and named."""
 
+import os
 import shutil
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from photoglue.datasets.photos import find_photos, read_photo
+from photoglue.datasets.photos import find_photos, pairs_in, photos_below, photos_of, read_photo
 from photoglue.errors import ConfigError, ImageError
 
 
@@ -44,9 +45,10 @@ def test_all_usable_photos_are_found_in_a_stable_order(folder):
 
 
 def test_the_others_are_listed_with_the_reason(folder):
-    assert [(photo.name, photo.reason) for photo in find_photos(folder).skipped] == [
-        ("broken.jpg", "unreadable (UnidentifiedImageError)"),
-        ("empty.png", "unreadable (UnidentifiedImageError)"),
+    reasons = [(photo.name, photo.reason.partition(": ")[0]) for photo in find_photos(folder).skipped]
+    assert reasons == [
+        ("broken.jpg", "unreadable"),
+        ("empty.png", "unreadable"),
         ("tiny.png", "400 × 159 pixels; the shorter side must have at least 160"),
     ]
     assert "tiny.png" in find_photos(folder, min_side=159).names
@@ -82,7 +84,7 @@ def test_nothing_to_use_is_an_error_that_says_why(folder, tmp_path):
     with pytest.raises(ConfigError, match=r"b\.png' is a file; a folder of photos was wanted"):
         find_photos(folder / "b.png")
     (tmp_path / "none").mkdir()
-    with pytest.raises(ConfigError, match=r"There are no photos below '.*none' \(files that end in \.bmp, \.jpeg"):
+    with pytest.raises(ConfigError, match=r"There are no photos below '.*none' \(files that end in \.avif, \.bmp"):
         find_photos(tmp_path / "none")
     with pytest.raises(ConfigError, match=r"None of the 10 photos below .* can be used \(a\.JPG: 200 × 180.*; …\)"):
         find_photos(folder, min_side=1000)
@@ -121,3 +123,60 @@ def test_the_order_is_that_of_the_names(folder):
     names = find_photos(folder).names
     assert list(names) == sorted(names)
     assert names.index("deep.jpg") + 1 == names.index("deep/a.tif")
+
+
+def test_hidden_files_and_folders_are_left_out_and_counted(tmp_path):
+    for name in ("IMG_1.JPG", "._IMG_1.JPG", ".thumbnails/x.png", "@eaDir/IMG_1.JPG/s.jpg", "__MACOSX/IMG_1.JPG"):
+        _photo(tmp_path / name, format="PNG")
+    (tmp_path / ".DS_Store").touch()  # no photo
+    found = photos_below(tmp_path)
+    assert (found.names, found.skipped, found.hidden) == (("IMG_1.JPG",), (), 4)
+    assert find_photos(tmp_path).hidden == 4
+    (tmp_path / "IMG_1.JPG").unlink()
+    with pytest.raises(ConfigError, match=r"There are no photos below .*; 4 hidden files and folders were left out"):
+        photos_of([tmp_path])
+
+
+def test_what_no_store_can_hold_is_skipped_and_named(tmp_path):
+    _photo(tmp_path / "a.jpg")
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "broken.png").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    found = photos_below(tmp_path)
+    assert found.names == ("a.jpg",)
+    assert [(photo.name, photo.reason) for photo in found.skipped] == [
+        ("broken.png", "no regular file (a pipe, device or broken link)"),
+        ("caf\\xe9.jpg", "its name is not UTF-8; rename it"),
+        ("pipe.png", "no regular file (a pipe, device or broken link)"),
+    ]
+    with pytest.raises(ImageError, match=r"pipe\.png' is a pipe or device"):
+        read_photo(tmp_path / "pipe.png")
+
+
+def test_photos_of_files_and_folders_are_named_below_what_they_share(tmp_path, monkeypatch):
+    for name in ("db/b.png", "db/deep/a.HEIC", "query/q.avif", "scan.data"):
+        _photo(tmp_path / name, format="PNG")
+    assert photos_of([tmp_path / "db"]).names == ("b.png", "deep/a.HEIC")
+    assert photos_of([tmp_path / "db" / "b.png"]).names == ("b.png",)
+    monkeypatch.chdir(tmp_path)
+    found = photos_of(["db", "query/q.avif", "scan.data", "db/b.png"])
+    assert found.names == ("db/b.png", "db/deep/a.HEIC", "query/q.avif", "scan.data")
+    assert all(found.path(i).is_file() for i in range(4))
+    os.mkfifo("pipe.jpg")
+    assert [photo.name for photo in photos_of(["db", "pipe.jpg"]).skipped] == ["pipe.jpg"]
+    with pytest.raises(ImageError, match="There is no file or folder 'absent'"):
+        photos_of(["db", "absent"])
+    with pytest.raises(ConfigError, match="no file or folder was given"):
+        photos_of([])
+
+
+def test_pairs_in(tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_text("a.jpg b.jpg\n\n my a.jpg\tmy b.jpg \n")
+    assert pairs_in(path) == [("a.jpg", "b.jpg"), ("my a.jpg", "my b.jpg")]
+    path.write_text("a.jpg b.jpg\na.jpg b.jpg c.jpg\n")
+    with pytest.raises(ConfigError, match=r"Line 2 of '.*pairs\.txt' has 3 names"):
+        pairs_in(path)
+    with pytest.raises(ConfigError, match=r"list of pairs '.*absent\.txt' cannot be read"):
+        pairs_in(tmp_path / "absent.txt")

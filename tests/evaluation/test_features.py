@@ -7,8 +7,8 @@ import torch
 
 from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
-from photoglue.errors import PhotoGlueWarning
-from photoglue.evaluation.features import feature_file, resize_to
+from photoglue.errors import ImageError, PhotoGlueWarning
+from photoglue.evaluation.features import digest_of_features, feature_file, resize_to
 from photoglue.extractors import SIFT, SIFTConfig
 from photoglue.store import FeatureStore
 
@@ -16,14 +16,22 @@ OPTIONS = {"extractor": "sift", "resize": None, "resize_side": "long", "max_keyp
 
 
 class Counted:
-    """Makes an extractor, and counts how often it was asked for."""
+    """Makes an extractor, and counts how many images were given to it."""
 
-    def __init__(self):
+    def __init__(self, **options):
         self.count = 0
+        self.options = options
 
     def __call__(self):
-        self.count += 1
-        return SIFT(SIFTConfig(max_keypoints=100, resize=None))
+        model = SIFT(SIFTConfig(**{"max_keypoints": 100, "resize": None, **self.options}))
+        detect = model.detect
+
+        def counted(images, masks=None):
+            self.count += len(images)
+            return detect(images, masks)
+
+        model.detect = counted
+        return model
 
 
 def silent(done, total):
@@ -35,8 +43,9 @@ def test_extracted_once(planes, tmp_path):
     path = feature_file(dataset, extractor, OPTIONS, tmp_path, lambda done, total: calls.append((done, total)))
     assert calls[0] == (0, 6)
     assert calls[-1] == (6, 6)
+    assert extractor.count == 6
     assert feature_file(dataset, extractor, OPTIONS, tmp_path, silent) == path
-    assert extractor.count == 1
+    assert extractor.count == 6
     with FeatureStore.open(path) as store:
         assert store.names() == sorted(dataset.sizes)
         direct = extractor().extract(planes / "v_0/1.png")
@@ -47,16 +56,38 @@ def test_other_options_have_a_file_of_their_own(planes, tmp_path):
     dataset, extractor = load_dataset(planes, max_pairs=1), Counted()
     first = feature_file(dataset, extractor, OPTIONS, tmp_path, silent)
     second = feature_file(dataset, extractor, {**OPTIONS, "max_keypoints": 50}, tmp_path, silent)
-    assert first != second
-    assert extractor.count == 2
+    third = feature_file(dataset, Counted(max_keypoints=50), OPTIONS, tmp_path, silent)
+    assert len({first, second, third}) == 3
+    assert extractor.count == 4
 
 
 def test_a_changed_image_is_extracted_again(textured, tmp_path):
+    """Its content counts: the same content at another time is no change, and another of the same size is one."""
     dataset, extractor = load_dataset(textured, max_pairs=1), Counted()
-    first = feature_file(dataset, extractor, OPTIONS, tmp_path, silent)
+    path = feature_file(dataset, extractor, OPTIONS, tmp_path, silent)
+    before = digest_of_features(path)
     os.utime(textured / "v_0/1.png", ns=(1, 1))
-    assert feature_file(dataset, extractor, OPTIONS, tmp_path, silent) != first
+    assert feature_file(dataset, extractor, OPTIONS, tmp_path, silent) == path
     assert extractor.count == 2
+    with PIL.Image.open(textured / "v_0/1.png") as picture:
+        turned = picture.transpose(PIL.Image.Transpose.ROTATE_180)
+    turned.save(textured / "v_0/1.png")
+    with pytest.warns(PhotoGlueWarning, match="1 photo replaced since: extracted again"):
+        assert feature_file(dataset, extractor, OPTIONS, tmp_path, silent) == path
+    assert extractor.count == 3
+    assert digest_of_features(path) != before
+
+
+def test_an_image_that_cannot_be_read_is_an_error_when_the_others_are_done(textured, tmp_path):
+    dataset, extractor = load_dataset(textured), Counted()
+    good = (textured / "v_0/1.png").read_bytes()
+    (textured / "v_0/1.png").write_bytes(good[:500])
+    with pytest.raises(ImageError, match=r"v_0/1\.png' is damaged"):
+        feature_file(dataset, extractor, OPTIONS, tmp_path, silent)
+    count = extractor.count
+    (textured / "v_0/1.png").write_bytes(good)
+    feature_file(dataset, extractor, OPTIONS, tmp_path, silent)
+    assert extractor.count == count + 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "noise", "group", "bits"])
@@ -64,7 +95,7 @@ def test_a_damaged_file_is_made_anew_with_a_notice(textured, tmp_path, damage):
     h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
     dataset, extractor = load_dataset(textured), Counted()
-    path = feature_file(dataset, extractor, OPTIONS, tmp_path, silent)
+    path, count = feature_file(dataset, extractor, OPTIONS, tmp_path, silent), extractor.count
     with FeatureStore.open(path) as store:
         before = store["v_1/2.png"]
     if damage == "cut":
@@ -79,9 +110,9 @@ def test_a_damaged_file_is_made_anew_with_a_notice(textured, tmp_path, damage):
     else:
         with h5py.File(path, "a") as file:
             del file["v_1/2.png/descriptors"]
-    with pytest.warns(PhotoGlueWarning, match="are extracted again"):
+    with pytest.warns(PhotoGlueWarning, match="extracted again"):
         assert feature_file(dataset, extractor, OPTIONS, tmp_path, silent) == path
-    assert extractor.count == 2
+    assert extractor.count == count + (1 if damage in ("bits", "group") else count)
     with FeatureStore.open(path) as store:
         assert torch.equal(store["v_1/2.png"].descriptors, before.descriptors)
 

@@ -1,4 +1,8 @@
+import os
 import pickle
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -51,3 +55,27 @@ def test_pixels_of_the_resized_frame(task, make):
     assert halved["precision_3px"] > full["precision_3px"]
     unframed = solve(replace(task, card=replace(task.card, resize=100)))[0]
     assert unframed["dlt_error_px"] == full["dlt_error_px"]
+
+
+KILLED = """
+import os, time
+from photoglue.evaluation.solving import SolverPool
+
+if __name__ == "__main__":
+    with SolverPool(1) as pool:
+        print(pool._executor.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_when_the_evaluation_is_killed_its_processes_end(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    main = subprocess.Popen([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE, text=True)
+    worker = int(main.stdout.readline())
+    main.kill()
+    try:
+        main.communicate(timeout=10)  # the output ends when the last process that may write to it has ended
+    except subprocess.TimeoutExpired:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker is still there")

@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[2]
 
 ELSEWHERE: dict[str, str] = {
-    "cli/extract.py": "cli/test_cli.py",
     "extractors/__init__.py": "extractors/test_base.py",
 }
 """Module → the file that tests it, where that is not the file that mirrors it."""

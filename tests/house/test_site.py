@@ -13,9 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 INSIDE = {
-    **dict.fromkeys(("extractors", "image", "matchers", "pipeline", "structs"), "their public names are in photoglue"),
+    **dict.fromkeys(
+        ("extractors", "image", "matchers", "pair", "pipeline", "structs"), "their public names are in photoglue"
+    ),
     **dict.fromkeys(("cli", "machine"), "the page of commands"),
-    **dict.fromkeys(("files", "precision", "version", "weights", "workers"), "not for users"),
+    **dict.fromkeys(("files", "openmp", "precision", "version", "weights", "workers"), "not for users"),
 }
 """Rooms without a page of the reference, and why."""
 

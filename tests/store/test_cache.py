@@ -18,7 +18,6 @@ from photoglue.errors import ConfigError, OutputError, ShapeError
 from photoglue.extractors.base import extractor_options
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.store import atomic_store
-from photoglue.store import cache as module
 from photoglue.store.cache import CacheWriter, FeatureCache
 from photoglue.structs import Features
 
@@ -241,7 +240,7 @@ def test_a_full_disk_is_noticed_before_the_file_is_harmed(tmp_path, monkeypatch,
         else:
             monkeypatch.delattr(os, "posix_fallocate")
             free = namedtuple("usage", "total used free")(100 << 20, 99 << 20, 1 << 20)
-            monkeypatch.setattr(module.shutil, "disk_usage", lambda _: free)
+            monkeypatch.setattr("photoglue.store.undo.shutil.disk_usage", lambda _: free)
         writer.append([made(1)], steps=1)
     monkeypatch.undo()
     with atomic_store(path, OPTIONS, CacheWriter) as writer:

@@ -183,3 +183,42 @@ def test_features_of_a_folder_s_name_do_not_hide_or_remove_the_folder(tmp_path):
         with pytest.raises(OutputError, match="'db' cannot be written"):
             store.write("db", _features(1))
         assert store.names() == ["db/1.jpg"]
+
+
+def test_the_digest_tells_features_apart_whoever_wrote_them(tmp_path):
+    features = _features(5, kind="aliked-n16")
+    with FeatureStore.open(tmp_path / "f.h5", "w") as store:
+        store.write("a", features)
+        store.write("same", features)
+        store.write("kind", _features(5, kind="disk"))
+        store.write("none", features[:0])
+        digests = {name: store.digest(name) for name in store.names()}
+    assert digests["a"] == digests["same"]
+    assert len(set(digests.values())) == 3
+    with h5py.File(tmp_path / "f.h5", "a") as file:  # as in a file of an earlier version
+        for name in digests:
+            del file[name].attrs["digest"]
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert {name: store.digest(name) for name in digests} == digests
+
+
+def test_a_file_of_version_0_1_0_may_be_added_to_if_its_options_agree(tmp_path):
+    old = {"features": "aliked-n16", "max_keypoints": 200, "resize": None, "masks": "/old/masks"}
+    new = {"kind": "aliked-n16", "max_keypoints": 200, "resize": None, "weights": "12ab"}
+    FeatureStore.open(tmp_path / "f.h5", "w", options=old).close()
+    with pytest.raises(ConfigError, match="resize: None there, 1024 now"):
+        FeatureStore.open(tmp_path / "f.h5", "a", options={**new, "resize": 1024})
+    FeatureStore.open(tmp_path / "f.h5", "a", options=new).close()
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.options == new
+
+
+@pytest.mark.parametrize("name", ["keypoints", "descriptors", "image_size"])
+@pytest.mark.parametrize("content", [b"text", np.float32(1), np.zeros((2, 2, 2), np.float32)])
+def test_entries_of_other_types_and_shapes_are_damaged(tmp_path, name, content):
+    with FeatureStore.open(tmp_path / "f.h5", "w") as store:
+        store.write("a", _features())
+        del store._file[f"a/{name}"]
+        store._file[f"a/{name}"] = content
+        with pytest.raises(OutputError, match=r"'a' in .*damaged"):
+            store["a"]

@@ -130,6 +130,51 @@ with atomic_store({str(path)!r}, {{"a": 1}}, FeatureStore) as store:
         assert store.names() == [*names, "last"]
 
 
+@pytest.mark.parametrize("limit", [90, 2_000_000])
+def test_a_store_that_cannot_grow_is_an_error_and_not_the_end_of_the_process(tmp_path, limit):
+    """A limit on the size of files stands for a full disk. What was written before is still there."""
+    path = tmp_path / "features.h5"
+    code = f"""
+import resource, torch
+from photoglue.errors import OutputError
+from photoglue.store import FeatureStore
+from photoglue.structs import Features
+print("ready", flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+features = Features(keypoints=torch.ones(300, 2), descriptors=torch.ones(300, 128), scores=torch.ones(300),
+                    image_size=(640, 480))
+written = 0
+for _ in range(2):
+    try:
+        with FeatureStore.open({str(path)!r}, "a") as store:
+            while True:
+                store.write(f"{{written}}.jpg", features)
+                written += 1
+    except OutputError as error:
+        print(written, error, flush=True)
+"""
+    process = _python(code)
+    lines = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 0
+    assert len(lines) == 2
+    assert all("features.h5" in line for line in lines)
+    written = int(lines[0].split()[0])
+    assert (written > 0) == (limit > 1_200_000)
+    if written:
+        assert "cannot grow by 1 MiB: File too large. Make room and run the same again" in lines[0]
+        with FeatureStore.open(path) as store:
+            assert len(store.names()) == written
+            assert all(bool((store[name].keypoints == 1).all()) for name in store.names())
+
+
+def test_what_a_group_was_made_from_can_be_recorded(tmp_path):
+    with FeatureStore.open(tmp_path / "features.h5", "w") as store:
+        store.write("a", _features(), made_from={"photo": "12ab", "sizes": (1, 2)})
+        store.write("b", _features())
+        assert store.made_from("a") == {"photo": "12ab", "sizes": [1, 2]}
+        assert store.made_from("b") is None
+
+
 @pytest.mark.slow
 def test_a_file_in_use_by_another_process_is_left_alone(tmp_path):
     path = tmp_path / "features.h5"

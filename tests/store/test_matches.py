@@ -163,3 +163,24 @@ def test_an_index_beyond_the_keypoints_in_a_file_of_hloc_is_an_error(tmp_path):
         group["matches0"], group["matching_scores0"] = np.array([7, -1, 0, -1]), np.ones(4)
     with MatchStore.open(tmp_path / "hloc.h5") as store, pytest.raises(OutputError, match="not complete or damaged"):
         store.read("a", "b", KEYPOINTS0, KEYPOINTS1)
+
+
+def test_what_a_pair_was_made_from_is_recorded_in_the_order_of_the_pair(tmp_path):
+    with MatchStore.open(tmp_path / "m.h5", "w") as store:
+        store.write("db/a", "b", _matches(), made_from={"features0": "1", "features1": "2"})
+        store.write("a", "c", _matches())
+        assert store.made_from_pair("db/a", "b") == {"features0": "1", "features1": "2"}
+        for pair in (("b", "db/a"), ("a", "c"), ("a", "b")):
+            assert store.made_from_pair(*pair) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("matches0", b"text"), ("matches0", [3, -1, 0, -1]), ("matches1", [-2] * 3)]
+)
+def test_entries_that_are_no_matches_are_damaged(tmp_path, name, content):
+    with MatchStore.open(tmp_path / "m.h5", "w") as store:
+        store.write("a", "b", _matches())
+        del store._file[f"a/b/{name}"]
+        store._file[f"a/b/{name}"] = content
+        with pytest.raises(OutputError, match=r"'a', 'b' in .*not complete or damaged"):
+            store.read("a", "b", KEYPOINTS0, KEYPOINTS1)

@@ -16,6 +16,7 @@ from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
 from photoglue.cli.match import Match
+from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
@@ -24,6 +25,7 @@ from photoglue.machine import version_line
 Command: TypeAlias = (
     Annotated[Match, tyro.conf.subcommand("match")]
     | Annotated[Extract, tyro.conf.subcommand("extract")]
+    | Annotated[MatchPairs, tyro.conf.subcommand("match-pairs")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

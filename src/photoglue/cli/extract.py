@@ -1,33 +1,33 @@
-"""`photoglue extract IMAGES… --store feats.h5`: features of many photos into one file."""
+"""`photoglue extract PHOTOS… --store feats.h5`: features of many photos into one file."""
 
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
+import torch
 import tyro
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from photoglue import batch
+from photoglue.batch.filling import Progress as Told
 from photoglue.cli.match import FeaturesName
-from photoglue.errors import ConfigError, ImageError
 from photoglue.extractors import create_extractor
+from photoglue.extractors.base import Extractor
 from photoglue.precision import choose_device
-from photoglue.store import FeatureStore, atomic_store
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm", ".heic", ".heif"}
-)
+FAILURES_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extract:
-    """Extract local features of photos into an HDF5 file that hloc reads, too. Photos that are in it are skipped."""
+class ManyPhotos(ABC):
+    """What commands that work on many photos share."""
 
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Photos, or folders of photos."""
-    store: Path
-    """The HDF5 file; made, or added to."""
     features: FeaturesName = "aliked"
     """Which local features."""
     max_keypoints: int | None = 2048
@@ -36,81 +36,79 @@ class Extract:
     """Length of the longer side that the extractor sees, in pixels; None: the photo as it is."""
     masks: Path | None = None
     """A folder with a mask for PHOTO.jpg as PHOTO.jpg.png (COLMAP's naming); no points where it is black."""
+    jobs: int = 0
+    """Processes that do the work, on CPUs; 0: this one, with all its threads."""
     device: str | None = None
-    """Where to compute, such as cpu or cuda:0; None: on a GPU if there is one."""
+    """Where to compute, such as cpu or cuda:0; None: on a GPU if there is one, and no --jobs."""
     allow_noncommercial: bool = False
     """Accept weights that may not be used commercially."""
 
+    @abstractmethod
     def run(self, console: Console) -> int:
-        """Do it; 1 if a photo could not be read (the others are stored)."""
-        files = named_files(self.images)
-        device = choose_device(self.device)
-        extractor = create_extractor(
+        """Does the work; returns the exit code."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that the options mean."""
+        return choose_device("cpu" if self.jobs and self.device is None else self.device)
+
+    @property
+    def engine(self) -> batch.Engine:
+        """Where the options say that the work is done."""
+        return batch.Processes(workers=self.jobs) if self.jobs else batch.Inline()
+
+    def extractor(self) -> Extractor:
+        """The extractor that the options describe."""
+        return create_extractor(
             self.features,
             allow_noncommercial=self.allow_noncommercial,
             max_keypoints=self.max_keypoints,
             resize=self.resize,
-        ).to(device)
-        options = {
-            "features": extractor.kind,
-            "max_keypoints": self.max_keypoints,
-            "resize": self.resize,
-            "masks": None if self.masks is None else str(self.masks),
-        }
-        failed: list[str] = []
-        points = skipped = 0
-        with atomic_store(self.store, options, FeatureStore) as store:
-            for name, path in track(files.items(), "extracting", console=console, transient=True):
-                if name in store:
-                    skipped += 1
-                    continue
-                try:
-                    features = extractor.extract(path, self._mask_of(name))
-                except ImageError as error:
-                    failed.append(str(error))
-                    continue
-                store.write(name, features.cpu())
-                points += len(features)
-        done = len(files) - skipped - len(failed)
-        console.print(f"{done} photos, {points} points ({extractor.kind}) → {self.store}", soft_wrap=True)
-        if skipped:
-            console.print(f"{skipped} photos were there already")
-        for message in failed:
-            console.print(f"[red]skipped:[/red] {message.replace('[', chr(92) + '[')}", soft_wrap=True)
-        return 1 if failed else 0
+        ).to(self.torch_device)
 
-    def _mask_of(self, name: str) -> Path | None:
-        if self.masks is None:
-            return None
-        mask = self.masks / f"{name}.png"
-        return mask if mask.is_file() else None
+    def extract(self, console: Console, extractor: Extractor, store: Path) -> batch.Summary:
+        """Extracts into a store, and prints a summary."""
+        with progress_bar(console, "extracting") as told:
+            summary = batch.extract(self.images, store, extractor, masks=self.masks, engine=self.engine, progress=told)
+        print_summary(console, summary)
+        return summary
 
 
-def named_files(sources: tuple[Path, ...]) -> dict[str, Path]:
-    """Photos by the name that they get in the store: their path below the folder given, or below what they share.
+@final
+@dataclass(frozen=True, kw_only=True)
+class Extract(ManyPhotos):
+    """Extract local features of photos into an HDF5 file that hloc reads, too.
 
-    Raises:
-        ImageError: If a file or folder does not exist.
-        ConfigError: If there is no photo at all.
+    Photos that are in it and have not changed are left alone; an interrupted run goes on where it was.
     """
-    files: list[Path] = []
-    for source in sources:
-        if not source.exists():
-            raise ImageError(f"There is no file or folder {str(source)!r}.")
-        files += _photos_in(source) if source.is_dir() else [source]
-    if not files:
-        raise ConfigError(f"There are no photos in {', '.join(str(source) for source in sources)}.")
-    if len(sources) == 1 and sources[0].is_dir():
-        root = sources[0]
-    else:
-        root = Path(os.path.commonpath([file.absolute().parent for file in files]))
-    return {file.absolute().relative_to(root.absolute()).as_posix(): file for file in sorted(files)}
+
+    store: Path
+    """The HDF5 file of features; made, or added to."""
+
+    def run(self, console: Console) -> int:
+        """Extracts; 1 if a photo could not be read (the others are stored)."""
+        return 1 if self.extract(console, self.extractor(), self.store).failed else 0
 
 
-def _photos_in(folder: Path) -> list[Path]:
-    def found() -> Iterator[Path]:
-        for path in folder.rglob("*"):
-            if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-                yield path
+@contextmanager
+def progress_bar(console: Console, what: str) -> Iterator[Told]:
+    """A bar with the time that is left, and what to call to move it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what)
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        except KeyboardInterrupt:
+            console.print("What was done is kept: the same command goes on from there.")
+            raise
 
-    return sorted(found())
+
+def print_summary(console: Console, summary: batch.Summary) -> None:
+    """Prints what a batch did, and what failed."""
+    for line in summary.lines():
+        console.print(line, soft_wrap=True, markup=False)
+    for name, reason in list(summary.failed.items())[:FAILURES_SHOWN]:
+        console.print("[red]skipped:[/red] ", end="")
+        console.print(f"{name}: {reason}", soft_wrap=True, markup=False)
+    if len(summary.failed) > FAILURES_SHOWN:
+        console.print(f"and {len(summary.failed) - FAILURES_SHOWN} more; {len(summary.failed)} were skipped")

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
+from photoglue.datasets.photos import PHOTO_SUFFIXES
 from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 from photoglue.geometry.camera import PinholeCamera
+from photoglue.image import read_image_size
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".bmp")
-SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 MIDDLE = (0.35, 0.65)
 """Where principal points lie, as shares of the width and height. The camera of an image of half the size, or of another
 two thirds, is outside."""
@@ -51,24 +48,14 @@ class Images:
                     f"There is no image {str(path)!r}, which {str(named_by)!r} names. "
                     "Was the data set unpacked whole, and is this its folder?"
                 )
-            try:
-                with PIL.Image.open(path) as picture:
-                    width, height = picture.size
-                    # getexif() reads all of a PNG that has no tag in front.
-                    tagged = picture.format != "PNG" or "exif" in picture.info
-                    sideways = tagged and picture.getexif().get(0x0112) in SIDEWAYS
-            except (OSError, ValueError, SyntaxError) as error:
-                raise ImageError(f"{str(path)!r} is not an image that can be read: {error}.") from None
-            self.sizes[name] = (height, width) if sideways else (width, height)
+            self.sizes[name] = read_image_size(path)
         return self.sizes[name]
 
 
 def image_named(folder: Path, stem: str) -> Path | None:
     """The image of that name in a folder, whatever its ending; None if there is none."""
-    found = [folder / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES] + [
-        folder / f"{stem}{suffix.upper()}" for suffix in IMAGE_SUFFIXES
-    ]
-    return next((path for path in found if path.is_file()), None)
+    endings = [*PHOTO_SUFFIXES, *(suffix.upper() for suffix in PHOTO_SUFFIXES)]
+    return next((path for ending in endings if (path := folder / f"{stem}{ending}").is_file()), None)
 
 
 def camera_of(

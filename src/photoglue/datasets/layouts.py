@@ -6,8 +6,9 @@ from itertools import combinations
 from pathlib import Path
 
 from photoglue.datasets.base import DataSet, EvaluationPair
-from photoglue.datasets.images import IMAGE_SUFFIXES, Images
+from photoglue.datasets.images import Images
 from photoglue.datasets.loftr import loftr_scenes, scene_files
+from photoglue.datasets.photos import photos_below
 from photoglue.datasets.planar import is_marked, is_sequence, marked_pair, sequence
 from photoglue.datasets.pose_lists import cameras_json, gluefactory_list, pairs_json, superglue_list
 from photoglue.datasets.truths import Apart
@@ -183,8 +184,8 @@ def _apart(folder: Path, images: Images) -> DataSet:
     Take care that no two of them show the same place.
     """
     scenes: dict[str, list[str]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()):
-        name = images.name_of(path)
+    for name in photos_below(folder).names:
+        path = folder / name
         if not NO_PHOTOS.isdisjoint(name.split("/")[:-1]):
             continue
         place = path.parent.parent if path.parent.name == "images" else path.parent

@@ -1,17 +1,22 @@
-"""The photos that training is made of: found below a folder, and checked before the work begins."""
+"""The photos of a folder: one list of endings and one search, for extraction, evaluation, training and mapping."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 from jaxtyping import UInt8
 
-from photoglue.errors import ConfigError
-from photoglue.image import read_image, to_rgb
+from photoglue.errors import ConfigError, ImageError
+from photoglue.image import read_image, read_image_size, to_rgb
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm"})
+PHOTO_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif",
+)  # fmt: skip
+"""Endings of photos, in lower case; a file's may have capitals."""
+NO_PHOTOS_INSIDE = frozenset({"@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "__MACOSX"})
+"""Folders in which storage servers and archives keep thumbnails, metadata and what was deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,8 @@ class PhotoFolder:
     """Paths below ``root``, with slashes, sorted: the same on every machine."""
     skipped: tuple[SkippedPhoto, ...] = ()
     """Those that cannot be used, sorted by name."""
+    hidden: int = 0
+    """How many hidden files and folders were left out, such as ``._IMG_1.JPG``, ``.thumbnails`` and ``@eaDir``."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -42,13 +49,104 @@ class PhotoFolder:
         return self.root / self.names[index]
 
 
+def photos_below(folder: str | os.PathLike[str]) -> PhotoFolder:
+    """All files below a folder that have a photo's ending; none is opened.
+
+    Hidden files and folders are left out and counted. Files whose names are not UTF-8, which no store can hold, pipes,
+    devices, broken links and folders that cannot be listed are among ``skipped``.
+    """
+    root = Path(folder)
+    names: list[str] = []
+    skipped: list[SkippedPhoto] = []
+    hidden = 0
+    seen: set[str] = set()
+
+    def unlisted(error: OSError) -> None:
+        skipped.append(SkippedPhoto(name=_printable(error.filename), reason=f"cannot be listed: {error.strerror}"))
+
+    for place, subfolders, files in os.walk(root, onerror=unlisted, followlinks=True):
+        seen.add(os.path.realpath(place))
+        visible = [name for name in subfolders if not name.startswith(".") and name not in NO_PHOTOS_INSIDE]
+        photos = [name for name in files if Path(name).suffix.lower() in PHOTO_SUFFIXES]
+        shown = [name for name in photos if not name.startswith(".")]
+        hidden += len(subfolders) - len(visible) + len(photos) - len(shown)
+        # A link may lead back to a folder that this one is in.
+        subfolders[:] = [name for name in visible if os.path.realpath(os.path.join(place, name)) not in seen]  # noqa: PTH118
+        for name in shown:
+            path = Path(place, name)
+            problem = _unusable(path)
+            if problem:
+                skipped.append(SkippedPhoto(name=_printable(path.relative_to(root).as_posix()), reason=problem))
+            else:
+                names.append(path.relative_to(root).as_posix())
+    skipped.sort(key=lambda photo: photo.name)
+    return PhotoFolder(root=root, names=tuple(sorted(names)), skipped=tuple(skipped), hidden=hidden)
+
+
+def photos_of(sources: Sequence[str | os.PathLike[str]]) -> PhotoFolder:
+    """Photos of folders, and photos given one by one, under their paths below the one folder that all are in.
+
+    Args:
+        sources: Files, whatever their endings, and folders.
+
+    Raises:
+        ImageError: If a source does not exist.
+        ConfigError: If there is no photo at all.
+    """
+    paths = [Path(source) for source in sources]
+    for path in paths:
+        if not path.exists():
+            raise ImageError(f"There is no file or folder {str(path)!r}.")
+    if not paths:
+        raise ConfigError("There are no photos: no file or folder was given.")
+    found = photos_below(paths[0]) if len(paths) == 1 and paths[0].is_dir() else _together(paths)
+    if not found.names:
+        raise ConfigError(_nothing_left(", ".join(repr(str(path)) for path in paths), found))
+    return found
+
+
+def _together(paths: Sequence[Path]) -> PhotoFolder:
+    """Files and folders as one; a photo that is given twice counts once."""
+    folders = [photos_below(path.absolute()) for path in paths if path.is_dir()]
+    files = [path.absolute() for path in paths if not path.is_dir()]
+    root = Path(os.path.commonpath([*(folder.root for folder in folders), *(file.parent for file in files)]))
+    problems = {file: _unusable(file) for file in files}
+    found = {file for file, problem in problems.items() if not problem}
+    found |= {folder.path(i) for folder in folders for i in range(len(folder))}
+    skipped = [photo for folder in folders for photo in folder.skipped]
+    skipped += [
+        SkippedPhoto(name=_printable(file.name), reason=problem) for file, problem in problems.items() if problem
+    ]
+    return PhotoFolder(
+        root=root,
+        names=tuple(sorted(path.relative_to(root).as_posix() for path in found)),
+        skipped=tuple(skipped),
+        hidden=sum(folder.hidden for folder in folders),
+    )
+
+
+def _unusable(path: Path) -> str:
+    """Why a file cannot be a photo that is stored under its name, without opening it; empty if it can."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it"
+    return "" if path.is_file() else "no regular file (a pipe, device or broken link)"
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def find_photos(
     folder: str | os.PathLike[str], *, only: str | os.PathLike[str] | None = None, min_side: int = 160
 ) -> PhotoFolder:
-    """All photos below a folder. Only their headers are read, so damage further on shows when they are used.
+    """All photos below a folder that training can use.
+
+    Only their headers are read, so damage further on shows when they are used.
 
     Args:
-        folder: Searched with all its subfolders; hidden files and folders are left out.
+        folder: Searched with all its subfolders; see ``photos_below``.
         only: A text file with a name below the folder in each line, or a table with the names in the first of its
             columns, separated by tabs; blank lines, those that begin with "#" and a heading "file" are passed over.
             Names that are not in the folder are among ``skipped``.
@@ -61,13 +159,17 @@ def find_photos(
     if not root.is_dir():
         what = "is a file; a folder of photos was wanted" if root.exists() else "does not exist"
         raise ConfigError(f"The folder {str(root)!r} {what}.")
-    wanted = _names_below(root) if only is None else _names_in(Path(only))
-    reasons = {name: _problem(root / name, min_side) for name in wanted}
-    skipped = tuple(SkippedPhoto(name=name, reason=reason) for name, reason in reasons.items() if reason)
-    names = tuple(name for name, reason in reasons.items() if not reason)
-    if not names:
-        raise ConfigError(_nothing_left(root, skipped))
-    return PhotoFolder(root=root, names=names, skipped=skipped)
+    found = photos_below(root) if only is None else PhotoFolder(root=root, names=tuple(_names_in(Path(only))))
+    reasons = {name: _problem(root / name, min_side) for name in found.names}
+    skipped = [*found.skipped, *(SkippedPhoto(name=name, reason=reason) for name, reason in reasons.items() if reason)]
+    usable = replace(
+        found,
+        names=tuple(name for name, reason in reasons.items() if not reason),
+        skipped=tuple(sorted(skipped, key=lambda photo: photo.name)),
+    )
+    if not usable.names:
+        raise ConfigError(_nothing_left(repr(str(root)), usable))
+    return usable
 
 
 def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
@@ -80,16 +182,27 @@ def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
     return np.ascontiguousarray((image * 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def _names_below(root: Path) -> list[str]:
-    names = []
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        names += [
-            Path(folder, name).relative_to(root).as_posix()
-            for name in files
-            if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith(".")
-        ]
-    return sorted(names)
+def pairs_in(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
+    """The pairs of a list: two names in each line, with spaces between them, or a tab if names have spaces.
+
+    Raises:
+        ConfigError: If it cannot be read, or a line has not two names.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The list of pairs {str(path)!r} cannot be read as text: {error}.") from error
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        words = line.strip().split("\t") if "\t" in line else line.split()
+        if words and len(words) != 2:
+            raise ConfigError(
+                f"Line {number} of {str(path)!r} has {len(words)} names; a pair has two, with a space or, if names "
+                "have spaces, a tab between them."
+            )
+        if words:
+            pairs.append((words[0], words[1]))
+    return pairs
 
 
 def _names_in(path: Path) -> list[str]:
@@ -110,18 +223,18 @@ def _problem(path: Path, min_side: int) -> str:
     if not path.is_file():
         return "in the list, but not in the folder"
     try:
-        with PIL.Image.open(path) as picture:
-            width, height = picture.size
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        return f"unreadable ({type(error).__name__})"
+        width, height = read_image_size(path, upright=False)
+    except ImageError as error:
+        return f"unreadable: {error}"
     if min(width, height) < min_side:
         return f"{width} × {height} pixels; the shorter side must have at least {min_side}"
     return ""
 
 
-def _nothing_left(root: Path, skipped: tuple[SkippedPhoto, ...]) -> str:
-    if not skipped:
-        return f"There are no photos below {str(root)!r} (files that end in {', '.join(sorted(PHOTO_SUFFIXES))})."
-    reasons = "; ".join(f"{photo.name}: {photo.reason}" for photo in skipped[:3])
-    more = "; …" if len(skipped) > 3 else ""
-    return f"None of the {len(skipped)} photos below {str(root)!r} can be used ({reasons}{more})."
+def _nothing_left(where: str, found: PhotoFolder) -> str:
+    hidden = f"; {found.hidden} hidden files and folders were left out" if found.hidden else ""
+    if not found.skipped:
+        return f"There are no photos below {where} (files that end in {', '.join(sorted(PHOTO_SUFFIXES))}){hidden}."
+    reasons = "; ".join(f"{photo.name}: {photo.reason}" for photo in found.skipped[:3])
+    more = "; …" if len(found.skipped) > 3 else ""
+    return f"None of the {len(found.skipped)} photos below {where} can be used ({reasons}{more}){hidden}."

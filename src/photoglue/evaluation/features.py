@@ -1,26 +1,23 @@
 """Features of the images of a data set, extracted once and kept in a file."""
 
-import hashlib
-import json
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
+from photoglue.batch import extract
 from photoglue.datasets.base import DataSet
-from photoglue.errors import OutputError, PhotoGlueWarning
+from photoglue.errors import ImageError, OutputError, PhotoGlueWarning
 from photoglue.evaluation.results import ResizeSide
-from photoglue.extractors.base import Extractor
-from photoglue.image import Resize, load_image
-from photoglue.store import FeatureStore, atomic_store
+from photoglue.extractors.base import Extractor, Prepared, extractor_options
+from photoglue.files import digest_of
+from photoglue.image import ImageSource, Resize, load_image
+from photoglue.store import FeatureStore
 from photoglue.structs import Features
-from photoglue.version import __version__
-
-IMAGES_AT_ONCE = 8
-"""Read and extracted together."""
 
 
 def resize_to(image_size: tuple[int, int], side: ResizeSide, length: int | None) -> Resize:
@@ -38,6 +35,35 @@ def resize_to(image_size: tuple[int, int], side: ResizeSide, length: int | None)
     return Resize(original_size=image_size, resized_size=(width, height))
 
 
+@final
+class ProtocolExtractor(Extractor):
+    """An extractor that sees the images of a data set turned and resized as a protocol says.
+
+    Args:
+        model: What it extracts with; its own ``resize`` is not used.
+        dataset: Says which images are turned.
+        side: Which side of an image is made ``length`` pixels.
+        length: Pixels; None: no resize.
+    """
+
+    def __init__(self, model: Extractor, dataset: DataSet, side: ResizeSide, length: int | None) -> None:
+        super().__init__(model.config)
+        self.model, self.side, self.length = model, side, length
+        self.kind, self.descriptor_dim = model.kind, model.descriptor_dim
+        self.turns = {str(dataset.folder / name): turn for name, turn in dataset.turns.items()}
+
+    def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
+        """Features of a batch of images as the model finds them."""
+        return self.model.detect(images, masks)
+
+    def _prepare(self, source: ImageSource, mask: ImageSource | None) -> Prepared:
+        assert mask is None
+        image = load_image(source).to(self.device)
+        image = torch.rot90(image, self.turns.get(str(source), 0), dims=(1, 2)).contiguous()
+        resize = resize_to((image.shape[2], image.shape[1]), self.side, self.length)
+        return resize.apply(image), None, resize
+
+
 def feature_file(
     dataset: DataSet,
     extractor: Callable[[], Extractor],
@@ -47,14 +73,14 @@ def feature_file(
 ) -> Path:
     """The file with the features of all images of a data set; made, or completed, if need be.
 
-    Its name tells the options apart, and they are recorded in it with the size and date of each image: features that
-    were made otherwise are never used. A file that cannot be read is made anew, with a notice.
+    Its name tells the options apart. Features of images that changed since are extracted again. A file that cannot be
+    read is made anew, with a notice.
 
     Args:
-        dataset: Whose images.
-        extractor: Makes the extractor, if anything is to be extracted.
-        options: What the features depend on: method, protocol, device. ``resize`` and ``resize_side`` are used.
-        folder: For the file; it exists.
+        dataset: The data set whose images are extracted.
+        extractor: Makes the extractor.
+        options: What the features depend on besides: method, protocol, device. ``resize`` and ``resize_side`` are used.
+        folder: Where the file is; it exists.
         progress: Called with (images done, images in all).
 
     Raises:
@@ -63,67 +89,32 @@ def feature_file(
         MissingExtra: If h5py is not installed.
     """
     names = sorted({name for pair in dataset.pairs for name in (pair.name0, pair.name1)})
-    options = {**options, "photoglue": __version__, "images": _fingerprint(dataset)}
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
+    besides = {"protocol": options, "folder": str(dataset.folder.resolve()), "turns": dict(dataset.turns)}
+    model = ProtocolExtractor(extractor(), dataset, options["resize_side"], options["resize"])
+    digest = digest_of({**besides, **extractor_options(model)})
     path = folder / f"{dataset.name}.{options['extractor']}.{digest}.h5"
-    missing, damaged = _missing(path, options, names)
-    progress(len(names) - len(missing), len(names))
-    if not missing:
-        return path
-    model = extractor()
-    with atomic_store(path, options, FeatureStore, overwrite=damaged) as store:
-        todo = [name for name in missing if name not in store]
-        for start in range(0, len(todo), IMAGES_AT_ONCE):
-            batch = todo[start : start + IMAGES_AT_ONCE]
-            extracted = _extract(dataset, batch, model, options["resize_side"], options["resize"])
-            for name, features in zip(batch, extracted, strict=True):
-                store.write(name, features)
-            progress(len(names) - len(todo) + start + len(batch), len(names))
+    _remove_if_damaged(path)
+    photos = {name: dataset.folder / name for name in names}
+    summary = extract(photos, path, model, options=besides, progress=progress)
+    if summary.failed:
+        raise ImageError(next(iter(summary.failed.values())))
+    if summary.again:
+        lines = [line for line in summary.lines() if line.endswith(" again")]
+        warnings.warn(f"{str(path)!r}: {'; '.join(lines)}.", PhotoGlueWarning, stacklevel=2)
     return path
 
 
-def _extract(
-    dataset: DataSet, names: Sequence[str], model: Extractor, side: ResizeSide, length: int | None
-) -> list[Features]:
-    """Features in pixels of the images as read and turned, in main memory."""
-    images, resizes = [], []
-    for name in names:
-        image = load_image(dataset.folder / name).to(model.device)
-        image = torch.rot90(image, dataset.turns.get(name, 0), dims=(1, 2)).contiguous()
-        resize = resize_to((image.shape[2], image.shape[1]), side, length)
-        images.append(resize.apply(image))
-        resizes.append(resize)
-    return [
-        replace(
-            features,
-            keypoints=resize.undo(features.keypoints),
-            scales=None if features.scales is None else features.scales / resize.mean_scale,
-            image_size=resize.original_size,
-        ).cpu()
-        for features, resize in zip(model.extract_many(images), resizes, strict=True)
-    ]
+def digest_of_features(path: Path) -> str:
+    """A name for what is in a file of features: other features of any image have another one."""
+    with FeatureStore.open(path) as store:
+        return digest_of({name: store.digest(name) for name in store.names()})
 
 
-def _missing(path: Path, options: dict[str, Any], names: Sequence[str]) -> tuple[list[str], bool]:
-    """The images without features in a file, and whether the file has to be made anew."""
-    if not path.exists():
-        return list(names), False
+def _remove_if_damaged(path: Path) -> None:
     try:
-        with FeatureStore.open(path, "r", options=options) as store:
-            missing = [name for name in names if name not in store]
-            for name in set(names) - set(missing):
-                store[name]  # all of it, so that damage is found now and not in the middle of the matching
-            return missing, False
+        if path.exists():
+            with FeatureStore.open(path) as store:
+                store.names()
     except OutputError as error:
         warnings.warn(f"{error} The features in it are extracted again.", PhotoGlueWarning, stacklevel=3)
-        return list(names), True
-
-
-def _fingerprint(dataset: DataSet) -> str:
-    """Changes when an image does."""
-    facts = []
-    for name in sorted(dataset.sizes):
-        status = (dataset.folder / name).stat()
-        facts.append((name, status.st_size, status.st_mtime_ns, dataset.turns.get(name, 0)))
-    text = json.dumps([str(dataset.folder.resolve()), facts])
-    return hashlib.sha256(text.encode()).hexdigest()
+        path.unlink()

@@ -34,6 +34,7 @@ class Rematcher:
         device = settings.torch_device
         self._jobs = {(job.dataset.name, job.method.resolved_name(device)): job for job in jobs}
         self._pipelines: dict[str, Pipeline] = {}
+        self._features: dict[tuple[str, str], Path] = {}
 
     def matches_of(self, result: Result, record: PairRecord) -> Matches | None:
         """The matches of a pair in pixels of its images as read; None if it is of another run, or of turned images."""
@@ -43,9 +44,16 @@ class Rematcher:
         job, pair = found
         if job.method.name not in self._pipelines:
             self._pipelines[job.method.name] = job.build(self.settings)
-        pipeline = self._pipelines[job.method.name]
-        features = features_of(job, lambda: pipeline, self.out, self.settings, lambda what, done, total: None)  # noqa: ARG005
-        with FeatureStore.open(features) as store:
+        pipeline, key = self._pipelines[job.method.name], (result.dataset, result.method)
+        if key not in self._features:
+            self._features[key] = features_of(
+                job,
+                lambda: pipeline,
+                self.out,
+                self.settings,
+                lambda what, done, total: None,  # noqa: ARG005
+            )
+        with FeatureStore.open(self._features[key]) as store:
             pairs = read_pairs(store, [pair], self.settings.torch_device)
         return pipeline.matcher.match_many(pairs)[0].cpu()
 

@@ -23,7 +23,7 @@ import torch
 from photoglue.datasets.base import DataSet, EvaluationPair
 from photoglue.errors import OutputError, PhotoGlueError
 from photoglue.evaluation.benchmarks.table import BENCHMARKS
-from photoglue.evaluation.features import feature_file
+from photoglue.evaluation.features import digest_of_features, feature_file
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.journal import Journal, PairValues, digest_of_pairs
 from photoglue.evaluation.methods import Method
@@ -168,7 +168,7 @@ class _Run:
         self.features = features_of(job, lambda: self.pipeline, out, settings, progress)
         run = {
             "method": job.method.fingerprint(self.device),
-            "features": self.features.name,
+            "features": digest_of_features(self.features),
             "pairs": digest_of_pairs(job.dataset.pairs),
             "card": job.card,
             "timing": [settings.time_singly, settings.clock],

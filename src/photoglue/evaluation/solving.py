@@ -1,8 +1,6 @@
 """Measuring pairs in worker processes, while the next ones are matched."""
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from photoglue.evaluation.features import resize_to
 from photoglue.evaluation.journal import PairValues
 from photoglue.evaluation.results import ProtocolCard
 from photoglue.structs import Matches
+from photoglue.workers import process_pool
 
 MOST_WORKERS = 8
 
@@ -64,14 +63,10 @@ class SolverPool:
 
     def __init__(self, workers: int | None = None) -> None:
         count = min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if workers is None else workers
-        self._executor: ProcessPoolExecutor | None = None
-        if count > 0:
-            # Fresh processes: a forked copy of one that has used torch's threads may hang.
-            context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(count, mp_context=context, initializer=_prepare_worker)
+        self._executor: ProcessPoolExecutor | None = process_pool(count) if count > 0 else None
 
     def submit(self, task: Task) -> "Future[PairValues]":
-        """Have a pair measured."""
+        """A future of the pair's values: measured by another process, or at once if there is none."""
         if self._executor is not None:
             return self._executor.submit(solve, task)
         done: Future[PairValues] = Future()
@@ -86,11 +81,6 @@ class SolverPool:
     ) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _prepare_worker() -> None:
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
 
 
 def _framed(task: Task) -> MatchedPair:

@@ -1,6 +1,5 @@
 """What every extractor shares: reading, resizing, batching, masks, and undoing the scale in one place."""
 
-import hashlib
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -16,7 +15,7 @@ from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning, ShapeErr
 from photoglue.image import ImageSource, Resize, load_image, load_mask
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features
-from photoglue.weights import WeightsRecord, load_state, load_strictly, resolve
+from photoglue.weights import WeightsRecord, digest_of_weights, load_state, load_strictly, resolve
 
 Released = TypeVar("Released", bound="ReleasedExtractor")
 
@@ -281,7 +280,8 @@ class ReleasedExtractor(Extractor):
 
 def extractor_options(extractor: Extractor) -> dict[str, Any]:
     """Everything that an extractor's features depend on, to be kept with them: kind, options, a hash of its weights."""
-    weights = hashlib.sha256()
-    for name, tensor in sorted(extractor.state_dict().items()):
-        weights.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return {"kind": extractor.kind, **asdict(extractor.config), "weights": weights.hexdigest()[:16]}
+    return {
+        "kind": extractor.kind,
+        **asdict(extractor.config),
+        "weights": digest_of_weights(extractor.state_dict()),
+    }

@@ -11,7 +11,8 @@ matches.h5    format = "photoglue-matches", version = 1, options = JSON
               matches0 m, matching_scores0 m, matches1 n, matching_scores1 n, [prune0 m, prune1 n]
 ```
 
-All numbers are float32 or int32. hloc's own files have only the datasets, of float16 and int16, and no attributes.
+A group made by ``photoglue.batch`` says in the attribute made_from what it was made from, as JSON. All numbers are
+float32 or int32. hloc's own files have only the datasets, of float16 and int16, and no attributes.
 """
 
 from photoglue.store.features import FeatureStore

@@ -15,9 +15,7 @@ The file only grows. Rows beyond ``committed`` were being written when the proce
 one. (``photoglue.store`` keeps a group for each image instead: for few images with names, to be read by others.)
 """
 
-import errno
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +25,9 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from photoglue.errors import OutputError, ShapeError
+from photoglue.errors import ShapeError
 from photoglue.store.file import Store, explained
+from photoglue.store.undo import uninterrupted
 from photoglue.structs import Features
 
 CHUNK_ROWS = 16384
@@ -74,11 +73,11 @@ class CacheWriter(Store):
         """Adds images and makes them safe.
 
         Args:
-            features: Of one kind.
+            features: Of each image; all of one kind.
             steps: Added to ``committed.steps``.
             per_image: Further arrays by name, a row for each image. The same names and types each time.
-            per_point: The same, a row for each point of all these images, in their order.
-            notes: Lines to keep, of which the first 240 bytes are.
+            per_point: Further arrays by name, a row for each point of all these images, in their order.
+            notes: Lines to keep, cut to 240 bytes.
 
         Raises:
             ShapeError: If an array has not as many rows as it must.
@@ -86,18 +85,18 @@ class CacheWriter(Store):
         """
         points, images = _columns(features, per_image or {}, per_point or {})
         lines = np.array([note.encode()[:NOTE_BYTES] for note in notes], dtype=f"S{NOTE_BYTES}")
-        self._reserve([*points.values(), *images.values()])
-        with explained(f"{str(self.path)!r} cannot be written (is the disk full?)"):
+        arrays = [*points.values(), *images.values()]
+        if self._undo is not None:
+            self._undo.reserve(sum(array.nbytes + CHUNK_ROWS * array[:1].nbytes for array in arrays))
+        with explained(f"{str(self.path)!r} cannot be written (is the disk full?)"), uninterrupted():
             before = self.committed
             self._cut_off(before)
             if features and "kind" not in self._file.attrs:
                 self._file.attrs["kind"] = features[0].kind or ""
-            arrays = [("points", points, before.points), ("images", images, before.images)]
-            for group, columns, start in arrays:
+            for group, columns, start in (("points", points, before.points), ("images", images, before.images)):
                 for name, column in columns.items():
                     self._add(f"{group}/{name}", column, start)
             self._add("notes", lines, before.notes)
-            self._file.flush()
             after = [
                 before.images + len(features),
                 before.points + sum(len(each) for each in features),
@@ -105,24 +104,7 @@ class CacheWriter(Store):
                 before.steps + steps,
             ]
             self._file.attrs.modify("committed", np.array(after, dtype=np.int64))
-            self._file.flush()
-
-    def _reserve(self, arrays: Sequence[np.ndarray]) -> None:
-        """Takes the room on the disk before HDF5 needs it: when a write fails, HDF5 can lose the whole file."""
-        size = sum(array.nbytes + CHUNK_ROWS * array[:1].nbytes for array in arrays) + (1 << 20)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                with self.path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), self._file.id.get_filesize(), size)
-            elif shutil.disk_usage(self.path.parent).free < size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                return  # the file system cannot do it
-            raise OutputError(
-                f"{str(self.path)!r} cannot grow by {size / 2**20:.0f} MiB: {error.strerror}. Make room and run the "
-                "same again: it goes on from here."
-            ) from error
+            self.commit()
 
     def _cut_off(self, committed: Committed) -> None:
         """Removes the rows that an interrupted run was writing; once."""
@@ -154,10 +136,10 @@ class FeatureCache:
     """Reads a cache. Many processes may: each opens the file when it first reads from it."""
 
     def __init__(self, path: Path, committed: Committed, kind: str | None, images: Mapping[str, np.ndarray]) -> None:
-        """For ``open``."""
+        """Not for users: ``open`` makes caches."""
         self.path = path
         self.kind = kind
-        """Of the features; None: unknown."""
+        """Kind of the features; None: unknown."""
         self.committed = committed
         self._images = images
         self._ends: Int64[np.ndarray, " m"] = np.cumsum(images["count"], dtype=np.int64)
@@ -168,8 +150,8 @@ class FeatureCache:
         """The cache in a file.
 
         Args:
-            path: Of the file.
-            options: With which it must have been made; None: any.
+            path: The file.
+            options: Those with which it must have been made; None: any.
 
         Raises:
             ConfigError: If it was made with other options; the message names the differences.
@@ -184,7 +166,7 @@ class FeatureCache:
         return cls(Path(path), committed, kind, images or empty)
 
     def __len__(self) -> int:
-        """Images."""
+        """The number of images."""
         return len(self._ends)
 
     def per_image(self, name: str) -> np.ndarray:
@@ -204,7 +186,7 @@ class FeatureCache:
         """The features of an image, in main memory, descriptors in single precision.
 
         Args:
-            index: Of the image.
+            index: Number of the image.
             first: Only so many points, the first that were written; None: all.
 
         Raises:
@@ -213,8 +195,8 @@ class FeatureCache:
         rows = self._rows(index, first)
         with explained(f"image {index} of {str(self.path)!r} cannot be read"):
             arrays = {name: torch.from_numpy(self._point_array(name)[rows]) for name in POINT_ARRAYS if self._has(name)}
-        width, height = (int(length) for length in self._images["size"][index])
-        descriptors = arrays.pop("descriptors").float()
+            width, height = (int(length) for length in self._images["size"][index])
+            descriptors = arrays.pop("descriptors").float()
         return Features(descriptors=descriptors, image_size=(width, height), kind=self.kind, **arrays)
 
     def per_point(self, name: str, index: int, *, first: int | None = None) -> np.ndarray:

@@ -1,14 +1,19 @@
 """Features of many images in one file."""
 
+import hashlib
 import warnings
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning
-from photoglue.store.file import Store
+from photoglue.store.file import FAILURES, Store, explained
 from photoglue.structs import Features
+
+OPTIONS_OF_0_1 = {"features": "kind", "max_keypoints": "max_keypoints", "resize": "resize"}
+"""What version 0.1.0 recorded → what it is called now; beside the folder of masks, which says nothing of the masks."""
 
 
 @final
@@ -38,7 +43,19 @@ class FeatureStore(Store):
             example = f", such as {near[0]!r}" if near else ""
             raise ConfigError(f"{str(self.path)!r} has no features of {name!r}; it has {len(names)} images{example}.")
         arrays, attributes = self.read_group(name)
-        if arrays["keypoints"].dtype == np.float16 and not self._warned:
+        try:
+            half = arrays["keypoints"].dtype == np.float16
+            width, height = (int(length) for length in arrays["image_size"])
+            features = Features.from_arrays(
+                arrays["keypoints"],
+                arrays["descriptors"].T,
+                (width, height),
+                kind=attributes.get("kind"),
+                **{key: arrays.get(key) for key in ("scores", "scales", "orientations")},
+            )
+        except FAILURES as error:
+            raise OutputError(f"{name!r} in {str(self.path)!r} is not complete or damaged: {error}.") from error
+        if half and not self._warned:
             self._warned = True
             warnings.warn(
                 f"The keypoints in {str(self.path)!r} are float16, as hloc writes them: beyond 1024 pixels they are "
@@ -46,20 +63,32 @@ class FeatureStore(Store):
                 PhotoGlueWarning,
                 stacklevel=2,
             )
-        try:
-            width, height = (int(length) for length in arrays["image_size"])
-            return Features.from_arrays(
-                arrays["keypoints"],
-                arrays["descriptors"].T,
-                (width, height),
-                kind=attributes.get("kind"),
-                **{key: arrays.get(key) for key in ("scores", "scales", "orientations")},
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise OutputError(f"{name!r} in {str(self.path)!r} is not complete or damaged: {error}.") from error
+        return features
 
-    def write(self, name: str, features: Features) -> None:
+    def digest(self, name: str) -> str:
+        """A name for what is stored of an image: other features have another one.
+
+        Raises:
+            OutputError: If they are damaged.
+        """
+        with explained(f"{name!r} in {str(self.path)!r} is damaged"):
+            known = self._file[name].attrs.get("digest")
+            return str(known) if known is not None else _digest(*self.read_group(name))
+
+    @classmethod
+    def fits(cls, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+        """As ``Store.fits``; files of version 0.1.0, which knew four options, may be added to if those agree."""
+        if recorded.keys() == {"features", "max_keypoints", "resize", "masks"}:
+            return all(recorded[old] == options.get(new) for old, new in OPTIONS_OF_0_1.items())
+        return super().fits(recorded, options)
+
+    def write(self, name: str, features: Features, *, made_from: Mapping[str, Any] | None = None) -> None:
         """Keeps the features of an image, in place of any under that name.
+
+        Args:
+            name: Under which they are found again, such as the path of the image below the folder of all images.
+            features: On any device.
+            made_from: What they depend on, to be read with ``made_from``; anything that JSON can hold.
 
         Raises:
             OutputError: If they cannot be written.
@@ -69,4 +98,12 @@ class FeatureStore(Store):
             values = getattr(features, key)
             if values is not None:
                 arrays[key] = values.detach().float().cpu().numpy()
-        self.write_group(name, arrays, {} if features.kind is None else {"kind": features.kind})
+        attributes = {} if features.kind is None else {"kind": features.kind}
+        self.write_group(name, arrays, {**attributes, "digest": _digest(arrays, attributes)}, made_from)
+
+
+def _digest(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(str(attributes.get("kind")).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

@@ -14,15 +14,18 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError, PhotoGlueWarning, require
+from photoglue.store.undo import UndoableFile, roll_back, uninterrupted
 
 VERSION = 1
 UNFINISHED = ".photoglue-unfinished"
 """Where a group is written before it is moved into place."""
+MADE_FROM = "made_from"
+"""The attribute of a group with what its content was made from, as JSON."""
 
 Mode: TypeAlias = Literal["r", "a", "w"]
 AnyStore = TypeVar("AnyStore", bound="Store")
-# What h5py raises when a file is damaged, gone, or full.
-FAILURES = (OSError, KeyError, ValueError, RuntimeError, TypeError)
+# What h5py raises when a file is damaged, gone, or full, and what follows if something in it is of another type.
+FAILURES = (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError)
 
 
 class _UnreadableError(OutputError):
@@ -34,9 +37,10 @@ class Store(ABC):
 
     format: ClassVar[str]
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, path: Path, file: Any, undo: UndoableFile | None) -> None:
         self.path = path
         self._file = file
+        self._undo = undo
 
     @classmethod
     def open(
@@ -59,7 +63,7 @@ class Store(ABC):
             MissingExtra: If h5py is not installed.
         """
         path = Path(path)
-        store = cls(path, _open_file(path, mode))
+        store = cls(path, *_open_file(path, mode))
         try:
             store._prepare(mode, None if options is None else _as_json(options))
         except BaseException:
@@ -69,8 +73,16 @@ class Store(ABC):
 
     def close(self) -> None:
         """Ends the work with the file; more than once does no harm."""
-        with explained(f"{str(self.path)!r} cannot be closed properly (is the disk full?)"):
+        with explained(f"{str(self.path)!r} cannot be closed properly (is the disk full?)"), uninterrupted():
             self._file.close()
+            if self._undo is not None:
+                self._undo.close()
+
+    def commit(self) -> None:
+        """Makes what was written safe: whoever opens the file after this process was killed finds it."""
+        self._file.flush()
+        if self._undo is not None:
+            self._undo.commit()
 
     def __enter__(self: AnyStore) -> AnyStore:
         return self
@@ -97,13 +109,23 @@ class Store(ABC):
             raise OutputError(
                 f"{str(self.path)!r} has format version {version}, and this PhotoGlue knows {VERSION}. Update it."
             )
-        if empty and mode != "r":
-            self._file.attrs.update({"format": self.format, "version": VERSION, "options": json.dumps(options or {})})
-        elif options is not None and options != recorded:
+        known = recorded is not None and options is not None and self.fits(recorded, options)
+        if not empty and options is not None and not known:
             raise ConfigError(_differences(self.path, recorded, options))
-        if mode != "r" and UNFINISHED in self._file:
-            with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
+        if mode == "r":
+            return
+        with explained(f"{str(self.path)!r} is damaged", _UnreadableError), uninterrupted():
+            if empty or recorded != (options or recorded):
+                about = {"format": self.format, "version": VERSION, "options": json.dumps(options or {})}
+                self._file.attrs.update(about)
+                self.commit()
+            if UNFINISHED in self._file:
                 del self._file[UNFINISHED]
+
+    @classmethod
+    def fits(cls, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+        """Whether a file made with the options ``recorded`` may be added to with ``options``."""
+        return recorded == options
 
     def _check(self) -> None:
         """Walks through all groups, and closes the file."""
@@ -130,16 +152,32 @@ class Store(ABC):
         with explained(f"{name!r} in {str(self.path)!r} is damaged"):
             h5py = require("h5py", extra="store")
             group = self._file[name]
-            arrays = {key: item[()] for key, item in group.items() if isinstance(item, h5py.Dataset)}
+            arrays = {key: np.asarray(item[()]) for key, item in group.items() if isinstance(item, h5py.Dataset)}
             return arrays, dict(group.attrs)
 
-    def write_group(self, name: str, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+    def made_from(self, name: str) -> dict[str, Any] | None:
+        """What the writer recorded that a group was made from; None: nothing."""
+        with explained(f"{name!r} in {str(self.path)!r} is damaged"):
+            text = self._file[name].attrs.get(MADE_FROM)
+            return None if text is None else dict(json.loads(text))
+
+    def write_group(
+        self,
+        name: str,
+        arrays: Mapping[str, np.ndarray],
+        attributes: Mapping[str, Any],
+        made_from: Mapping[str, Any] | None = None,
+    ) -> None:
         """Puts a whole group in place, instead of any of that name, or raises and leaves all as it was."""
         if not name.strip("/") or name.strip("/").startswith(UNFINISHED):
             raise OutputError(
                 f"Nothing can be stored under the name {name!r}; use the path of the image in its folder."
             )
-        with explained(f"{name!r} cannot be written to {str(self.path)!r} (is it open to write, is the disk full?)"):
+        record = {} if made_from is None else {MADE_FROM: json.dumps(_as_json(made_from))}
+        failure = f"{name!r} cannot be written to {str(self.path)!r} (is it open to write, is the disk full?)"
+        with explained(failure), uninterrupted():
+            if self._undo is not None:
+                self._undo.reserve(sum(array.nbytes for array in arrays.values()))
             self._make_room(name)
             group = self._file.create_group(UNFINISHED)
             for key, array in arrays.items():
@@ -147,12 +185,11 @@ class Store(ABC):
                     group.create_dataset(key, data=array, chunks=array.shape, fletcher32=True)
                 else:
                     group.create_dataset(key, data=array)
-            group.attrs.update(attributes)
+            group.attrs.update({**attributes, **record})
             if name in self._file:
                 del self._file[name]
             self._file.move(UNFINISHED, name)
-            # Now, so that a killed process loses nothing that was said to be written.
-            self._file.flush()
+            self.commit()
 
     def _make_room(self, name: str) -> None:
         """Checks that nothing else would go with the old group of that name; removes what a failed write left."""
@@ -162,6 +199,11 @@ class Store(ABC):
             raise OutputError(f"{name!r} cannot be written to {str(self.path)!r}: it is a folder of others there.")
         if UNFINISHED in self._file:
             del self._file[UNFINISHED]
+
+
+def partial_path(path: Path) -> Path:
+    """Where ``atomic_store`` works on a file."""
+    return path.with_name(path.name + ".partial")
 
 
 @contextmanager
@@ -184,7 +226,7 @@ def atomic_store(
         OutputError: If it cannot be written, or ``path`` is damaged.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_path(path)
     if path.exists() and not overwrite:
         store.open(path, "r", options=options).close()
     with _resumed(path, partial, options, store, overwrite) as opened:
@@ -210,11 +252,16 @@ def _resumed(path: Path, partial: Path, options: Mapping[str, Any], store: type[
             partial.unlink()
     if path.exists():
         with explained(f"{str(path)!r} cannot be copied to {str(partial)!r}, to add to it"):
-            shutil.copyfile(path, partial)
+            try:
+                shutil.copyfile(path, partial)
+            except OSError:
+                partial.unlink(missing_ok=True)
+                raise
     return store.open(partial, "a", options=options)
 
 
-def _open_file(path: Path, mode: Mode) -> Any:
+def _open_file(path: Path, mode: Mode) -> tuple[Any, UndoableFile | None]:
+    """The file for h5py, and, if it is to be written, what undoes what a killed process leaves half done."""
     h5py = require("h5py", extra="store")
     shown = str(path)
     if path.is_dir():
@@ -226,14 +273,31 @@ def _open_file(path: Path, mode: Mode) -> Any:
     try:
         if mode == "w":  # HDF5 empties an existing file before it finds that another process has it open
             path.unlink(missing_ok=True)
-        return h5py.File(path, mode)
+        roll_back(path)
+        if mode == "r":
+            return h5py.File(path, "r"), None
+        return _open_to_write(path)
+    except PhotoGlueError:
+        raise
     except BlockingIOError as error:
         raise OutputError(f"{shown!r} is in use by another process: wait for it, or give another path.") from error
     except PermissionError as error:
         raise OutputError(f"{shown!r} must not be {'read' if mode == 'r' else 'written'}: no permission.") from error
     except FAILURES as error:
         what = "is not an HDF5 file, or it is damaged" if path.exists() else "cannot be created"
-        raise _UnreadableError(f"{shown!r} {what} ({error}). Move it away or give another path.") from error
+        raise _UnreadableError(f"{shown!r} {what} ({_one_line(error)}). Move it away or give another path.") from error
+
+
+def _open_to_write(path: Path) -> tuple[Any, UndoableFile]:
+    h5py = require("h5py", extra="store")
+    new = not path.exists()
+    undo = UndoableFile(path, "x+b" if new else "r+b")
+    try:
+        with uninterrupted():
+            return h5py.File(undo, "w" if new else "r+"), undo
+    except BaseException:
+        undo.close()
+        raise
 
 
 @contextmanager
@@ -244,7 +308,12 @@ def explained(message: str, kind: type[OutputError] = OutputError) -> Iterator[N
     except PhotoGlueError:
         raise
     except FAILURES as error:
-        raise kind(f"{message}: {error}.") from error
+        raise kind(f"{message}: {_one_line(error)}.") from error
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error; HDF5's have the time of day in a line of its own."""
+    return " ".join(str(error).split())
 
 
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:

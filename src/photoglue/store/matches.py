@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.errors import ConfigError, OutputError, ShapeError
-from photoglue.store.file import Store, explained
+from photoglue.store.file import FAILURES, Store, explained
 from photoglue.structs import Matches
 
 
@@ -39,10 +39,10 @@ class MatchStore(Store):
         """The matches of a pair, in main memory, whichever of the two images came first when they were written.
 
         Args:
-            name0: Of image 0.
-            name1: Of image 1.
+            name0: Name of image 0.
+            name1: Name of image 1.
             keypoints0: Those of image 0 that were matched: the store keeps only their indices.
-            keypoints1: Those of image 1.
+            keypoints1: Those of image 1 that were matched.
 
         Raises:
             ConfigError: If there are none of that pair.
@@ -54,22 +54,40 @@ class MatchStore(Store):
                 raise ConfigError(f"{str(self.path)!r} has no matches of {name0!r} and {name1!r}, in neither order.")
             return _swapped(self.read(name1, name0, keypoints1, keypoints0))
         arrays, attributes = self.read_group(_pair_key(name0, name1))
-        matched = len(arrays["matches0"]), len(arrays.get("matches1", keypoints1))
-        if matched != (len(keypoints0), len(keypoints1)):
-            raise ShapeError(
-                f"The matches of {name0!r} and {name1!r} in {str(self.path)!r} are of {matched[0]} and {matched[1]} "
-                f"keypoints, not of these {len(keypoints0)} and {len(keypoints1)}. If the features were extracted "
-                "again since, match again."
-            )
         try:
-            return _to_matches(arrays, attributes, keypoints0.cpu(), keypoints1.cpu())
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+            matched = len(arrays["matches0"]), len(arrays.get("matches1", keypoints1))
+            if matched == (len(keypoints0), len(keypoints1)):
+                return _to_matches(arrays, attributes, keypoints0.cpu(), keypoints1.cpu())
+        except FAILURES as error:
             raise OutputError(
                 f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged: {error}."
             ) from error
+        raise ShapeError(
+            f"The matches of {name0!r} and {name1!r} in {str(self.path)!r} are of {matched[0]} and {matched[1]} "
+            f"keypoints, not of these {len(keypoints0)} and {len(keypoints1)}. If the features were extracted again "
+            "since, match again."
+        )
 
-    def write(self, name0: str, name1: str, matches: Matches) -> None:
+    def check(self, name0: str, name1: str) -> None:
+        """Reads all that is stored of a pair, in either order.
+
+        Raises:
+            OutputError: If it is damaged.
+        """
+        self.read_group(_pair_key(*((name0, name1) if self._has(name0, name1) else (name1, name0))))
+
+    def made_from_pair(self, name0: str, name1: str) -> dict[str, Any] | None:
+        """What the writer recorded that the matches of a pair were made from, in this order; None: nothing."""
+        return self.made_from(_pair_key(name0, name1)) if self._has(name0, name1) else None
+
+    def write(self, name0: str, name1: str, matches: Matches, *, made_from: Mapping[str, Any] | None = None) -> None:
         """Keeps the matches of a pair, in place of any that it has in either order.
+
+        Args:
+            name0: Name of image 0.
+            name1: Name of image 1.
+            matches: On any device.
+            made_from: What they depend on, to be read with ``made_from_pair``; anything that JSON can hold.
 
         Raises:
             OutputError: If they cannot be written.
@@ -91,7 +109,7 @@ class MatchStore(Store):
             for name in ("stop", "n_layers", "precision")
             if getattr(matches, name) is not None
         }
-        self.write_group(key, arrays, {"name0": name0, "name1": name1, **counts})
+        self.write_group(key, arrays, {"name0": name0, "name1": name1, **counts}, made_from)
         if name0 != name1 and self._has(name1, name0):
             with explained(f"The old matches of {name1!r} and {name0!r} cannot be removed from {str(self.path)!r}"):
                 del self._file[_pair_key(name1, name0)]
@@ -125,6 +143,9 @@ def _to_matches(
         rows = torch.nonzero(matches0 >= 0).flatten()
         matches1, scores1 = torch.full((len(keypoints1),), -1), torch.zeros(len(keypoints1))
         matches1[matches0[rows]], scores1[matches0[rows]] = rows, scores0[rows]
+    for indices, points in ((matches0, keypoints1), (matches1, keypoints0)):
+        if len(indices) and not -1 <= int(indices.min()) <= int(indices.max()) < len(points):
+            raise ValueError(f"a match of a point that is not among the {len(points)}")
     return Matches(
         matches0=matches0,
         matches1=matches1,
@@ -141,7 +162,7 @@ def _to_matches(
 
 
 def _swapped(matches: Matches) -> Matches:
-    """The same with image 0 and image 1 exchanged."""
+    """The matches with image 0 and image 1 exchanged."""
     names = ("matches", "matching_scores", "keypoints", "prune")
     exchanged = {f"{name}{i}": getattr(matches, f"{name}{1 - i}") for name in names for i in (0, 1)}
     return replace(matches, **exchanged)

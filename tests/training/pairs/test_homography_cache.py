@@ -175,7 +175,7 @@ def test_workers_change_nothing(built, photos, tmp_path):
 @pytest.mark.parametrize("commit", [1, 2])
 def test_interrupted_anywhere_and_resumed_is_the_same(built, photos, tmp_path, monkeypatch, commit):
     """Interrupted again and again, each time a little later, before or after something was committed."""
-    monkeypatch.setattr(module, "PHOTOS_PER_COMMIT", commit)
+    monkeypatch.setattr("photoglue.training.pairs.caches.PHOTOS_PER_COMMIT", commit)
     path, starts = tmp_path / "c.h5", []
 
     def interrupt(done, count):
@@ -224,18 +224,18 @@ def test_a_cache_of_another_folder_with_the_same_names_is_refused(built, photos,
     with PIL.Image.open(tmp_path / "motorcycle.png") as picture:
         turned = picture.transpose(PIL.Image.Transpose.ROTATE_180)
     turned.save(tmp_path / "motorcycle.png")
-    with pytest.raises(ConfigError, match=r"options \(photos\.sizes: '\w+' there, '\w+' now\)\. Give another"):
+    with pytest.raises(ConfigError, match=r"options \(photos\.content: '\w+' there, '\w+' now\)\. Give another"):
         build_homography_cache(copied, sift(), built.path, CONFIG)
 
 
-def test_a_cache_without_sizes_is_refused_by_what_it_lacks(built, photos, tmp_path):
+def test_a_cache_that_does_not_know_what_was_in_its_photos_is_refused_by_what_it_lacks(built, photos, tmp_path):
     """As an earlier version made it."""
     path = Path(shutil.copy(built.path, tmp_path))
     with h5py.File(path, "a") as file:
         options = json.loads(file.attrs["options"])
-        del options["photos"]["sizes"]
+        del options["photos"]["content"]
         file.attrs["options"] = json.dumps(options)
-    with pytest.raises(ConfigError, match=r"options \(photos\.sizes: 'absent' there, '\w+' now\)\. Give another"):
+    with pytest.raises(ConfigError, match=r"options \(photos\.content: 'absent' there, '\w+' now\)\. Give another"):
         build_homography_cache(photos, sift(), path, CONFIG)
 
 

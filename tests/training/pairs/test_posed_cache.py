@@ -76,7 +76,7 @@ def test_the_cache_holds_the_best_points_and_their_true_depth(tmp_path, scene, s
 
 @pytest.mark.slow
 def test_interrupted_and_resumed_is_the_same_as_not_interrupted(tmp_path, scene, sift, monkeypatch):
-    monkeypatch.setattr("photoglue.training.pairs.posed_cache.PHOTOS_PER_COMMIT", 1)
+    monkeypatch.setattr("photoglue.training.pairs.caches.PHOTOS_PER_COMMIT", 1)
     build_posed_cache([scene], sift, tmp_path / "whole.h5", CONFIG)
     told = []
 
@@ -130,6 +130,17 @@ def test_other_options_photos_or_poses_are_refused(tmp_path, scene, sift):
         build_posed_cache([scene, scene], sift, tmp_path / "d.h5", CONFIG)
     with pytest.raises(ConfigError, match="these are none"):
         build_posed_cache([], sift, tmp_path / "d.h5", CONFIG)
+
+
+def test_a_photo_with_another_content_is_noticed(tmp_path, sift):
+    scene = read_scene(write_scene(tmp_path / "wall"))
+    build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
+    path = scene.frames[1].image_path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # as long as before
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"options \(photos: '\w+' there, '\w+' now\)"):
+        build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
 
 
 def test_a_file_of_an_earlier_version_is_not_taken_for_one_of_other_scenes(tmp_path, scene, sift):

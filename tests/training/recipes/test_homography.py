@@ -50,7 +50,7 @@ def test_the_list_of_many_skipped_photos_is_in_the_folder_of_the_run(tiny_recipe
     _, told, _ = built(tiny_recipe(images=photos), run)
     assert f"skipped: and 1 more photos; all 11 are listed in {run / 'images.skipped.txt'}" in told
     lines = (run / "images.skipped.txt").read_text().splitlines()
-    assert lines == [f"{i:02}.jpg: unreadable (UnidentifiedImageError)" for i in range(11)]
+    assert [line.rpartition(": ")[0] for line in lines] == [f"{i:02}.jpg: unreadable" for i in range(11)]
 
 
 def test_no_photos(tiny_recipe, tmp_path):

@@ -4,32 +4,34 @@ V views of a photo make V · (V - 1) ordered pairs, without another extraction. 
 the photo's number alone: the cache is the same whatever the number of workers and however often it was interrupted.
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Float64, UInt8
 
 from photoglue.datasets.photos import PhotoFolder, SkippedPhoto, read_photo
-from photoglue.errors import ConfigError, ImageError, require
+from photoglue.errors import ConfigError, require
 from photoglue.extractors.base import Extractor, extractor_options
+from photoglue.files import digest_of
 from photoglue.image import Resize
-from photoglue.store import atomic_store
-from photoglue.store.cache import CacheWriter, FeatureCache
+from photoglue.store.cache import FeatureCache
 from photoglue.structs import Features
 from photoglue.training.pairs.augment import PROBABILITY, augment
+from photoglue.training.pairs.caches import (
+    CacheRecipe,
+    Progress,
+    Rows,
+    best_points,
+    check_numbers,
+    digest_of_photos,
+    fill_cache,
+    skipped_photos,
+)
 from photoglue.training.pairs.homographies import HomographyConfig, sample_homography, warp_photo
-from photoglue.workers import in_order
-
-PHOTOS_PER_COMMIT = 16
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Is told how many photos are done, and of how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class HomographyCacheConfig:
     """Random views of each photo, at least 2."""
     seed: int = 0
     max_keypoints: int = 2048
-    """Kept of each view, those with the highest scores."""
+    """At most so many points of each view are kept, those with the highest scores."""
     min_keypoints: int = 64
     """A view with fewer points is left out, and a photo with fewer than two views."""
     photometric: float = PROBABILITY
@@ -53,13 +55,7 @@ class HomographyCacheConfig:
     def __post_init__(self) -> None:
         if self.views < 2:
             raise ConfigError(f"views is {self.views}; a pair needs at least 2 of each photo.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}; it must be between 0 and 2⁶³ - 1.")
-        if not 1 <= self.min_keypoints <= self.max_keypoints:
-            raise ConfigError(
-                f"min_keypoints is {self.min_keypoints} and max_keypoints {self.max_keypoints}; the first must be at "
-                "least 1 and not above the second."
-            )
+        check_numbers(self.seed, self.min_keypoints, self.max_keypoints)
         if not 0 <= self.photometric <= 1:
             raise ConfigError(f"photometric is {self.photometric}; a probability lies between 0 and 1.")
         if self.longest_side is not None and self.longest_side < 2:
@@ -93,17 +89,6 @@ class View:
     """Takes homogeneous pixels of the photo as read to those of the view."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _PhotoViews:
-    """What a worker makes of a photo."""
-
-    views: list[View] = field(default_factory=list)
-    """Without features, if this worker cannot extract them; else without pixels."""
-    features: list[Features] = field(default_factory=list)
-    problem: str = ""
-    """Why there is nothing."""
-
-
 def build_homography_cache(
     photos: PhotoFolder,
     extractor: Extractor,
@@ -120,7 +105,7 @@ def build_homography_cache(
         extractor: Its options apply to the views; so ``resize=None`` if the views are to stay as large as they are,
             and, for SIFT, ``nms_radius=3`` as in the official training, since several points at one place contradict
             each other as labels.
-        path: Of the HDF5 file.
+        path: The HDF5 file.
         config: What to make; None: the defaults.
         workers: Processes that cut out views and, if the extractor is on the CPU, extract; one thread each. 0: this
             process does it all. The extractor must then be picklable, and a script guarded by ``__name__``.
@@ -131,36 +116,32 @@ def build_homography_cache(
         OutputError: If it cannot be written, as when the disk is full. What was done is kept.
     """
     config, path = config or HomographyCacheConfig(), Path(path)
-    if workers < 0:
-        raise ConfigError(f"workers is {workers}; it must be 0 (this process) or more.")
+    recipe = CacheRecipe(config=config, read=_read, describe=_describe, rows=_rows, name=_name)
+    items = [(number, name, photos.path(number)) for number, name in enumerate(photos.names)]
     options = cache_options(photos, extractor, config)
-    if not path.exists():
-        with atomic_store(path, options, CacheWriter) as writer:
-            _fill(writer, photos, extractor, config, workers, progress or (lambda *_: None))
-    return summarise(FeatureCache.open(path, options=options))
+    return summarise(fill_cache(path, options, items, recipe, extractor, workers=workers, progress=progress))
 
 
 def cache_options(photos: PhotoFolder, extractor: Extractor, config: HomographyCacheConfig) -> dict[str, Any]:
     """All that decides the content, as it is written into the file."""
-    # Cameras number the photos of every folder alike. Sizes in bytes tell them apart, and nothing has to be read.
-    sizes = [str(photos.path(number).stat().st_size) for number in range(len(photos))]
+    # Cameras number the photos of every folder alike: names do not tell them apart.
+    content = digest_of_photos(photos.path(number) for number in range(len(photos)))
     return {
         "content": "views of photos by random homographies",
         "features": extractor_options(extractor),
-        "photos": {"count": len(photos), "names": _digest(photos.names), "sizes": _digest(sizes)},
+        "photos": {"count": len(photos), "names": digest_of(photos.names), "content": content},
         **asdict(config),
     }
 
 
 def summarise(cache: FeatureCache) -> CacheSummary:
     """What a cache of views holds."""
-    skipped = [line.partition("\t") for line in cache.notes()]
     summary = CacheSummary(
         path=cache.path,
         photos=len(np.unique(cache.per_image("photo"))) if len(cache) else 0,
         views=len(cache),
         points=cache.committed.points,
-        skipped=tuple(SkippedPhoto(name=name, reason=reason) for name, _, reason in skipped),
+        skipped=skipped_photos(cache),
         bytes=cache.path.stat().st_size,
     )
     cache.close()
@@ -190,85 +171,46 @@ def photo_views(photo: UInt8[np.ndarray, "h w 3"], photo_number: int, config: Ho
         yield View(number=number, image=patch, view_from_photo=patch_from_smaller @ smaller_from_photo)
 
 
-def _digest(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+Item: TypeAlias = tuple[int, str, Path]
+"""The number, name and path of a photo."""
+Described: TypeAlias = list[tuple[int, Float64[np.ndarray, "3 3"], Features]]
+"""The number, place in the photo and features of each view that is kept."""
 
 
-def _fill(
-    writer: CacheWriter,
-    photos: PhotoFolder,
-    extractor: Extractor,
-    config: HomographyCacheConfig,
-    workers: int,
-    progress: Progress,
-) -> None:
-    """Adds the photos that are not in the file."""
-    done = writer.committed.steps
-    batch: list[_PhotoViews] = []
-    progress(done, len(photos))
-    for found in _all_photo_views(photos, extractor, config, workers, range(done, len(photos))):
-        batch.append(found)
-        if len(batch) == PHOTOS_PER_COMMIT:
-            _commit(writer, photos, batch)
-            batch = []
-        progress(writer.committed.steps + len(batch), len(photos))
-    _commit(writer, photos, batch)
+def _name(item: Item) -> str:
+    return item[1]
 
 
-def _commit(writer: CacheWriter, photos: PhotoFolder, batch: list[_PhotoViews]) -> None:
-    numbered = list(enumerate(batch, start=writer.committed.steps))
-    views = [(number, view) for number, found in numbered for view in found.views]
-    writer.append(
-        [features for found in batch for features in found.features],
-        steps=len(batch),
-        per_image={
-            "photo": np.array([number for number, _ in views], dtype=np.int64),
-            "view": np.array([view.number for _, view in views], dtype=np.int64),
-            "view_from_photo": np.array([view.view_from_photo for _, view in views]).reshape(-1, 3, 3),
-        },
-        notes=[f"{photos.names[number]}\t{found.problem}" for number, found in numbered if found.problem],
+def _read(config: HomographyCacheConfig, item: Item) -> list[View]:
+    number, _, path = item
+    return list(photo_views(read_photo(path), number, config))
+
+
+def _describe(config: HomographyCacheConfig, extractor: Extractor, views: list[View]) -> Described | str:
+    """The views with enough points, without their pixels; or why there are too few."""
+    every = extractor.extract_many([view.image for view in views], batch_size=len(views))
+    kept = [
+        (view.number, view.view_from_photo, best)
+        for view, features in zip(views, every, strict=True)
+        if len(best := best_points(features, config.max_keypoints)) >= config.min_keypoints
+    ]
+    if len(kept) >= 2:
+        return kept
+    most = max(len(features) for features in every)
+    return (
+        f"too few points: {len(kept)} of its {len(every)} views have {config.min_keypoints} or more, and 2 are needed; "
+        f"the best has {most}"
     )
 
 
-def _all_photo_views(
-    photos: PhotoFolder, extractor: Extractor, config: HomographyCacheConfig, workers: int, numbers: range
-) -> Iterator[_PhotoViews]:
-    """What is found in each photo, in their order."""
-    # A process that has used a GPU cannot lend it to others: they cut out the views, this one extracts.
-    lent = extractor if extractor.device.type == "cpu" else None
-    for found in in_order(_work, (photos, lent, config), numbers, workers):
-        yield found if lent else _described(found, extractor, config)
-
-
-def _work(task: tuple[PhotoFolder, Extractor | None, HomographyCacheConfig], number: int) -> _PhotoViews:
-    photos, extractor, config = task
-    try:
-        found = _PhotoViews(views=list(photo_views(read_photo(photos.path(number)), number, config)))
-    except ImageError as error:
-        return _PhotoViews(problem=f"unreadable: {error}")
-    return found if extractor is None else _described(found, extractor, config)
-
-
-def _described(found: _PhotoViews, extractor: Extractor, config: HomographyCacheConfig) -> _PhotoViews:
-    """The same with features instead of pixels, those with enough."""
-    if found.problem:
-        return found
-    every = extractor.extract_many([view.image for view in found.views], batch_size=len(found.views))
-    kept = [(view, _best(each, config)) for view, each in zip(found.views, every, strict=True)]
-    kept = [(view, features) for view, features in kept if len(features) >= config.min_keypoints]
-    if len(kept) < 2:
-        most = max(len(features) for features in every)
-        return _PhotoViews(
-            problem=f"too few points: {len(kept)} of its {len(every)} views have {config.min_keypoints} or more, and 2 "
-            f"are needed; the best has {most}"
-        )
-    no_pixels = np.zeros((0, 0, 3), np.uint8)
-    views = [View(number=view.number, image=no_pixels, view_from_photo=view.view_from_photo) for view, _ in kept]
-    return _PhotoViews(views=views, features=[features for _, features in kept])
-
-
-def _best(features: Features, config: HomographyCacheConfig) -> Features:
-    """The points with the highest scores, best first, descriptors as the file keeps them."""
-    features = features.cpu()
-    order = torch.argsort(features.scores, descending=True, stable=True)[: config.max_keypoints]
-    return features[order]
+def _rows(photos: Sequence[tuple[Item, Described]]) -> Rows:
+    views = [(number, *view) for (number, *_), described in photos for view in described]
+    return Rows(
+        features=[features for *_, features in views],
+        per_image={
+            "photo": np.array([photo for photo, *_ in views], dtype=np.int64),
+            "view": np.array([view for _, view, *_ in views], dtype=np.int64),
+            "view_from_photo": np.array([place for _, _, place, _ in views]).reshape(-1, 3, 3),
+        },
+        per_point={},
+    )

@@ -1,0 +1,65 @@
+"""Where the chunks of a batch are worked on: in this process, or in several."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar, final
+
+from photoglue.errors import ConfigError
+from photoglue.workers import in_order
+
+State = TypeVar("State")
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+
+class Engine(ABC):
+    """Has a function applied to every chunk, in any order, each at least once.
+
+    A chunk is known by its key. Doing one again gives the same result, so that an engine may repeat what was lost with
+    a process or a machine.
+    """
+
+    @abstractmethod
+    def map(
+        self, work: Callable[[State, Chunk], Result], state: State, chunks: Mapping[str, Chunk]
+    ) -> Iterator[tuple[str, Result]]:
+        """(key, ``work(state, chunk)``) of each chunk, as they are done.
+
+        Args:
+            work: A function at the top of a module.
+            state: What all chunks need.
+            chunks: Chunks by key.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class Inline(Engine):
+    """All work is done by this process, with all threads of torch."""
+
+    def map(
+        self, work: Callable[[State, Chunk], Result], state: State, chunks: Mapping[str, Chunk]
+    ) -> Iterator[tuple[str, Result]]:
+        """One chunk after the other."""
+        for key, chunk in chunks.items():
+            yield key, work(state, chunk)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Processes(Engine):
+    """Several processes of one thread each, on CPUs. A script that starts them must be guarded by ``__name__``."""
+
+    workers: int
+    """How many processes, at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}; it must be at least 1. Without processes, use Inline().")
+
+    def map(
+        self, work: Callable[[State, Chunk], Result], state: State, chunks: Mapping[str, Chunk]
+    ) -> Iterator[tuple[str, Result]]:
+        """Several chunks at a time, given back in their order."""
+        yield from zip(chunks, in_order(work, state, chunks.values(), self.workers), strict=True)

@@ -1,0 +1,161 @@
+"""Photos → feature store."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from photoglue.batch.engine import Engine, Inline, Processes
+from photoglue.batch.filling import ENTRIES, Filling, Progress, Summary, compared
+from photoglue.datasets.photos import PhotoFolder, photos_of
+from photoglue.errors import ConfigError, ImageError
+from photoglue.extractors.base import Extractor, extractor_options
+from photoglue.files import digest_of_file
+from photoglue.store import FeatureStore
+from photoglue.structs import Features
+
+PHOTOS_AT_ONCE = 8
+"""Photos of a chunk: so many are lost at most when the process is killed."""
+STALE = {"photo": "replaced since", "mask": "whose mask changed"}
+
+Place: TypeAlias = str | os.PathLike[str]
+Photos: TypeAlias = Place | Sequence[Place] | Mapping[str, Path]
+"""A folder or photo, several of them, or photos by the names that they shall have in the store."""
+Extracted: TypeAlias = tuple[Features, dict[str, Any]]
+"""Features and what they were made from."""
+
+
+def extract(
+    photos: Photos,
+    store: Place,
+    extractor: Extractor,
+    *,
+    masks: Place | Mapping[str, Path] | None = None,
+    options: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Extracts features of many photos into an HDF5 file that hloc reads, too.
+
+    Photos that are in the file are left alone if nothing changed that their features depend on: the content of the
+    photo and of its mask. A photo that cannot be read is reported, and the others go on. When this is interrupted, even
+    by ``kill -9``, the same call goes on from there; at most the chunks being worked on are done again.
+
+    Args:
+        photos: A folder, whose photos get their paths below it as names; a photo; a sequence of both; or photos by
+            name.
+        store: The HDF5 file; made, or added to. Until all is done the work is in a file beside it, with ".partial".
+        extractor: Its kind, all of its options and its weights are recorded in the file.
+        masks: A folder with a mask for PHOTO.jpg as PHOTO.jpg.png (COLMAP's naming), or masks by the names of the
+            photos. No points where a mask is black; a photo without one may have points everywhere.
+        options: What the features depend on besides, under names that the extractor's
+            options do not have; anything that JSON can hold.
+        engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others.
+        progress: Called with (photos done, photos in all).
+
+    Returns:
+        What was done, what was stale and why, and what could not be read.
+
+    Raises:
+        ConfigError: If the file was made with other options or weights (the message names them), there is no photo, or
+            no photo has a mask.
+        ImageError: If a file or folder of ``photos`` does not exist.
+        OutputError: If the file cannot be written, as when the disk is full. What was done is kept.
+        MissingExtra: If h5py is not installed.
+    """
+    engine = engine or Inline()
+    if isinstance(engine, Processes) and extractor.device.type != "cpu":
+        raise ConfigError(f"Processes are for CPUs, and the extractor is on {extractor.device}. Use one process.")
+    found = PhotoFolder(root=Path(), names=())
+    if not isinstance(photos, Mapping):
+        found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
+        photos = {name: found.path(i) for i, name in enumerate(found.names)}
+    masks = _masks_of(list(photos), masks)
+    filling = Filling(
+        store=FeatureStore,
+        options={**(options or {}), **extractor_options(extractor)},
+        stale=lambda opened, name: _stale(opened, name, photos[name], masks.get(name)),
+        chunks=lambda names: [names[i : i + PHOTOS_AT_ONCE] for i in range(0, len(names), PHOTOS_AT_ONCE)],
+        work=_work,
+        state=(extractor, dict(photos), dict(masks)),
+        write=_write,
+        what="photo",
+    )
+    summary = filling.run(store, list(photos), engine, progress or (lambda *_: None))
+    skipped = {photo.name: photo.reason for photo in found.skipped}
+    return replace(summary, failed={**skipped, **summary.failed}, hidden=found.hidden)
+
+
+def _masks_of(names: Sequence[str], masks: Place | Mapping[str, Path] | None) -> Mapping[str, Path]:
+    """The masks by the names of their photos; refuses a folder that has none."""
+    if masks is None or isinstance(masks, Mapping):
+        return masks or {}
+    folder = Path(masks)
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder of masks {str(folder)!r}.")
+    found = {name: mask for name in names if (mask := folder / f"{name}.png").is_file()}
+    if not found:
+        raise ConfigError(
+            f"None of the {len(names)} photos has a mask in {str(folder)!r}: for {names[0]!r} it would be "
+            f"{names[0] + '.png'!r}, of the same size."
+        )
+    return found
+
+
+def _made_from(photo: Path, mask: Path | None) -> dict[str, Any]:
+    """What features depend on besides the options of the extractor."""
+    return {
+        "version": ENTRIES,
+        "photo": digest_of_photo(photo),
+        "mask": None if mask is None else digest_of_photo(mask),
+    }
+
+
+def digest_of_photo(path: Path) -> str:
+    """A name for the content of a file, read whole.
+
+    Raises:
+        ImageError: If it cannot be read.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        raise ImageError(f"There is no file {str(path)!r}, or it is a folder, pipe or device.")
+    try:
+        return digest_of_file(path)
+    except OSError as error:
+        raise ImageError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+
+
+def _stale(store: FeatureStore, name: str, photo: Path, mask: Path | None) -> str | None:
+    """Why the features of a photo have to be extracted; None: they are up to date and whole."""
+    if name not in store:
+        return ""
+    recorded = store.made_from(name)
+    try:
+        why = compared(recorded, _made_from(photo, mask), STALE)
+    except ImageError:
+        return STALE["photo"]
+    if why is None:
+        store[name]  # all of it, so that damage is found now and not in the middle of the matching
+    return why
+
+
+def _work(
+    state: tuple[Extractor, Mapping[str, Path], Mapping[str, Path]], names: Sequence[str]
+) -> list[tuple[str, Extracted | str]]:
+    """What each photo of a chunk gives."""
+    extractor, photos, masks = state
+    try:
+        records = [_made_from(photos[name], masks.get(name)) for name in names]
+        features = extractor.extract_many([photos[name] for name in names], [masks.get(name) for name in names])
+    except (ImageError, MemoryError) as error:
+        if len(names) > 1:
+            return [result for name in names for result in _work(state, [name])]
+        return [(names[0], str(error) or "it does not fit into memory")]
+    return [(name, (each.cpu(), record)) for name, each, record in zip(names, features, records, strict=True)]
+
+
+def _write(store: FeatureStore, name: str, extracted: Extracted) -> int:
+    features, made_from = extracted
+    store.write(name, features, made_from=made_from)
+    return len(features)

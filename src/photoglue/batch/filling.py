@@ -1,0 +1,149 @@
+"""The loop that fills a store: what is up to date stays, the rest is done in chunks; a summary says what was done."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from photoglue.batch.engine import Engine
+from photoglue.errors import OutputError
+from photoglue.files import digest_of
+from photoglue.store.file import Store, atomic_store, partial_path
+
+ENTRIES = 1
+"""Version of what an entry of a store is and how it was computed; entries of another version are stale."""
+DAMAGED = "damaged in the file"
+UNRECORDED = "without a record of what it was made from"
+OTHER_VERSION = "stored by another version"
+
+Opened = TypeVar("Opened", bound=Store)
+Key = TypeVar("Key")
+State = TypeVar("State")
+Output = TypeVar("Output")
+Progress: TypeAlias = Callable[[int, int], None]
+"""Is told how many photos or pairs are done, and of how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a batch did."""
+
+    path: Path
+    """The store."""
+    what: Literal["photo", "pair"]
+    """What was counted."""
+    done: int
+    """Photos or pairs that were worked on in this run."""
+    size: int
+    """Points or matches that they gave."""
+    kept: int
+    """Photos or pairs that were in the store already, and are up to date."""
+    again: Mapping[str, int]
+    """Why some of those done had been in the store, but were stale → how many."""
+    failed: Mapping[str, str]
+    """Photos or pairs that gave nothing → why."""
+    hidden: int = 0
+    """Hidden files and folders that were left out."""
+
+    def lines(self) -> list[str]:
+        """Sentences for people; what failed is not among them."""
+        verb, unit = ("extracted", "points") if self.what == "photo" else ("matched", "matches")
+        lines = [f"{self.done} {self.what}s, {self.size} {unit} → {self.path}"]
+        if self.kept:
+            lines.append(f"{self.kept} {self.what}s were there already")
+        lines += [
+            f"{count} {self.what}{'s' * (count > 1)} {why}: {verb} again" for why, count in sorted(self.again.items())
+        ]
+        if self.hidden:
+            lines.append(f"{self.hidden} hidden files and folders were left out")
+        return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filling(Generic[Opened, Key, State, Output]):
+    """How a store is filled: what stays, and what is done for the rest."""
+
+    store: type[Opened]
+    options: Mapping[str, Any]
+    """What decides all entries."""
+    stale: Callable[[Opened, Key], str | None]
+    """Why an entry has to be made: empty if there is none; None: it is up to date."""
+    chunks: Callable[[Sequence[Key]], Sequence[Sequence[Key]]]
+    """What is worked on together."""
+    work: Callable[[State, Sequence[Key]], Sequence[tuple[Key, Output | str]]]
+    """What a chunk gives for each key: its entry, or why there is none."""
+    state: State
+    write: Callable[[Opened, Key, Output], int]
+    """Keeps an entry; returns how many points or matches it has."""
+    what: Literal["photo", "pair"]
+
+    def run(self, path: str | os.PathLike[str], keys: Sequence[Key], engine: Engine, progress: Progress) -> Summary:
+        """Fills the store; what is done is kept when this is interrupted, and the same call goes on from there.
+
+        Raises:
+            ConfigError: If the file was made with other options.
+            OutputError: If it cannot be written.
+        """
+        path = Path(path)
+        reasons: dict[Key, str] | None = None
+        if path.exists() and not partial_path(path).exists():  # if nothing is to be done, the file is not touched
+            with self.store.open(path, "r", options=self.options) as finished:
+                reasons = self._reasons(finished, keys, progress)
+        done = size = 0
+        failed: dict[str, str] = {}
+        if reasons is None or reasons:
+            with atomic_store(path, self.options, self.store) as opened:
+                reasons = self._reasons(opened, keys, progress) if reasons is None else reasons
+                chunks = {digest_of(list(chunk)): chunk for chunk in self.chunks(list(reasons))}
+                for _, results in engine.map(self.work, self.state, chunks):
+                    for key, output in results:
+                        if isinstance(output, str):
+                            failed[_name(key)] = output
+                        else:
+                            size += self.write(opened, key, output)
+                            done += 1
+                    progress(len(keys) - len(reasons) + done + len(failed), len(keys))
+        made = [why for key, why in reasons.items() if why and _name(key) not in failed]
+        return Summary(
+            path=path,
+            what=self.what,
+            done=done,
+            size=size,
+            kept=len(keys) - len(reasons),
+            again={why: made.count(why) for why in sorted(set(made))},
+            failed=failed,
+        )
+
+    def _reasons(self, store: Opened, keys: Sequence[Key], progress: Progress) -> dict[Key, str]:
+        """The keys that have to be worked on, and why."""
+        reasons: dict[Key, str] = {}
+        progress(0, len(keys))
+        for number, key in enumerate(keys, start=1):
+            try:
+                why = self.stale(store, key)
+            except OutputError:
+                why = DAMAGED
+            if why is not None:
+                reasons[key] = why
+            progress(number - len(reasons), len(keys))
+        return reasons
+
+
+def compared(recorded: Mapping[str, Any] | None, now: Mapping[str, Any], words: Mapping[str, str]) -> str | None:
+    """Why an entry is stale; None: it is not.
+
+    Args:
+        recorded: What it was made from.
+        now: What it would be made from now.
+        words: What it means if one of these differs.
+    """
+    if recorded is None:
+        return UNRECORDED
+    if recorded.get("version") != now["version"]:
+        return OTHER_VERSION
+    return next((words[name] for name in words if recorded.get(name) != now[name]), None)
+
+
+def _name(key: Any) -> str:
+    return key if isinstance(key, str) else " ".join(key)

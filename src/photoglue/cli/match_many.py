@@ -1,0 +1,70 @@
+"""`photoglue match-pairs PHOTOS… --features-store feats.h5 --store matches.h5`: matches of many pairs into one file."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, final
+
+from rich.console import Console
+
+from photoglue import batch
+from photoglue.cli.extract import ManyPhotos, print_summary, progress_bar
+from photoglue.cli.match import PresetName
+from photoglue.datasets.photos import pairs_in, photos_of
+from photoglue.errors import ConfigError
+from photoglue.matchers.base import Matcher
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.pipeline import PRESETS, create_matcher
+from photoglue.precision import Precision
+
+ALL_PAIRS = 60
+"""If no pairs are listed, all pairs are matched of up to so many photos."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MatchPairs(ManyPhotos):
+    """Match many pairs of photos into an HDF5 file that hloc reads, too.
+
+    Features are first extracted into a file of their own. What is in the files and has not changed is left alone; an
+    interrupted run goes on where it was.
+    """
+
+    features_store: Path
+    """The HDF5 file of features; made, or added to."""
+    store: Path
+    """The HDF5 file of matches; made, or added to."""
+    pairs: Path | None = None
+    """A text file with two names in each line, as in the file of features; None: all pairs, of up to 60 photos."""
+    matcher: Literal["lightglue", "nearest"] = "lightglue"
+    """LightGlue, or mutual nearest neighbours."""
+    preset: PresetName = "default"
+    """How early LightGlue may exit and drop points."""
+    weights: Path | None = None
+    """A LightGlue checkpoint of your own."""
+    precision: Precision = "auto"
+    """What LightGlue computes in; auto: bfloat16 where the hardware has it natively, else float32."""
+
+    def run(self, console: Console) -> int:
+        """Extracts and matches; 1 if a photo or pair could not be read (the others are stored)."""
+        names = photos_of(self.images).names
+        pairs = list(combinations(names, 2)) if self.pairs is None else pairs_in(self.pairs)
+        if self.pairs is None and len(names) > ALL_PAIRS:
+            raise ConfigError(
+                f"All pairs of {len(names)} photos are {len(pairs):,}; that is done for up to {ALL_PAIRS} photos. "
+                "List the pairs in a file, two names in each line, and give it with --pairs."
+            )
+        extractor = self.extractor()
+        matcher = self._matcher(extractor.kind)
+        extracted = self.extract(console, extractor, self.features_store)
+        if self.pairs is None:
+            pairs = [pair for pair in pairs if extracted.failed.keys().isdisjoint(pair)]
+        with progress_bar(console, "matching") as told:
+            matched = batch.match(pairs, self.features_store, self.store, matcher, engine=self.engine, progress=told)
+        print_summary(console, matched)
+        return 1 if extracted.failed or matched.failed else 0
+
+    def _matcher(self, kind: str) -> Matcher:
+        if self.matcher == "nearest":
+            return NearestNeighbor()
+        return create_matcher(kind, PRESETS[self.preset], self.weights, self.torch_device, self.precision)

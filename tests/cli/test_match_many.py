@@ -1,0 +1,83 @@
+"""`photoglue match-pairs`: what it prints, writes and returns."""
+
+import pytest
+from tiny_photos import write_photo
+
+from photoglue.store import MatchStore
+
+pytest.importorskip("cv2")
+pytest.importorskip("h5py")
+
+
+@pytest.fixture
+def cli(capsys, tmp_path):
+    """Match the photos of a folder; gives (exit code, lines printed, standard error)."""
+
+    def run(*arguments):
+        from photoglue.cli import main
+
+        stores = ("--features-store", tmp_path / "feats.h5", "--store", tmp_path / "matches.h5")
+        options = ("--features", "sift", "--matcher", "nearest", *arguments)
+        capsys.readouterr()
+        code = main([str(word) for word in ("match-pairs", tmp_path / "photos", *stores, *options)])
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(4):
+        write_photo(tmp_path / "photos" / f"{number}.png", number, (80, 64))
+    return tmp_path / "photos"
+
+
+def test_all_pairs_of_few_photos(cli, photos, tmp_path):
+    (photos / "bad.png").write_text("hello")
+    code, printed, _ = cli()
+    assert code == 1
+    assert len(printed) == 3
+    for line, start in zip(printed, ("4 photos, ", "skipped: bad.png: ", "6 pairs, "), strict=True):
+        assert line.startswith(start)
+    with MatchStore.open(tmp_path / "matches.h5") as store:
+        assert len(store.pairs()) == 6
+    (photos / "bad.png").unlink()
+    write_photo(photos / "0.png", 50, (80, 64))
+    code, printed, err = cli()
+    assert (code, err) == (0, "")
+    assert printed[-2:] == ["3 pairs were there already", "3 pairs whose features changed since: matched again"]
+
+
+def test_listed_pairs(cli, photos, tmp_path):
+    (tmp_path / "pairs.txt").write_text("0.png 1.png\n1.png absent.png\n")
+    code, printed, _ = cli("--pairs", tmp_path / "pairs.txt")
+    assert code == 1
+    assert printed[-2].startswith("1 pairs, ")
+    assert printed[-1].startswith("skipped: 1.png absent.png: ")
+    with MatchStore.open(tmp_path / "matches.h5") as store:
+        assert store.pairs() == [("0.png", "1.png")]
+
+
+def test_all_pairs_of_many_photos_must_be_listed(cli, photos):
+    for number in range(61):
+        (photos / f"{number}.jpg").write_text("")
+    code, _, err = cli()
+    assert code == 1
+    assert "All pairs of 65 photos are 2,080; that is done for up to 60 photos. List the pairs in a file" in err
+
+
+def test_other_options_of_the_matcher_are_refused(cli, photos):
+    assert cli()[0] == 0
+    code, _, err = cli("--matcher", "lightglue", "--weights", "absent.safetensors")
+    assert code == 1
+    assert "absent.safetensors" in err
+
+
+@pytest.mark.weights
+def test_lightglue(cli, photos):
+    assert cli("--matcher", "lightglue")[0] == 0
+    code, _, err = cli("--matcher", "lightglue", "--preset", "accurate")
+    assert code == 1
+    assert "made with other options" in err
+    assert "depth_confidence" in err

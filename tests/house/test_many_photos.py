@@ -1,0 +1,49 @@
+"""The guide to many photos is true: its commands and its code run, one after the other, in a folder with photos."""
+
+import re
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "many_photos.md").read_text()
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", GUIDE, flags=re.DOTALL)
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_all_blocks_run(motorcycle, tmp_path, monkeypatch, capsys):
+    from photoglue.cli import main
+
+    pytest.importorskip("h5py")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name, path in zip("abc", (*motorcycle, motorcycle[0]), strict=True):
+        with PIL.Image.open(path) as picture:
+            picture.resize((370, 250)).save(tmp_path / "photos" / f"{name}.jpg")
+    names = {"__name__": "guide"}
+    for kind, block in BLOCKS:
+        if kind == "python":
+            exec(compile(block, "guide", "exec"), names)
+        else:
+            for line in block.splitlines():
+                assert main(line.split()[1:]) == 0
+    assert {kind for kind, _ in BLOCKS} == {"bash", "python"}
+    printed = capsys.readouterr().out
+    assert "3 photos were there already" in printed
+    assert "3 pairs were there already" in printed
+
+
+def test_the_endings_are_those_of_the_package():
+    from photoglue.datasets.photos import PHOTO_SUFFIXES
+
+    text = " ".join(GUIDE.split())
+    assert f"{', '.join(PHOTO_SUFFIXES[:-1])} or {PHOTO_SUFFIXES[-1]}." in text
+
+
+def test_the_sizes_of_chunks_are_those_of_the_package():
+    from photoglue.batch.extract import PHOTOS_AT_ONCE
+    from photoglue.batch.match import PAIRS_AT_ONCE
+
+    assert (PHOTOS_AT_ONCE, PAIRS_AT_ONCE) == (8, 32)
+    assert "at most the eight photos or 32 pairs" in " ".join(GUIDE.split())
