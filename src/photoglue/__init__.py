@@ -7,6 +7,9 @@ print(matches.points0, matches.points1, matches.scores)
 ```
 """
 
+import photoglue.openmp  # noqa: F401  (before anything that imports torch)
+
+# isort: split
 from photoglue import batch
 from photoglue.extractors import (
     ALIKED,
