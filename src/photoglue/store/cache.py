@@ -196,7 +196,7 @@ class FeatureCache:
             arrays = {name: torch.from_numpy(self._point_array(name)[rows]) for name in POINT_ARRAYS if self._has(name)}
         width, height = (int(length) for length in self._images["size"][index])
         descriptors = arrays.pop("descriptors").float()
-        return Features(descriptors=descriptors, image_size=(width, height), kind=self.kind, **arrays)
+        return Features.from_arrays(image_size=(width, height), descriptors=descriptors, kind=self.kind, **arrays)
 
     def per_point(self, name: str, index: int, *, first: int | None = None) -> np.ndarray:
         """One of the writer's arrays, a row for each point of an image."""
