@@ -123,6 +123,7 @@ class Features(TensorStruct):
         scores: Any = None,
         scales: Any = None,
         orientations: Any = None,
+        exif_orientation: int = 1,
     ) -> "Features":
         """Features from numpy arrays, lists or tensors of any floating type: bring your own points. Arrays are copied.
 
@@ -134,6 +135,7 @@ class Features(TensorStruct):
             scores: n; ones if absent.
             scales: n, pixels.
             orientations: n, radians.
+            exif_orientation: By which the photo was turned upright, 1 to 8.
 
         Raises:
             ShapeError: If the shapes do not fit together.
@@ -152,6 +154,7 @@ class Features(TensorStruct):
             kind=kind,
             scales=None if scales is None else _as_float32(scales),
             orientations=None if orientations is None else _as_float32(orientations),
+            exif_orientation=exif_orientation,
         )
 
     def to_opencv(self) -> tuple[list[Any], np.ndarray]:

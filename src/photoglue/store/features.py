@@ -45,6 +45,7 @@ class FeatureStore(Store):
             OutputError: If they are damaged.
         """
         if name not in self:
+            self.refuse_incomplete(name, "keypoints")
             names = self.names()
             near = get_close_matches(name, names, n=1) or names[:1]
             example = f", such as {near[0]!r}" if near else ""
@@ -112,7 +113,9 @@ def _features_of(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
         arrays["descriptors"].T,
         (width, height),
         kind=attributes.get("kind"),
-        **{key: arrays.get(key) for key in ("scores", "scales", "orientations")},
+        scores=arrays.get("scores"),
+        scales=arrays.get("scales"),
+        orientations=arrays.get("orientations"),
     )
     if features.kind is not None and not isinstance(features.kind, str):
         raise ValueError(f"kind is {features.kind!r}")
