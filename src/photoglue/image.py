@@ -6,18 +6,18 @@ Inside the package an image is ``Float[Tensor, "c h w"]``, RGB or gray (c = 3 or
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from photoglue.decode import Photo, orientation_of, photo_of_array, photo_of_pil, photo_of_tensor, white_of_pil
 from photoglue.errors import ConfigError, ImageError, MissingExtra, require
 
 HEIC_SUFFIXES = (".heic", ".heif")
@@ -35,8 +35,7 @@ def read_image(path: str | os.PathLike[str]) -> Float[Tensor, "c h w"]:
     Raises:
         ImageError: If there is no such file, it is no image, it is damaged, or it is HEIC and pillow-heif is missing.
     """
-    with _opened(Path(path)) as picture:
-        return _from_pil(picture)
+    return _photo_in(Path(path)).image
 
 
 def read_image_size(path: str | os.PathLike[str], *, upright: bool = True) -> tuple[int, int]:
@@ -51,7 +50,12 @@ def read_image_size(path: str | os.PathLike[str], *, upright: bool = True) -> tu
     """
     with _opened(Path(path)) as picture:
         width, height = picture.size
-        return (height, width) if upright and picture.getexif().get(0x0112) in SIDEWAYS else (width, height)
+        return (height, width) if upright and orientation_of(picture) in SIDEWAYS else (width, height)
+
+
+def _photo_in(path: Path) -> Photo:
+    with _opened(path) as picture:
+        return photo_of_pil(picture, path.stat().st_size)
 
 
 @contextmanager
@@ -91,51 +95,61 @@ def _opened(path: Path) -> Iterator[PIL.Image.Image]:
 
 
 def load_image(source: ImageSource) -> Float[Tensor, "c h w"]:
-    """An image tensor from anything that a user may hold.
+    """An image tensor from anything that a user may hold, RGB or gray, in [0, 1], upright.
 
-    uint8 and uint16 are divided by their largest value; other integers, which do not say what is white, are refused.
-    Floating arrays must already be in [0, 1]. An alpha channel is dropped. Numpy arrays have the channels last, tensors
-    first.
+    uint8 and uint16 are divided by their largest value; 16-bit values that span less than a quarter of that are
+    stretched, with a notice; other integers, which do not say what is white, are refused. Floating arrays must already
+    be in [0, 1]. An alpha channel is dropped. Numpy arrays have the channels last, tensors first.
+
+    Raises:
+        ImageError: If it is not an image: wrong shape or type, no pixels, values out of range, or an unreadable file.
+    """
+    return load_photo(source).image
+
+
+def load_photo(source: ImageSource) -> Photo:
+    """As ``load_image``, with the EXIF orientation that was applied, and where the alpha channel is not 0.
 
     Raises:
         ImageError: If it is not an image: wrong shape or type, no pixels, values out of range, or an unreadable file.
     """
     if isinstance(source, str | os.PathLike):
-        return read_image(source)
+        return _photo_in(Path(source))
     if isinstance(source, PIL.Image.Image):
         try:
-            return _from_pil(source)
+            return photo_of_pil(source)
+        except ImageError:
+            raise
         except (OSError, ValueError, SyntaxError, RuntimeError) as error:  # read from its file only now
             raise ImageError(f"The PIL image cannot be read: {error}") from error
     if isinstance(source, np.ndarray):
-        return _from_numpy(source)
+        return photo_of_array(source)
     if isinstance(source, Tensor):
-        return _from_tensor(source)
+        return photo_of_tensor(source)
     raise ImageError(
         f"An image cannot be made of a {type(source).__name__}; pass a path, a PIL image, a numpy array "
         "(height × width × channels) or a tensor (channels × height × width)."
     )
 
 
-def load_mask(source: ImageSource, image_size: tuple[int, int]) -> Bool[Tensor, "h w"]:
-    """True where keypoints are wanted: every pixel of the mask image that is not black.
+def load_mask(source: ImageSource) -> Bool[Tensor, "h w"]:
+    """True where keypoints are wanted: the white part of a mask.
 
     Args:
-        source: A mask of the size of its image, in any form that an image may have, or booleans.
-        image_size: (width, height) of the image that it belongs to, pixels.
+        source: A path or PIL image: white is what is brighter than half of the brightest pixel (the noise of a JPEG's
+            black is black) and, if there is an alpha channel, at least half opaque. An array or tensor of booleans or
+            integers: white is what is not 0, so that label maps can be used. Of floating values: above one half.
 
     Raises:
-        ImageError: If the mask has another size than the image.
+        ImageError: If it is not an image.
     """
-    if isinstance(source, np.ndarray | Tensor) and "float" not in str(source.dtype):
-        source = source != 0  # labels of any integer type
-    mask = load_image(source).amax(dim=0) > 0
-    if (mask.shape[1], mask.shape[0]) != image_size:
-        raise ImageError(
-            f"The mask is {mask.shape[1]} × {mask.shape[0]} pixels, its image {image_size[0]} × {image_size[1]}; "
-            "they must have the same size."
-        )
-    return mask
+    if isinstance(source, np.ndarray | Tensor):
+        if "float" not in str(source.dtype):
+            source = source != 0
+        return load_photo(source).image.amax(dim=0) > 0.5
+    picture = source if isinstance(source, PIL.Image.Image) else None
+    with nullcontext(picture) if picture is not None else _opened(Path(source)) as opened:  # type: ignore[arg-type]
+        return white_of_pil(opened)
 
 
 def to_gray(images: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b 1 h w"]:
@@ -216,74 +230,3 @@ class Resize:
     def mean_scale(self) -> float:
         """Resized over original, for lengths."""
         return float((self.scale[0] * self.scale[1]) ** 0.5)
-
-
-def _from_pil(picture: PIL.Image.Image) -> Tensor:
-    upright = PIL.ImageOps.exif_transpose(picture)
-    if upright.mode in ("1", "LA"):
-        upright = upright.convert("L")
-    elif upright.mode not in ("L", "RGB", "F") and not upright.mode.startswith("I"):
-        upright = upright.convert("RGB")
-    array = np.asarray(upright)
-    if upright.mode == "I":  # PIL widens 16-bit files to 32 bits
-        if array.min(initial=0) < 0 or array.max(initial=0) > 65535:
-            raise ImageError(f"The 32-bit pixels go from {array.min()} to {array.max()}; they must be in 0 to 65535.")
-        array = array.astype(np.uint16)
-    return _from_numpy(array)
-
-
-def _from_numpy(array: np.ndarray) -> Tensor:
-    if array.ndim not in (2, 3):
-        raise ImageError(f"The array has shape {array.shape}; an image is height × width or height × width × channels.")
-    if array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4):
-        hint = " Are the channels first? Then pass a tensor." if array.shape[0] in (1, 3) else ""
-        raise ImageError(f"The array has {array.shape[2]} channels; an image has 1 (gray), 3 (RGB) or 4 (RGBA).{hint}")
-    channels_first = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return _to_unit_range(channels_first)
-
-
-def _from_tensor(tensor: Tensor) -> Tensor:
-    if tensor.ndim == 4 and tensor.shape[0] == 1:
-        tensor = tensor[0]
-    if tensor.ndim == 2:
-        tensor = tensor[None]
-    if tensor.ndim != 3 or tensor.shape[0] not in (1, 2, 3, 4):
-        hint = "Are the channels last? Use permute(2, 0, 1)." if tensor.shape[-1:] in ((1,), (3,), (4,)) else ""
-        raise ImageError(
-            f"The tensor has shape {tuple(tensor.shape)}; an image is channels × height × width with 1 or 3 channels. "
-            f"{hint or 'Pass several images as a list.'}"
-        )
-    if tensor.is_floating_point():
-        return _checked(_without_alpha(tensor).detach().float())
-    return _to_unit_range(tensor.cpu().numpy()).to(tensor.device)
-
-
-def _to_unit_range(array: np.ndarray) -> Tensor:
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    if array.dtype.kind != "f" and not (array.dtype.kind == "u" and array.dtype.itemsize <= 2):
-        raise ImageError(
-            f"The values are {array.dtype}, which does not say what is white; pass uint8 (if white is 255: "
-            "image.astype(np.uint8)), uint16, or floating values in [0, 1]."
-        )
-    kept: Any = _without_alpha(array)
-    if kept.dtype.kind == "u":
-        values = torch.from_numpy(np.ascontiguousarray(kept, dtype=np.float32))
-        return _checked(values.div_(float(np.iinfo(kept.dtype).max)))
-    return _checked(torch.from_numpy(np.array(kept, dtype=np.float32, order="C")))
-
-
-def _without_alpha(image: Any) -> Any:
-    return image[: 1 if image.shape[0] == 2 else 3]
-
-
-def _checked(image: Tensor) -> Tensor:
-    if image.numel() == 0:
-        raise ImageError(f"The image has no pixels: {image.shape[2]} × {image.shape[1]}.")
-    low, high = (float(value) for value in image.aminmax())
-    if not (low >= -1e-3 and high <= 1.001):  # also false for NaN
-        raise ImageError(
-            f"The image has values from {low:.3g} to {high:.3g}; floating images must be in [0, 1]. "
-            "Divide by 255, or pass 8-bit integers."
-        )
-    return image

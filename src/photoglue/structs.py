@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from photoglue.errors import ShapeError, require
+from photoglue.geometry.frames import StoredFrame
 
 # Not typing.Self: the type checker that runs in the tests sees one method at a time, and refuses it.
 Struct = TypeVar("Struct", bound="TensorStruct")
@@ -72,6 +73,9 @@ class Features(TensorStruct):
     """Size of each point in pixels of the image as read, as its kind measures it (SIFT: sigma). SIFT-like only."""
     orientations: Float[Tensor, " n"] | None = None
     """Radians, clockwise as seen (x to the right, y down). SIFT-like kinds only."""
+    exif_orientation: int = 1
+    """The EXIF orientation, 1 to 8, by which the photo was turned when it was read: what is written for other programs
+    is turned back to the stored pixels."""
 
     def __post_init__(self) -> None:
         n = _check(self.keypoints, "keypoints", (None, 2))
@@ -86,6 +90,7 @@ class Features(TensorStruct):
                 "moves a point at x = 3001.7 by a third of a pixel. Use keypoints.float()."
             )
         _check_size(self.image_size)
+        StoredFrame(orientation=self.exif_orientation, upright_size=self.image_size)  # checks it
         tensors = [self.keypoints, self.descriptors, self.scores, self.scales, self.orientations]
         devices = {str(tensor.device) for tensor in tensors if tensor is not None}
         if len(devices) > 1:
@@ -118,6 +123,7 @@ class Features(TensorStruct):
         scores: Any = None,
         scales: Any = None,
         orientations: Any = None,
+        exif_orientation: int = 1,
     ) -> "Features":
         """Features from numpy arrays, lists or tensors of any floating type: bring your own points. Arrays are copied.
 
@@ -129,6 +135,7 @@ class Features(TensorStruct):
             scores: Detection scores, n; ones if absent.
             scales: Sizes of the points, n, pixels.
             orientations: Angles of the points, n, radians, clockwise as seen.
+            exif_orientation: By which the photo was turned upright, 1 to 8.
 
         Raises:
             ShapeError: If the shapes do not fit together.
@@ -147,6 +154,7 @@ class Features(TensorStruct):
             kind=kind,
             scales=None if scales is None else _as_float32(scales),
             orientations=None if orientations is None else _as_float32(orientations),
+            exif_orientation=exif_orientation,
         )
 
     def to_opencv(self) -> tuple[list[Any], np.ndarray]:
@@ -161,27 +169,34 @@ class Features(TensorStruct):
         cv2 = require("cv2", extra="sift")
         n = len(self)
         diameter = 1 if self.kind == "doghardnet" else 2
-        sizes = np.ones(n) if self.scales is None else diameter * self.scales.cpu().double().numpy()
+        sizes = np.ones(n) if self.scales is None else diameter * self.scales.detach().cpu().double().numpy()
         angles = np.full(n, -1.0)
         if self.orientations is not None:
-            angles = np.rad2deg(self.orientations.cpu().double().numpy()) % 360
-        points, scores = self.keypoints.cpu().numpy(), self.scores.detach().cpu().numpy()
+            angles = np.rad2deg(self.orientations.detach().cpu().double().numpy()) % 360
+        points, scores = self.keypoints.detach().cpu().numpy(), self.scores.detach().float().cpu().numpy()
         keypoints = [
             cv2.KeyPoint(float(x), float(y), float(size), float(angle), float(score))
             for (x, y), size, angle, score in zip(points, sizes, angles, scores, strict=True)
         ]
         return keypoints, self.descriptors.detach().float().cpu().numpy()
 
+    @property
+    def stored_frame(self) -> StoredFrame:
+        """The pixels of the photo as they are stored, and the way there."""
+        return StoredFrame(orientation=self.exif_orientation, upright_size=self.image_size)
+
     def to_hloc(self) -> dict[str, np.ndarray]:
         """The datasets that hloc keeps for an image: keypoints n × 2, descriptors d × n, scores n, image_size 2.
 
-        hloc writes float16 by default, which moves points; these stay float32.
+        They are in stored pixels, as hloc and COLMAP read photos: where an EXIF orientation turned the photo, points
+        and size are turned back. hloc writes float16 by default, which moves points; these stay float32.
         """
+        frame = self.stored_frame
         return {
-            "keypoints": self.keypoints.cpu().numpy(),
+            "keypoints": frame.from_upright(self.keypoints.detach()).cpu().numpy(),
             "descriptors": np.ascontiguousarray(self.descriptors.detach().float().cpu().numpy().T),
             "scores": self.scores.detach().float().cpu().numpy(),
-            "image_size": np.array(self.image_size),
+            "image_size": np.array(frame.size),
         }
 
 
@@ -290,11 +305,15 @@ def _check(tensor: Tensor, name: str, shape: tuple[int | None, ...], floating: b
     """The length of the first axis, if ``tensor`` has that shape (None: any length) and type."""
     if not isinstance(tensor, Tensor):
         raise ShapeError(f"{name} is a {type(tensor).__name__}; it must be a torch.Tensor. See Features.from_arrays().")
+    if tensor.layout is not torch.strided:
+        raise ShapeError(f"{name} is {tensor.layout}; it must be a dense tensor: tensor.to_dense().")
     fits = tensor.ndim == len(shape) and all(w is None or w == g for w, g in zip(shape, tensor.shape, strict=True))
     if not fits:
         wanted = " × ".join("any" if length is None else str(length) for length in shape)
         hint = " There is no batch axis: one Features for one image." if tensor.ndim == len(shape) + 1 else ""
         raise ShapeError(f"{name} has shape {tuple(tensor.shape)}; it must be {wanted}.{hint}")
+    if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
+        raise ShapeError(f"{name} is {tensor.dtype}, which nothing can be computed in; use tensor.float().")
     if tensor.is_floating_point() != floating:
         raise ShapeError(f"{name} is {tensor.dtype}; it must be {'a floating type' if floating else 'torch.int64'}.")
     return tensor.shape[0]
@@ -307,14 +326,13 @@ def _refuse_number(rows: Any) -> None:
 
 def _check_size(image_size: Any) -> None:
     # The length is checked first, since the shape of an image array is what comes by mistake.
+    advice = "it must be (width, height) in pixels"
     try:
         width, height = image_size
     except (TypeError, ValueError):
-        raise ShapeError(
-            f"image_size is {image_size}; it must be (width, height) in pixels: of an array (shape[1], shape[0])."
-        ) from None
-    if width < 1 or height < 1:
-        raise ShapeError(f"image_size is {image_size}; it must be (width, height) in pixels, both at least 1.")
+        raise ShapeError(f"image_size is {image_size}; {advice}: of an array (shape[1], shape[0]).") from None
+    if not all(isinstance(side, int | float | np.number) and 1 <= side < 2**31 for side in (width, height)):
+        raise ShapeError(f"image_size is ({str(width)[:20]}, {str(height)[:20]}); {advice}, both at least 1.")
 
 
 def _as_float32(values: Any) -> Tensor:

@@ -59,6 +59,7 @@ class TestManyImages:
         assert extractor.passes == [4, 4, 4, 4, 2, 2]
 
     def test_few_images_are_held_at_a_time(self, monkeypatch):
+        from photoglue.decode import Photo
         from photoglue.extractors import base
 
         alive = []
@@ -67,10 +68,10 @@ class TestManyImages:
             image = torch.zeros(3, 4, 30 + int(path) % 30)  # hardly two of a size
             alive.append(weakref.ref(image))
             most.append(sum(reference() is not None for reference in alive))
-            return image
+            return Photo(image=image)
 
         most = []
-        monkeypatch.setattr(base, "load_image", load)
+        monkeypatch.setattr(base, "load_photo", load)
         found = small().extract_many([str(i) for i in range(100)], batch_size=5)
         assert len(found) == 100
         assert max(most) <= 11

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-PENDING = True
+PENDING = False
 """Until what has been found is mended, finds are printed and fail nothing."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from photoglue.batch.engine import Engine, Inline, Processes
 from photoglue.batch.filling import ENTRIES, Filling, Progress, Summary, compared
-from photoglue.datasets.photos import PhotoFolder, photos_of
+from photoglue.datasets.photos import PHOTO_SUFFIXES, PhotoFolder, photos_of
 from photoglue.errors import ConfigError, ImageError
 from photoglue.extractors.base import Extractor, extractor_options
 from photoglue.files import digest_of_file
@@ -47,8 +47,9 @@ def extract(
             name.
         store: The HDF5 file; made, or added to. Until all is done the work is in a file beside it, with ".partial".
         extractor: Its kind, all of its options and its weights are recorded in the file.
-        masks: A folder with a mask for PHOTO.jpg as PHOTO.jpg.png (COLMAP's naming), or masks by the names of the
-            photos. No points where a mask is black; a photo without one may have points everywhere.
+        masks: A folder with a mask for PHOTO.jpg as PHOTO.jpg.png (COLMAP's naming), PHOTO.png or PHOTO.jpg, or masks
+            by the names of the photos. No points where a mask is black; a photo without one may have points
+            everywhere, and the summary says which. Masks are in the stored pixels of their photos.
         options: What the features depend on besides, under names that the extractor's
             options do not have; anything that JSON can hold.
         engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others.
@@ -71,7 +72,11 @@ def extract(
     if not isinstance(photos, Mapping):
         found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
         photos = {name: found.path(i) for i, name in enumerate(found.names)}
-    masks = _masks_of(list(photos), masks)
+    notes: Sequence[str] = ()
+    if masks is not None and not isinstance(masks, Mapping):
+        masks, several = masks_in(masks, list(photos))
+        notes = [_about_masks(photos, masks), *several.values()]
+    masks = masks or {}
     filling = Filling(
         store=FeatureStore,
         options={**(options or {}), **extractor_options(extractor)},
@@ -84,23 +89,47 @@ def extract(
     )
     summary = filling.run(store, list(photos), engine, progress or (lambda *_: None))
     skipped = {photo.name: photo.reason for photo in found.skipped}
-    return replace(summary, failed={**skipped, **summary.failed}, hidden=found.hidden)
+    return replace(summary, failed={**skipped, **summary.failed}, hidden=found.hidden, notes=tuple(notes))
 
 
-def _masks_of(names: Sequence[str], masks: Place | Mapping[str, Path] | None) -> Mapping[str, Path]:
-    """The masks by the names of their photos; refuses a folder that has none."""
-    if masks is None or isinstance(masks, Mapping):
-        return masks or {}
-    folder = Path(masks)
+def _about_masks(photos: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
+    without = [name for name in photos if name not in masks]
+    listed = f"; without: {', '.join(without[:5])}{', …' * (len(without) > 5)}" if without else ""
+    return f"masks for {len(masks)} of {len(photos)} photos{listed}"
+
+
+def masks_in(folder: Place, names: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
+    """The masks of photos in a folder: NAME.jpg.png, NAME.png or another image NAME, for a photo NAME.jpg.
+
+    Args:
+        folder: The folder of masks, with the same subfolders as that of the photos.
+        names: Photos by their paths below their own folder.
+
+    Returns:
+        Masks by the names of the photos, for those that have one; and for photos with several a note which is used.
+
+    Raises:
+        ConfigError: If there is no such folder, or not one photo has a mask.
+    """
+    folder = Path(folder)
     if not folder.is_dir():
         raise ConfigError(f"There is no folder of masks {str(folder)!r}.")
-    found = {name: mask for name in names if (mask := folder / f"{name}.png").is_file()}
+    found: dict[str, Path] = {}
+    notes: dict[str, str] = {}
+    for name in names:
+        stem = Path(name).with_suffix("").as_posix()
+        candidates = [f"{name}.png", f"{stem}.png", name, *(f"{stem}{suffix}" for suffix in PHOTO_SUFFIXES)]
+        there = [path for path in dict.fromkeys(candidates) if (folder / path).is_file()]
+        if there:
+            found[name] = folder / there[0]
+        if len(there) > 1:
+            notes[name] = f"{name} has {len(there)} masks; {there[0]} is used, not {', '.join(there[1:])}"
     if not found:
         raise ConfigError(
-            f"None of the {len(names)} photos has a mask in {str(folder)!r}: for {names[0]!r} it would be "
-            f"{names[0] + '.png'!r}, of the same size."
+            f"None of the {len(names)} photos has a mask in {str(folder)!r}: that of {names[0]!r} would be "
+            f"{names[0] + '.png'!r} or {Path(names[0]).with_suffix('.png').as_posix()!r}."
         )
-    return found
+    return found, notes
 
 
 def _made_from(photo: Path, mask: Path | None) -> dict[str, Any]:

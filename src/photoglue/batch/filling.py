@@ -11,7 +11,7 @@ from photoglue.errors import OutputError
 from photoglue.files import digest_of
 from photoglue.store.file import Store, atomic_store, partial_path
 
-ENTRIES = 1
+ENTRIES = 2
 """Version of what an entry of a store is and how it was computed; entries of another version are stale."""
 DAMAGED = "damaged in the file"
 UNRECORDED = "without a record of what it was made from"
@@ -45,6 +45,8 @@ class Summary:
     """Photos or pairs that gave nothing → why."""
     hidden: int = 0
     """Hidden files and folders that were left out."""
+    notes: tuple[str, ...] = ()
+    """What else is worth knowing, such as how many photos have masks."""
 
     def lines(self) -> list[str]:
         """Sentences for people; what failed is not among them."""
@@ -57,7 +59,7 @@ class Summary:
         ]
         if self.hidden:
             lines.append(f"{self.hidden} hidden files and folders were left out")
-        return lines
+        return [*lines, *self.notes]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,9 @@ class ManyPhotos(ABC):
     resize: int | None = 1024
     """Length of the longer side that the extractor sees, in pixels; None: the photo as it is."""
     masks: Path | None = None
-    """A folder with a mask for PHOTO.jpg as PHOTO.jpg.png (COLMAP's naming); no points where it is black."""
+    """A folder with a mask for PHOTO.jpg as PHOTO.jpg.png or PHOTO.png, in stored pixels; no points where black."""
+    ignore_alpha: bool = False
+    """Keypoints also where the photo's own alpha channel is fully transparent."""
     jobs: int = 0
     """Processes that do the work, on CPUs; 0: this one, with all its threads."""
     device: str | None = None
@@ -64,6 +66,7 @@ class ManyPhotos(ABC):
             allow_noncommercial=self.allow_noncommercial,
             max_keypoints=self.max_keypoints,
             resize=self.resize,
+            ignore_alpha=self.ignore_alpha,
         ).to(self.torch_device)
 
     def extract(self, console: Console, extractor: Extractor, store: Path) -> batch.Summary:

@@ -61,7 +61,7 @@ class ProtocolExtractor(Extractor):
         image = load_image(source).to(self.device)
         image = torch.rot90(image, self.turns.get(str(source), 0), dims=(1, 2)).contiguous()
         resize = resize_to((image.shape[2], image.shape[1]), self.side, self.length)
-        return resize.apply(image), None, resize
+        return Prepared(image=resize.apply(image), mask=None, resize=resize)
 
 
 def feature_file(

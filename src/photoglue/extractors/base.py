@@ -5,14 +5,16 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, TypeAlias, TypeVar, final
+from typing import Any, ClassVar, TypeVar, final
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning, ShapeError
-from photoglue.image import ImageSource, Resize, load_image, load_mask
+from photoglue.geometry.frames import StoredFrame
+from photoglue.image import ImageSource, Resize, load_mask, load_photo
 from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord, digest_of_weights, load_state, load_strictly, resolve
@@ -32,6 +34,8 @@ class ExtractorConfig:
     """Score above which a point counts."""
     nms_radius: int = 0
     """Distance, in pixels of the resized image, within which only the best point stays; 0: no suppression."""
+    ignore_alpha: bool = False
+    """Keypoints also where the photo's own alpha channel is 0, that is fully transparent."""
     precision: Precision = "auto"
     """Number format of the network's larger products. Scores, positions and the length of descriptors always are in
     single precision, and so is all of SIFT and DoG-HardNet."""
@@ -50,8 +54,18 @@ class ExtractorConfig:
         choose_precision(self.precision, torch.device("cpu"))  # refuses unknown ones
 
 
-Prepared: TypeAlias = tuple[Tensor, Tensor | None, Resize]
-"""An image at the size that the detector sees, its mask, and the resize that undoes it."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A photo as the detector sees it."""
+
+    image: Float[Tensor, "c h w"]
+    """Resized, on the extractor's device."""
+    mask: Bool[Tensor, "h w"] | None
+    """Where keypoints are wanted, at the same size; None: everywhere."""
+    resize: Resize
+    """From the photo as read to ``image``."""
+    orientation: int = 1
+    """The EXIF orientation that was applied to the photo."""
 
 
 class Extractor(nn.Module, ABC):
@@ -99,7 +113,8 @@ class Extractor(nn.Module, ABC):
 
         Args:
             image: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
-            mask: An image or boolean array of the same size; no keypoints where it is black (False).
+            mask: No keypoints where it is black (False). An array or tensor has the size of the image as read; a file
+                or PIL image is in the stored pixels of its photo, and is turned as the photo's EXIF orientation says.
 
         Raises:
             ImageError: If the image or mask cannot be read, or their sizes differ.
@@ -142,7 +157,7 @@ class Extractor(nn.Module, ABC):
         with without_autocast(self.device):
             for i, image in enumerate(images):
                 prepared = self._prepare(image, masks[i] if masks else None)
-                shape = tuple(prepared[0].shape)
+                shape = tuple(prepared.image.shape)
                 waiting.setdefault(shape, []).append((i, prepared))
                 if len(waiting[shape]) == batch_size:
                     detect(shape)
@@ -171,7 +186,8 @@ class Extractor(nn.Module, ABC):
             raise ShapeError(f"points have shape {tuple(points.shape)}; they must be n × 2, (x, y) in pixels.")
         if not points.isfinite().all():
             raise ShapeError("Some points are NaN or infinite; drop them: points[points.isfinite().all(dim=1)].")
-        tensor, _, resize = self._prepare(image, None)
+        prepared = self._prepare(image, None)
+        tensor, resize = prepared.image, prepared.resize
         points = points.to(self.device, torch.float32)
         width, height = resize.original_size
         outside = ((points < -0.5) | (points > points.new_tensor([width - 0.5, height - 0.5]))).any(dim=-1)
@@ -191,6 +207,7 @@ class Extractor(nn.Module, ABC):
             scores=points.new_ones(len(points)),
             image_size=resize.original_size,
             kind=self.kind,
+            exif_orientation=prepared.orientation,
         )
 
     @property
@@ -209,25 +226,31 @@ class Extractor(nn.Module, ABC):
         return choose_precision(self.config.precision, device)
 
     def _prepare(self, source: ImageSource, mask: ImageSource | None) -> Prepared:
-        image = load_image(source).to(self.device)
+        photo = load_photo(source)
+        image = photo.image.to(self.device)
         resize = Resize.long_side((image.shape[2], image.shape[1]), self.config.resize)
-        wanted = None if mask is None else resize.apply_mask(load_mask(mask, resize.original_size).to(self.device))
-        return resize.apply(image), wanted, resize
+        frame = StoredFrame(orientation=photo.orientation, upright_size=resize.original_size)
+        wanted = None if mask is None else _upright_mask(mask, source, frame)
+        if photo.opaque is not None and not self.config.ignore_alpha:
+            wanted = photo.opaque if wanted is None else wanted & photo.opaque
+        small = None if wanted is None else resize.apply_mask(wanted.to(self.device))
+        return Prepared(image=resize.apply(image), mask=small, resize=resize, orientation=photo.orientation)
 
     def _detect(self, prepared: Sequence[Prepared]) -> list[Features]:
-        images = torch.stack([image for image, _, _ in prepared])
+        images = torch.stack([each.image for each in prepared])
         masks = None
-        if any(mask is not None for _, mask, _ in prepared):
+        if any(each.mask is not None for each in prepared):
             everywhere = torch.ones(images.shape[2:], dtype=torch.bool, device=images.device)
-            masks = torch.stack([everywhere if mask is None else mask for _, mask, _ in prepared])
+            masks = torch.stack([everywhere if each.mask is None else each.mask for each in prepared])
         return [
             replace(
                 features,
-                keypoints=resize.undo(features.keypoints),
-                scales=None if features.scales is None else features.scales / resize.mean_scale,
-                image_size=resize.original_size,
+                keypoints=each.resize.undo(features.keypoints),
+                scales=None if features.scales is None else features.scales / each.resize.mean_scale,
+                image_size=each.resize.original_size,
+                exif_orientation=each.orientation,
             )
-            for features, (_, _, resize) in zip(self.detect(images, masks), prepared, strict=True)
+            for features, each in zip(self.detect(images, masks), prepared, strict=True)
         ]
 
 
@@ -276,6 +299,29 @@ class ReleasedExtractor(Extractor):
             WeightsError: If a tensor is missing, left over or misshapen.
         """
         load_strictly(self, state, origin)  # type: ignore[arg-type]
+
+
+def _upright_mask(mask: ImageSource, source: ImageSource, frame: StoredFrame) -> Bool[Tensor, "h w"]:
+    """Where keypoints are wanted, in the pixels of the photo as read.
+
+    A mask in a file or a PIL image is in the stored pixels of its photo, as COLMAP and hloc have it, and is turned with
+    the photo; an array or tensor is in the pixels of the photo as read.
+    """
+    white = load_mask(mask)
+    in_file = not isinstance(mask, np.ndarray | Tensor)
+    size = frame.size if in_file else frame.upright_size
+    if (white.shape[1], white.shape[0]) != size:
+        turned = f"; its EXIF orientation {frame.orientation} turns the photo" if frame.orientation != 1 else ""
+        stored = "stored pixels, " if in_file and turned else ""
+        raise ImageError(
+            f"The mask{_named(mask)} has {white.shape[1]} × {white.shape[0]} pixels, its photo{_named(source)} "
+            f"{size[0]} × {size[1]}{turned}. A mask has the size of its photo ({stored}width × height)."
+        )
+    return frame.image_to_upright(white) if in_file else white
+
+
+def _named(source: ImageSource) -> str:
+    return f" {os.fspath(source)!r}" if isinstance(source, str | os.PathLike) else ""
 
 
 def extractor_options(extractor: Extractor) -> dict[str, Any]:

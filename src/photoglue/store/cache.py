@@ -8,6 +8,7 @@ cache.h5    format = "photoglue-cache", version = 1, options = JSON, kind,
 ├── points/ keypoints N × 2 float32, descriptors N × d float16, scores N, [scales N, orientations N], what else the
 │           writer knows of each point
 ├── images/ count M, size M × 2, what else the writer knows of each image
+├── checks/ a number for each row of each array above, by which flipped bits are noticed
 └── notes   lines of text
 ```
 
@@ -23,9 +24,9 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped, UInt32
 
-from photoglue.errors import ShapeError
+from photoglue.errors import OutputError, ShapeError
 from photoglue.store.file import Store, explained
 from photoglue.store.undo import uninterrupted
 from photoglue.structs import Features
@@ -34,6 +35,8 @@ CHUNK_ROWS = 16384
 """HDF5 stores so many rows together. A chunk of descriptors is then larger than HDF5's cache of chunks, which makes it
 read just the rows that are asked for."""
 NOTE_BYTES = 240
+CHECKS = "checks"
+"""The group with a number for each row of all arrays, by which flipped bits are noticed."""
 POINT_ARRAYS = ("keypoints", "descriptors", "scores", "scales", "orientations")
 
 
@@ -54,6 +57,7 @@ class CacheWriter(Store):
 
     format = "photoglue-cache"
     _whole = False
+    _checked = True
 
     @property
     def committed(self) -> Committed:
@@ -96,6 +100,8 @@ class CacheWriter(Store):
             for group, columns, start in (("points", points, before.points), ("images", images, before.images)):
                 for name, column in columns.items():
                     self._add(f"{group}/{name}", column, start)
+                    if self._checked:
+                        self._add(f"{CHECKS}/{group}/{name}", row_checks(column), start)
             self._add("notes", lines, before.notes)
             after = [
                 before.images + len(features),
@@ -110,9 +116,11 @@ class CacheWriter(Store):
         """Removes the rows that an interrupted run was writing; once."""
         if self._whole:
             return
+        self._checked = committed.steps == 0 or CHECKS in self._file  # files of version 0.1.0 have none
         for group, rows in (("points", committed.points), ("images", committed.images)):
-            for dataset in self._file.get(group, {}).values():
-                dataset.resize(rows, axis=0)
+            for parent in (group, f"{CHECKS}/{group}"):
+                for dataset in self._file.get(parent, {}).values():
+                    dataset.resize(rows, axis=0)
         if "notes" in self._file:
             self._file["notes"].resize(committed.notes, axis=0)
         self._whole = True
@@ -160,7 +168,10 @@ class FeatureCache:
         with CacheWriter.open(path, "r", options=options) as store, explained(f"{str(path)!r} is damaged"):
             file = store._file
             committed = _committed(file)
-            images = {name: dataset[: committed.images] for name, dataset in file.get("images", {}).items()}
+            images = {
+                name: verified(dataset, slice(committed.images), file.get(f"{CHECKS}/images/{name}"))
+                for name, dataset in file.get("images", {}).items()
+            }
             kind = str(file.attrs.get("kind", "")) or None
         empty = {"count": np.zeros(0, np.int64), "size": np.zeros((0, 2), np.int64)}
         return cls(Path(path), committed, kind, images or empty)
@@ -194,15 +205,17 @@ class FeatureCache:
         """
         rows = self._rows(index, first)
         with explained(f"image {index} of {str(self.path)!r} cannot be read"):
-            arrays = {name: torch.from_numpy(self._point_array(name)[rows]) for name in POINT_ARRAYS if self._has(name)}
+            arrays: dict[str, Any] = {
+                name: torch.from_numpy(self._point_rows(name, rows)) for name in POINT_ARRAYS if self._has(name)
+            }
             width, height = (int(length) for length in self._images["size"][index])
             descriptors = arrays.pop("descriptors").float()
-        return Features(descriptors=descriptors, image_size=(width, height), kind=self.kind, **arrays)
+            return Features.from_arrays(image_size=(width, height), descriptors=descriptors, kind=self.kind, **arrays)
 
     def per_point(self, name: str, index: int, *, first: int | None = None) -> np.ndarray:
         """One of the writer's arrays, a row for each point of an image."""
         with explained(f"image {index} of {str(self.path)!r} cannot be read"):
-            return np.asarray(self._point_array(name)[self._rows(index, first)])
+            return self._point_rows(name, self._rows(index, first))
 
     def close(self) -> None:
         """Ends the work with the file in this process; the next read opens it again."""
@@ -222,7 +235,11 @@ class FeatureCache:
         # A forked process must not use its parent's file.
         if self._opened is None or self._opened[0] != os.getpid():
             store = CacheWriter.open(self.path, "r")
-            self._opened = (os.getpid(), store, dict(store._file.get("points", {}).items()))
+            file = store._file
+            arrays = {
+                name: (data, file.get(f"{CHECKS}/points/{name}")) for name, data in file.get("points", {}).items()
+            }
+            self._opened = (os.getpid(), store, arrays)
         return self._opened[1]._file
 
     def _has(self, name: str) -> bool:
@@ -230,10 +247,34 @@ class FeatureCache:
         assert self._opened is not None
         return name in self._opened[2]
 
-    def _point_array(self, name: str) -> Any:
+    def _point_rows(self, name: str, rows: slice) -> np.ndarray:
         self._file()
         assert self._opened is not None
-        return self._opened[2][name]
+        data, checks = self._opened[2][name]
+        return verified(data, rows, checks)
+
+
+def row_checks(rows: Shaped[np.ndarray, " n *shape"]) -> UInt32[np.ndarray, " n"]:
+    """A number for each row that changes if any one bit of it does: the sum of its bytes, each times an odd number.
+
+    HDF5's own checksums are of whole chunks, and would make it read thousands of rows for one image.
+    """
+    width = int(np.prod(rows.shape[1:], dtype=int)) * rows.dtype.itemsize
+    content = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), width)
+    factors = (np.arange(1, content.shape[1] + 1, dtype=np.uint32) * np.uint32(0x9E3779B1)) | np.uint32(1)
+    return np.asarray(content.astype(np.uint32) @ factors + np.uint32(0x85EBCA6B))
+
+
+def verified(data: Any, rows: slice, checks: Any) -> np.ndarray:
+    """Rows of a dataset, compared with their numbers, if there are any.
+
+    Raises:
+        OutputError: If a row is not what was written.
+    """
+    found = np.asarray(data[rows])
+    if checks is not None and len(found) and not np.array_equal(row_checks(found), checks[rows]):
+        raise OutputError("its numbers are not those that were written")
+    return found
 
 
 def _committed(file: Any) -> Committed:

@@ -3,12 +3,14 @@
 import hashlib
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, final
 
 import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueWarning
+from photoglue.geometry.frames import StoredFrame
 from photoglue.store.file import FAILURES, Store, explained
 from photoglue.structs import Features
 
@@ -18,7 +20,12 @@ OPTIONS_OF_0_1 = {"features": "kind", "max_keypoints": "max_keypoints", "resize"
 
 @final
 class FeatureStore(Store):
-    """Features of images by name, such as their paths below the folder of all images."""
+    """Features of images by name, such as their paths below the folder of all images.
+
+    Positions in the file are in **stored** pixels, as hloc and COLMAP read photos, and the attributes of each image say
+    so (``frame``) and by which EXIF orientation it is turned (``exif_orientation``). What is read here is upright
+    again. Entries without these attributes, of hloc or of version 0.1.0, are read as they are.
+    """
 
     format = "photoglue-features"
     _warned = False
@@ -38,6 +45,7 @@ class FeatureStore(Store):
             OutputError: If they are damaged.
         """
         if name not in self:
+            self.refuse_incomplete(name, "keypoints")
             names = self.names()
             near = get_close_matches(name, names, n=1) or names[:1]
             example = f", such as {near[0]!r}" if near else ""
@@ -45,14 +53,7 @@ class FeatureStore(Store):
         arrays, attributes = self.read_group(name)
         try:
             half = arrays["keypoints"].dtype == np.float16
-            width, height = (int(length) for length in arrays["image_size"])
-            features = Features.from_arrays(
-                arrays["keypoints"],
-                arrays["descriptors"].T,
-                (width, height),
-                kind=attributes.get("kind"),
-                **{key: arrays.get(key) for key in ("scores", "scales", "orientations")},
-            )
+            features = _features_of(arrays, attributes)
         except FAILURES as error:
             raise OutputError(f"{name!r} in {str(self.path)!r} is not complete or damaged: {error}.") from error
         if half and not self._warned:
@@ -94,16 +95,49 @@ class FeatureStore(Store):
             OutputError: If they cannot be written.
         """
         arrays = features.to_hloc()
-        for key in ("scales", "orientations"):
-            values = getattr(features, key)
-            if values is not None:
-                arrays[key] = values.detach().float().cpu().numpy()
-        attributes = {} if features.kind is None else {"kind": features.kind}
+        if features.scales is not None:
+            arrays["scales"] = features.scales.detach().float().cpu().numpy()
+        if features.orientations is not None:
+            angles = features.orientations.detach().float()
+            turned = angles if features.exif_orientation == 1 else features.stored_frame.angles_from_upright(angles)
+            arrays["orientations"] = turned.cpu().numpy()
+        attributes: dict[str, Any] = {"frame": "stored", "exif_orientation": features.exif_orientation}
+        if features.kind is not None:
+            attributes["kind"] = features.kind
         self.write_group(name, arrays, {**attributes, "digest": _digest(arrays, attributes)}, made_from)
 
 
+def _features_of(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> Features:
+    """Upright features from what is in the file."""
+    width, height = (int(length) for length in arrays["image_size"])
+    features = Features.from_arrays(
+        arrays["keypoints"],
+        arrays["descriptors"].T,
+        (width, height),
+        kind=attributes.get("kind"),
+        scores=arrays.get("scores"),
+        scales=arrays.get("scales"),
+        orientations=arrays.get("orientations"),
+    )
+    if features.kind is not None and not isinstance(features.kind, str):
+        raise ValueError(f"kind is {features.kind!r}")
+    orientation = int(attributes.get("exif_orientation", 1))
+    if orientation == 1:
+        return features
+    frame = StoredFrame(orientation=orientation, upright_size=(width, height))
+    frame = StoredFrame(orientation=orientation, upright_size=frame.size)  # turning the sides is its own inverse
+    angles = features.orientations
+    return replace(
+        features,
+        keypoints=frame.to_upright(features.keypoints),
+        orientations=None if angles is None else frame.angles_to_upright(angles),
+        image_size=frame.upright_size,
+        exif_orientation=orientation,
+    )
+
+
 def _digest(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(str(attributes.get("kind")).encode())
+    digest = hashlib.sha256(f"{attributes.get('kind')} {attributes.get('exif_orientation', 1)}".encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

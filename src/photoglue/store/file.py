@@ -25,7 +25,7 @@ MADE_FROM = "made_from"
 Mode: TypeAlias = Literal["r", "a", "w"]
 AnyStore = TypeVar("AnyStore", bound="Store")
 # What h5py raises when a file is damaged, gone, or full, and what follows if something in it is of another type.
-FAILURES = (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError)
+FAILURES = (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError)
 
 
 class _UnreadableError(OutputError):
@@ -146,6 +146,14 @@ class Store(ABC):
         """Whether the group ``name`` has that dataset."""
         with explained(f"{str(self.path)!r} is damaged"):
             return bool(name.strip("/")) and name in self._file and f"{name}/{dataset}" in self._file
+
+    def refuse_incomplete(self, name: str, dataset: str) -> None:
+        """Raises OutputError if something is stored under ``name``, but not the dataset that must be there."""
+        h5py = require("h5py", extra="store")
+        with explained(f"{name!r} in {str(self.path)!r} is damaged"):
+            item = self._file.get(name) if name.strip("/") else None
+            if isinstance(item, h5py.Group) and any(isinstance(part, h5py.Dataset) for part in item.values()):
+                raise OutputError(f"{name!r} in {str(self.path)!r} is not complete or damaged: it has no {dataset!r}.")
 
     def read_group(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Datasets and attributes of a group."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.errors import ConfigError, OutputError, ShapeError
-from photoglue.store.file import FAILURES, Store, explained
+from photoglue.store.file import Store, explained
 from photoglue.structs import Matches
 
 
@@ -51,22 +51,21 @@ class MatchStore(Store):
         """
         if not self._has(name0, name1):
             if not self._has(name1, name0):
+                self.refuse_incomplete(_pair_key(name0, name1), "matches0")
+                self.refuse_incomplete(_pair_key(name1, name0), "matches0")
                 raise ConfigError(f"{str(self.path)!r} has no matches of {name0!r} and {name1!r}, in neither order.")
             return _swapped(self.read(name1, name0, keypoints1, keypoints0))
         arrays, attributes = self.read_group(_pair_key(name0, name1))
-        try:
+        with explained(f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged"):
             matched = len(arrays["matches0"]), len(arrays.get("matches1", keypoints1))
-            if matched == (len(keypoints0), len(keypoints1)):
-                return _to_matches(arrays, attributes, keypoints0.cpu(), keypoints1.cpu())
-        except FAILURES as error:
-            raise OutputError(
-                f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged: {error}."
-            ) from error
-        raise ShapeError(
-            f"The matches of {name0!r} and {name1!r} in {str(self.path)!r} are of {matched[0]} and {matched[1]} "
-            f"keypoints, not of these {len(keypoints0)} and {len(keypoints1)}. If the features were extracted again "
-            "since, match again."
-        )
+        if matched != (len(keypoints0), len(keypoints1)):
+            raise ShapeError(
+                f"The matches of {name0!r} and {name1!r} in {str(self.path)!r} are of {matched[0]} and {matched[1]} "
+                f"keypoints, not of these {len(keypoints0)} and {len(keypoints1)}. If the features were extracted "
+                "again since, match again."
+            )
+        with explained(f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged"):
+            return _to_matches(arrays, attributes, keypoints0.cpu(), keypoints1.cpu())
 
     def check(self, name0: str, name1: str) -> None:
         """Reads all that is stored of a pair, in either order.
@@ -143,9 +142,9 @@ def _to_matches(
         rows = torch.nonzero(matches0 >= 0).flatten()
         matches1, scores1 = torch.full((len(keypoints1),), -1), torch.zeros(len(keypoints1))
         matches1[matches0[rows]], scores1[matches0[rows]] = rows, scores0[rows]
-    for indices, points in ((matches0, keypoints1), (matches1, keypoints0)):
-        if len(indices) and not -1 <= int(indices.min()) <= int(indices.max()) < len(points):
-            raise ValueError(f"a match of a point that is not among the {len(points)}")
+    for name, partners, count in (("matches0", matches0, len(keypoints1)), ("matches1", matches1, len(keypoints0))):
+        if partners.numel() and not -1 <= int(partners.min()) <= int(partners.max()) < count:
+            raise ValueError(f"{name} names partners from {partners.min()} to {partners.max()}, of {count} keypoints")
     return Matches(
         matches0=matches0,
         matches1=matches1,
