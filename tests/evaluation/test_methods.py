@@ -76,7 +76,7 @@ def test_the_protocol_makes_the_extractor():
 
 
 def test_suppression_is_for_superpoint_alone(monkeypatch):
-    import photoglue.evaluation.methods as module
+    import photoglue.pipeline as module
     from photoglue.extractors import SIFT
 
     asked = {}

@@ -352,6 +352,7 @@ def test_defaults():
         "resize": 1024,
         "detection_threshold": 0.2,
         "nms_radius": 2,
+        "ignore_alpha": False,
         "precision": "auto",
         "variant": "n16",
     }

@@ -9,7 +9,16 @@ import pytest
 import rendered_scene
 import torch
 
-from photoglue import SIFT, Extractor, ExtractorConfig, Features, LightGlue, LightGlueConfig, Matcher, SIFTConfig
+from photoglue import (
+    SIFT,
+    Extractor,
+    ExtractorConfig,
+    Features,
+    LightGlue,
+    LightGlueShape,
+    Matcher,
+    SIFTConfig,
+)
 from photoglue.datasets.scenes import read_scene, read_scenes
 from photoglue.datasets.truths import Planar, Posed, match_errors
 from photoglue.errors import ConfigError
@@ -246,8 +255,8 @@ class TestWeights:
     def own(self, tmp_path):
         """A small network for SIFT."""
         path = tmp_path / "own.safetensors"
-        config = LightGlueConfig(input_dim=128, descriptor_dim=32, num_heads=2, n_layers=2, kinds=("sift-opencv",))
-        LightGlue(config).save(path)
+        shape = LightGlueShape(input_dim=128, descriptor_dim=32, num_heads=2, n_layers=2, kinds=("sift-opencv",))
+        LightGlue(shape=shape).save(path)
         return str(path)
 
     @pytest.fixture
