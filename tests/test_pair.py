@@ -108,7 +108,7 @@ def test_it_moves_as_one():
 
 
 def test_pictures(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", exc_type=ImportError)
     texts = [text.get_text() for text in result().draw().texts]
     assert "1 of 2 matches verified" in texts
     with pytest.raises(ConfigError, match="do not say when points were pruned"):

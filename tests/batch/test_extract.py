@@ -17,7 +17,7 @@ from photoglue import batch
 from photoglue.errors import ConfigError, ImageError, OutputError
 from photoglue.store import FeatureStore
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 COUNT = 20
 
 

@@ -18,7 +18,7 @@ from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.store import FeatureStore, MatchStore
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 
 class Counted(Matcher):

@@ -20,7 +20,7 @@ def few(monkeypatch):
 @pytest.mark.weights
 class TestCommand:
     def test_tables_and_json(self, cli, few, motorcycle, tmp_path):
-        pytest.importorskip("skimage")
+        pytest.importorskip("skimage", exc_type=ImportError)
         out = tmp_path / "bench.json"
         code, printed, err = cli("bench", "--quick", "--batch-size", 2, "--out", out)
         assert (code, err) == (0, "")

@@ -6,8 +6,8 @@ import pytest
 
 from photoglue.store import FeatureStore
 
-pytest.importorskip("cv2")
-h5py = pytest.importorskip("h5py")
+pytest.importorskip("cv2", exc_type=ImportError)
+h5py = pytest.importorskip("h5py", exc_type=ImportError)
 
 
 @pytest.fixture

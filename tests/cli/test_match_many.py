@@ -5,8 +5,8 @@ from tiny_photos import write_photo
 
 from photoglue.store import MatchStore
 
-pytest.importorskip("cv2")
-pytest.importorskip("h5py")
+pytest.importorskip("cv2", exc_type=ImportError)
+pytest.importorskip("h5py", exc_type=ImportError)
 
 
 @pytest.fixture

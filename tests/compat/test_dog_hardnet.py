@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 def test_conf_is_live(monkeypatch, motorcycle):

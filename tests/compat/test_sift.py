@@ -2,7 +2,7 @@ import pytest
 
 from photoglue.errors import ConfigError
 
-pytest.importorskip("cv2")
+pytest.importorskip("cv2", exc_type=ImportError)
 
 
 @pytest.fixture

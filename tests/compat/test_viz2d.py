@@ -2,14 +2,14 @@
 
 import importlib
 
-import matplotlib.colors
 import numpy as np
 import pytest
 import torch
 
 from photoglue.errors import ShapeError
 
-plt = pytest.importorskip("matplotlib.pyplot")
+plt = pytest.importorskip("matplotlib.pyplot", exc_type=ImportError)
+colors = pytest.importorskip("matplotlib.colors", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def drawn() -> dict:
             (
                 *line.xy1,
                 *line.xy2,
-                *matplotlib.colors.to_rgba(line.get_edgecolor()),
+                *colors.to_rgba(line.get_edgecolor()),
                 line.get_linewidth(),
                 line.get_zorder(),
                 axes.index(line.axesA),

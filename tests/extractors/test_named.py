@@ -24,7 +24,7 @@ def make(name, **options):
 
 
 def test_ours_have_the_options_of_training():
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     extractor = make("sift", resize=320)
     assert (extractor.config.max_keypoints, extractor.config.resize) == (100, 320)
 

@@ -60,7 +60,7 @@ def folder_with_photos(motorcycle, astronaut, tmp_path, monkeypatch) -> Path:
 def test_blocks(path, folder_with_photos, capsys):
     """From top to bottom, as a reader would: all blocks of a page share their names and files."""
     for package in ("cv2", "h5py", "matplotlib", "poselib"):
-        pytest.importorskip(package)
+        pytest.importorskip(package, exc_type=ImportError)
     names: dict[str, object] = {"__name__": "guide"}
     for block in blocks_of(path):
         place = f"{name_of(path)}:{block.line}"

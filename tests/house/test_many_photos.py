@@ -15,7 +15,7 @@ BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", GUIDE, flags=re.DOTALL)
 def test_all_blocks_run(motorcycle, tmp_path, monkeypatch, capsys):
     from photoglue.cli import main
 
-    pytest.importorskip("h5py")
+    pytest.importorskip("h5py", exc_type=ImportError)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for name, path in zip("abc", (*motorcycle, motorcycle[0]), strict=True):

@@ -25,7 +25,7 @@ INSIDE = {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """Built as `make docs` does: a link that leads nowhere, a missing anchor, or a wrong docstring fails."""
-    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocs", exc_type=ImportError)
     folder = tmp_path_factory.mktemp("site")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_MKDOCS_2_WARNING": "1"}
     # Not --quiet: what is not said is not counted as a warning.
@@ -109,7 +109,7 @@ def long_options(text: str) -> set[str]:
 
 @functools.cache
 def hooks():
-    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocs", exc_type=ImportError)
     spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -12,7 +12,7 @@ from photoglue.store.cache import CacheWriter, FeatureCache
 from photoglue.store.undo import UndoableFile, log_path, roll_back, uninterrupted
 from photoglue.structs import Features
 
-pytest.importorskip("h5py")
+pytest.importorskip("h5py", exc_type=ImportError)
 
 
 def _features(value, n=40):

@@ -159,7 +159,7 @@ def test_the_baseline_on_known_pairs(pairs):
 
 
 def test_poses(pairs):
-    pytest.importorskip("poselib")
+    pytest.importorskip("poselib", exc_type=ImportError)
     from photoglue.training.validation import Validation
 
     right = Validation([posed_pair()]).baseline
@@ -246,7 +246,7 @@ def test_validating_again_sees_new_weights(pairs, tiny_model):
 def test_numbers_for_the_loop(pairs, tiny_model):
     from photoglue.training.validation import Validation
 
-    pytest.importorskip("poselib")
+    pytest.importorskip("poselib", exc_type=ImportError)
     found = Validation([*pairs, posed_pair()])(tiny_model())
     score = found.score()
     assert score.score == found.matcher.f1 == 0  # it has learned nothing yet

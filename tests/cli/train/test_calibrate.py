@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(scope="module")
 def words(shared_data):
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     return [
         "train", "calibrate", "--weights", "sift-photoglue", "--scenes", shared_data / "depth_scenes",
         "--features", "sift", "--keypoints", 256, "--pairs-per-scene", 3, "--device", "cpu",

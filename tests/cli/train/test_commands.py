@@ -17,8 +17,8 @@ import tiny_training
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, astronaut):
     """A folder with photos, good and bad, and a class that finds features in them."""
-    pytest.importorskip("cv2")
-    pytest.importorskip("h5py")
+    pytest.importorskip("cv2", exc_type=ImportError)
+    pytest.importorskip("h5py", exc_type=ImportError)
     return tiny_training.write_photos(tmp_path_factory.mktemp("place"), astronaut)
 
 

@@ -34,8 +34,8 @@ class TestKeptOut:
 
     def data(self, tmp_path, **options):
         """What a run learns from, and what it prints."""
-        pytest.importorskip("cv2")
-        pytest.importorskip("h5py")
+        pytest.importorskip("cv2", exc_type=ImportError)
+        pytest.importorskip("h5py", exc_type=ImportError)
         (tmp_path / "run").mkdir()
         told = []
         recipe = PosedRecipe(scenes=(tmp_path / "scenes",), keypoints=100, build_workers=0, **options)
@@ -91,7 +91,7 @@ def test_scenes_mixed_with_homographies(tiny_recipe, tmp_path, shared_data):
 @pytest.mark.slow
 @pytest.mark.data
 def test_a_scene_whose_poses_point_backwards_is_named(tmp_path, shared_data):
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     scenes = tmp_path / "scenes"
     for name in ("cyprus", "kitchen"):
         (scenes / name).mkdir(parents=True)
