@@ -14,7 +14,7 @@ from photoglue import batch
 from photoglue.batch.match import IMAGES_OF_TILE, PAIRS_AT_ONCE, _chunks, matcher_options
 from photoglue.errors import ConfigError, FeatureKindError, OutputError
 from photoglue.matchers.base import Matcher
-from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue import LightGlue, LightGlueShape
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.store import FeatureStore, MatchStore
 
@@ -70,7 +70,7 @@ def assert_same(left, right):
             np.testing.assert_array_equal(value, right[pair][0][name])
 
 
-@pytest.mark.parametrize("matcher", [NearestNeighbor(), LightGlue(LightGlueConfig(input_dim=2, n_layers=2))])
+@pytest.mark.parametrize("matcher", [NearestNeighbor(), LightGlue(shape=LightGlueShape(input_dim=2, n_layers=2))])
 def test_each_pair_gets_what_it_would_get_alone(features, store, matcher):
     matcher = matcher.eval() if isinstance(matcher, torch.nn.Module) else matcher
     pairs, told = list(combinations(names_in(features), 2)), []
@@ -113,11 +113,11 @@ def test_other_options_and_weights_are_refused_and_named(features, store, tmp_pa
         batch.match([("0.png", "1.png")], features, store, NearestNeighbor(0.8))
     with pytest.raises(ConfigError, match="matcher: 'NearestNeighbor' there, 'Counted' now"):
         batch.match([("0.png", "1.png")], features, store, Counted())
-    first = LightGlue(LightGlueConfig(input_dim=2, n_layers=1)).eval()
+    first = LightGlue(shape=LightGlueShape(input_dim=2, n_layers=1)).eval()
     told = matcher_options(first)
     assert told["matcher"] == "LightGlue"
     assert told["config"]["filter_threshold"] == first.config.filter_threshold
-    assert matcher_options(LightGlue(first.config).eval())["weights"] != told["weights"]
+    assert matcher_options(LightGlue(shape=first.shape).eval())["weights"] != told["weights"]
     other = first.prepare("float32")
     assert matcher_options(other)["precision"] == "float32"
 
@@ -139,7 +139,7 @@ def test_pairs_without_features_are_reported_and_the_others_go_on(features, stor
 def test_features_of_another_kind_end_the_run(features, store):
     with pytest.raises(FeatureKindError):
         batch.match(
-            [("0.png", "1.png")], features, store, LightGlue(LightGlueConfig(input_dim=2, kinds=("disk",))).eval()
+            [("0.png", "1.png")], features, store, LightGlue(shape=LightGlueShape(input_dim=2, kinds=("disk",))).eval()
         )
     with pytest.raises(OutputError, match="There is no file"):
         batch.match([("0.png", "1.png")], features.with_name("no.h5"), store, NearestNeighbor())
