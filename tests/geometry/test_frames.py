@@ -109,3 +109,31 @@ def test_the_half_pixel_is_that_of_colmap():
     assert camera_of_colmap_pinhole(colmap_pinhole(ours), (640, 480)) == ours
     points = torch.rand(3, 2, dtype=torch.float64)
     assert torch.allclose(from_colmap(to_colmap(points)), points)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_pycolmap_finds_points_where_the_store_has_them(orientation, tmp_path):
+    """What pycolmap reads at a stored point is what the upright photo shows at ours, and the way back is exact."""
+    pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError)
+    from photoglue.image import load_photo
+
+    values = np.random.default_rng(0).integers(0, 256, (24, 36), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    picture = PIL.Image.fromarray(values)
+    picture.getexif()[0x0112] = orientation
+    picture.save(tmp_path / "photo.png", exif=picture.getexif())
+    photo = load_photo(tmp_path / "photo.png")
+    frame = StoredFrame(orientation=photo.orientation, upright_size=(photo.image.shape[2], photo.image.shape[1]))
+    bitmap = pycolmap.Bitmap.read(str(tmp_path / "photo.png"), as_rgb=False)
+    assert (bitmap.width, bitmap.height) == frame.size == (288, 192)
+    pixels = np.asarray(bitmap.to_array()).reshape(192, 288)
+    points = torch.rand(200, 2) * torch.tensor([float(side - 1) for side in frame.upright_size])
+    stored = frame.from_upright(points)
+    # COLMAP's pixel (i, j) covers [j, j + 1) × [i, i + 1); ours is centred on whole numbers.
+    columns, rows = to_colmap(stored).floor().long().unbind(1)
+    x, y = points.round().long().unbind(1)
+    # Points on the border of a square round to either side, by the turn.
+    inside = ((points + 0.5) % 8 - 4).abs().max(dim=1).values < 3.4
+    shown = (photo.image[0, y, x] * 255).round().byte().numpy()
+    np.testing.assert_array_equal(pixels[rows, columns][inside], shown[inside])
+    assert inside.sum() > 100
+    assert torch.allclose(frame.to_upright(from_colmap(to_colmap(stored))), points, atol=1e-4)
