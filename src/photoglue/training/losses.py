@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from photoglue.errors import ConfigError
 from photoglue.matchers.lightglue.states import AllLayers
-from photoglue.training.double_softmax import log_likelihood, log_likelihood_and_agreement
+from photoglue.training.double_softmax import log_likelihood
 from photoglue.training.ground_truth import UNMATCHED, Labels
 
 
@@ -117,10 +117,8 @@ def _double_softmax(
     found: AllLayers, targets: "_Targets", matchability: Float[Tensor, "layers t"], config: LossConfig, half: bool
 ) -> tuple[Float[Tensor, " layers"], Bool[Tensor, "heads t"] | None]:
     descriptors = [layer.descriptors if config.matcher else layer.descriptors.detach() for layer in found.layers]
-    given = (descriptors, found.segments, targets.partner, targets.positive)
-    if config.confidence and len(descriptors) > 1:
-        return log_likelihood_and_agreement(*given, matchability, half=half)
-    return log_likelihood(*given, half=half), None
+    compared = matchability if config.confidence and len(descriptors) > 1 else None
+    return log_likelihood(descriptors, found.segments, targets.partner, targets.positive, compared, half=half)
 
 
 def _total(nll: Float[Tensor, " layers"], confidence: Tensor | None, config: LossConfig) -> Float[Tensor, ""]:
