@@ -118,14 +118,9 @@ def build_posed_cache(
     return fill_cache(Path(path), about, items, config, extractor, workers=workers, progress=progress)
 
 
-def check_posed_cache(pairs: PosedPairs, *, pairs_per_scene: int = 8) -> list[SceneCheck]:
-    """Whether poses and depths agree with the photos, by the features in the cache; warns of scenes that do not.
-
-    Args:
-        pairs: Pairs of photos in the cache.
-        pairs_per_scene: So many are matched, spread over the overlaps from 0.3 to 0.85.
-    """
-    checks = [check_pairs(name, pairs.examples(name, pairs_per_scene)) for name in pairs.pairs_of_scenes]
+def check_posed_cache(pairs: PosedPairs) -> list[SceneCheck]:
+    """Whether poses and depths agree with the photos, by eight pairs of each scene; warns of scenes that do not."""
+    checks = [check_pairs(name, pairs.examples(name, 8)) for name in pairs.pairs_of_scenes]
     for check in checks:
         if check.contradicts:
             warnings.warn(check.describe(), PhotoGlueWarning, stacklevel=2)

@@ -1,6 +1,7 @@
 """The first stage: random homographies of any folder of photos."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -11,7 +12,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.store.cache import FeatureCache
 from photoglue.training.config import TrainingConfig
-from photoglue.training.pairs.caches import CacheSummary, summarise
+from photoglue.training.pairs.caches import CacheSummary
 from photoglue.training.pairs.homographies import HomographyConfig
 from photoglue.training.pairs.homography_cache import HomographyCacheConfig, build_homography_cache
 from photoglue.training.pairs.homography_pairs import HomographyPairs
@@ -116,14 +117,8 @@ class PhotosRecipe(Recipe):
         hooks: Hooks,
     ) -> CacheSummary:
         workers = build_workers(self.build_workers, len(photos))
-
-        def build() -> None:
-            build_homography_cache(photos, extractor, path, config, workers=workers, progress=hooks.on_extraction)
-
-        build_once(path, build, hooks)
-        summary = summarise(FeatureCache.open(path))
-        list_skipped(hooks, summary.skipped, folder / f"{path.name}.skipped.txt")
-        return summary
+        build = partial(build_homography_cache, photos, extractor, path, config)
+        return build_once(path, partial(build, workers=workers, progress=hooks.on_extraction), folder, hooks)
 
 
 @final
