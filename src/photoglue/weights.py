@@ -116,7 +116,8 @@ def resolve(
         _verify(record, Located(path=Path(path), origin="path"))
         return Path(path)
     located = locate(record)
-    if located is not None and located.origin == "cache" and not _matches(record, located.path):
+    expected = expected_sha256(record)
+    if located and located.origin == "cache" and expected not in (None, sha256_of(located.path)):
         _quarantine(record, located.path)
         located = locate(record)
     if located is None:
@@ -164,7 +165,11 @@ def load_strictly(module: torch.nn.Module, state: Mapping[str, Tensor], origin: 
     ]
     if missing or unexpected or misshapen:
         parts = [("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)]
-        listed = "; ".join(f"{len(names)} {what}: {_abridged(names)}" for what, names in parts if names)
+        listed = "; ".join(
+            f"{len(names)} {what}: {', '.join(names[:6])}" + f" and {len(names) - 6} more" * (len(names) > 6)
+            for what, names in parts
+            if names
+        )
         raise WeightsError(f"{origin} does not fit {type(module).__name__}: {listed}.")
     module.load_state_dict(dict(state), strict=True)
     module.float()  # the user's default type may be another, and then that of the module built under it
@@ -181,11 +186,6 @@ def expected_sha256(record: WeightsRecord) -> str | None:
     if record.sha256 is not None:
         return record.sha256
     return _read_pins().get(record.file)
-
-
-def _matches(record: WeightsRecord, path: Path) -> bool:
-    expected = expected_sha256(record)
-    return expected is None or sha256_of(path) == expected
 
 
 def _verify(record: WeightsRecord, located: Located) -> None:
@@ -255,7 +255,3 @@ def _read_pins() -> dict[str, str]:
         return dict(json.loads(path.read_text())) if path.is_file() else {}
     except ValueError:
         raise WeightsError(f"{str(path)!r} is not readable; remove it to pin anew.") from None
-
-
-def _abridged(names: list[str], limit: int = 6) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -14,13 +14,16 @@ from photoglue.solvers.verification import (
     checked_points,
     checked_threshold,
     no_model,
-    verified_matrix,
-    verified_pose,
+    verified,
 )
 
 CAMERA = PinholeCamera(fx=500.0, fy=500.0, cx=320.0, cy=240.0, image_size=(640, 480))
 POINTS = torch.rand(10, 2)
 ALL = np.ones(10, dtype=bool)
+
+
+def _verified(model, found, inliers=ALL, threshold_px=1.0):
+    return verified(model, (POINTS, POINTS), (CAMERA, CAMERA), threshold_px, lambda *_: (found, inliers))
 
 
 def _only(count):
@@ -30,16 +33,16 @@ def _only(count):
 def test_a_homography_ends_in_1_and_a_fundamental_matrix_has_norm_1():
     matrix = np.diag([2.0, 4.0, -2.0])
     assert torch.equal(
-        verified_matrix("homography", POINTS, 3.0, matrix, ALL).matrix,
+        _verified("homography", matrix).matrix,
         torch.diag(torch.tensor([-1.0, -2, 1], dtype=torch.float64)),
     )
-    found = verified_matrix("fundamental", POINTS, 3.0, matrix, ALL).matrix
+    found = _verified("fundamental", matrix).matrix
     torch.testing.assert_close(found, torch.from_numpy(matrix) / math.sqrt(24))
 
 
 def test_an_essential_matrix_is_the_translation_crossed_with_the_rotation():
     quarter_turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    found = verified_pose(POINTS, 1.0, quarter_turn, np.array([[0.0], [0], [5]]), ALL)
+    found = _verified("essential", (quarter_turn, np.array([[0.0], [0], [5]])))
     assert found.translation.tolist() == [0, 0, 1]
     assert found.rotation.tolist() == quarter_turn.tolist()
     # [z]× R by hand: z × (x, y, z) = (-y, x, 0), of the rows of R.
@@ -49,23 +52,24 @@ def test_an_essential_matrix_is_the_translation_crossed_with_the_rotation():
 @pytest.mark.parametrize("model", ["homography", "fundamental"])
 def test_a_matrix_that_only_its_sample_agrees_with_is_none(model):
     matrix = np.eye(3)
-    assert verified_matrix(model, POINTS, 1.0, matrix, _only(SAMPLE_SIZE[model])).matrix is None
-    found = verified_matrix(model, POINTS, 1.0, matrix, _only(SAMPLE_SIZE[model] + 1))
+    assert _verified(model, matrix, _only(SAMPLE_SIZE[model])).matrix is None
+    found = _verified(model, matrix, _only(SAMPLE_SIZE[model] + 1))
     assert found.matrix is not None
     assert len(found) == SAMPLE_SIZE[model] + 1
 
 
 def test_a_pose_that_only_its_sample_agrees_with_is_none():
-    assert verified_pose(POINTS, 1.0, np.eye(3), np.ones(3), _only(5)).rotation is None
-    assert len(verified_pose(POINTS, 1.0, np.eye(3), np.ones(3), _only(6))) == 6
+    assert _verified("essential", (np.eye(3), np.ones(3)), _only(5)).rotation is None
+    assert len(_verified("essential", (np.eye(3), np.ones(3)), _only(6))) == 6
 
 
 def test_what_is_not_finite_is_no_model():
     for found in (
-        verified_matrix("homography", POINTS, 1.0, np.diag([1.0, 1, 0]), ALL),  # 1 / 0
-        verified_matrix("fundamental", POINTS, 1.0, np.zeros((3, 3)), ALL),
-        verified_pose(POINTS, 1.0, np.eye(3), np.zeros(3), ALL),
-        verified_pose(POINTS, 1.0, np.full((3, 3), np.nan), np.ones(3), ALL),
+        _verified("homography", np.diag([1.0, 1, 0])),  # 1 / 0
+        _verified("fundamental", np.zeros((3, 3))),
+        _verified("essential", (np.eye(3), np.zeros(3))),
+        _verified("essential", (np.full((3, 3), np.nan), np.ones(3))),
+        _verified("essential", None, None),
         no_model("essential", POINTS, 1.0),
     ):
         assert (found.matrix, found.rotation, found.translation) == (None, None, None)

@@ -59,14 +59,14 @@ def test_numerical_gradient():
     from photoglue.training.double_softmax import log_likelihood
 
     descriptors, segments, partner, weight = pack([5, 4, 3, 6])
-    assert torch.autograd.gradcheck(lambda *x: log_likelihood(x, segments, partner, weight), descriptors)
+    assert torch.autograd.gradcheck(lambda *x: log_likelihood(x, segments, partner, weight)[0], descriptors)
 
 
 def test_all_pairs_at_once_is_the_same(all_at_once):
     given = pack([7, 5] * 3)
     matchability = torch.randn(2, 36, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert len(list(all_at_once._groups(given[1], torch.device("cpu")))) == 1
-    values, agreement = all_at_once.log_likelihood_and_agreement(*given, matchability)
+    values, agreement = all_at_once.log_likelihood(*given, matchability)
     expected = plain(*given)
     torch.testing.assert_close(values, expected)
     gradients = [torch.autograd.grad(each.sum(), given[0]) for each in (values, expected)]
@@ -77,7 +77,7 @@ def test_all_pairs_at_once_is_the_same(all_at_once):
         from photoglue.matchers.lightglue.packing import Segments
 
         tokens = slice(rows[2 * pair].start, rows[2 * pair + 1].stop)
-        _, alone = all_at_once.log_likelihood_and_agreement(
+        _, alone = all_at_once.log_likelihood(
             [x[tokens] for x in given[0]], Segments((7, 5)), given[2][tokens], given[3][tokens], matchability[:, tokens]
         )
         assert torch.equal(alone, agreement[:, tokens])
@@ -86,7 +86,7 @@ def test_all_pairs_at_once_is_the_same(all_at_once):
 def test_pairs_of_other_sizes_are_other_groups(all_at_once):
     given = pack([7, 5, 5, 7, 5, 7])
     assert len(list(all_at_once._groups(given[1], torch.device("cpu")))) == 2
-    torch.testing.assert_close(all_at_once.log_likelihood(*given), plain(*given))
+    torch.testing.assert_close(all_at_once.log_likelihood(*given)[0], plain(*given))
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 30.0, 1000.0])
@@ -95,7 +95,7 @@ def test_any_similarity(scale):
     from photoglue.training.double_softmax import log_likelihood
 
     given = pack([20, 15], scale=scale)
-    values, expected = log_likelihood(*given), plain(*given)
+    values, expected = log_likelihood(*given)[0], plain(*given)
     assert values.isfinite().all()
     torch.testing.assert_close(values, expected)
     gradients = [torch.autograd.grad(each.sum(), given[0]) for each in (values, expected)]
@@ -105,7 +105,7 @@ def test_any_similarity(scale):
 
 def test_agreement_with_plain_argmax():
     """Point by point, both images, dustbins chosen by some."""
-    from photoglue.training.double_softmax import log_likelihood_and_agreement
+    from photoglue.training.double_softmax import log_likelihood
 
     descriptors, segments, partner, weight = pack([30, 25], layers=3)
     chance = torch.Generator().manual_seed(3)
@@ -114,7 +114,7 @@ def test_agreement_with_plain_argmax():
     noise = torch.randn(3, 55, 6, generator=chance, dtype=torch.float64)
     descriptors = [5 * torch.cat([directions, directions[:25]]) + 0.5 * each for each in noise]
     matchability = 2 + 2 * torch.randn(3, 55, generator=chance, dtype=torch.float64)
-    _, agreement = log_likelihood_and_agreement(descriptors, segments, partner, weight, matchability)
+    _, agreement = log_likelihood(descriptors, segments, partner, weight, matchability)
     choices = []
     for x, z in zip(descriptors, matchability, strict=True):
         log, alone = torch.nn.functional.logsigmoid(z), torch.nn.functional.logsigmoid(-z)

@@ -84,10 +84,10 @@ def extract(
         chunks=lambda names: [names[i : i + PHOTOS_AT_ONCE] for i in range(0, len(names), PHOTOS_AT_ONCE)],
         work=_work,
         state=(extractor, dict(photos), dict(masks)),
-        write=_write,
+        write=FeatureStore.write,
         what="photo",
     )
-    summary = filling.run(store, list(photos), engine, progress or (lambda *_: None))
+    summary = filling.run(store, list(photos), engine, progress)
     skipped = {photo.name: photo.reason for photo in found.skipped}
     return replace(summary, failed={**skipped, **summary.failed}, hidden=found.hidden, notes=tuple(notes))
 
@@ -182,9 +182,3 @@ def _work(
             return [result for name in names for result in _work(state, [name])]
         return [(names[0], str(error) or "it does not fit into memory")]
     return [(name, (each.cpu(), record)) for name, each, record in zip(names, features, records, strict=True)]
-
-
-def _write(store: FeatureStore, name: str, extracted: Extracted) -> int:
-    features, made_from = extracted
-    store.write(name, features, made_from=made_from)
-    return len(features)

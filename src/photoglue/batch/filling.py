@@ -1,7 +1,7 @@
 """The loop that fills a store: what is up to date stays, the rest is done in chunks; a summary says what was done."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -20,7 +20,7 @@ OTHER_VERSION = "stored by another version"
 Opened = TypeVar("Opened", bound=Store)
 Key = TypeVar("Key")
 State = TypeVar("State")
-Output = TypeVar("Output")
+Entry = TypeVar("Entry", bound=Sized)
 Progress: TypeAlias = Callable[[int, int], None]
 """Is told how many photos or pairs are done, and of how many."""
 
@@ -63,7 +63,7 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filling(Generic[Opened, Key, State, Output]):
+class Filling(Generic[Opened, Key, State, Entry]):
     """How a store is filled: what stays, and what is done for the rest."""
 
     store: type[Opened]
@@ -73,21 +73,23 @@ class Filling(Generic[Opened, Key, State, Output]):
     """Why an entry has to be made: empty if there is none; None: it is up to date."""
     chunks: Callable[[Sequence[Key]], Sequence[Sequence[Key]]]
     """What is worked on together."""
-    work: Callable[[State, Sequence[Key]], Sequence[tuple[Key, Output | str]]]
-    """What a chunk gives for each key: its entry, or why there is none."""
+    work: Callable[[State, Sequence[Key]], Sequence[tuple[Key, tuple[Entry, dict[str, Any]] | str]]]
+    """What a chunk gives for each key: its entry and what that was made from, or why there is none."""
     state: State
-    write: Callable[[Opened, Key, Output], int]
-    """Keeps an entry; returns how many points or matches it has."""
+    write: Callable[..., None]
+    """Method of the store that keeps an entry, given the name or names of its key, and what it was made from."""
     what: Literal["photo", "pair"]
 
-    def run(self, path: str | os.PathLike[str], keys: Sequence[Key], engine: Engine, progress: Progress) -> Summary:
+    def run(
+        self, path: str | os.PathLike[str], keys: Sequence[Key], engine: Engine, progress: Progress | None
+    ) -> Summary:
         """Fills the store; what is done is kept when this is interrupted, and the same call goes on from there.
 
         Raises:
             ConfigError: If the file was made with other options.
             OutputError: If it cannot be written.
         """
-        path = Path(path)
+        path, progress = Path(path), progress or (lambda *_: None)
         reasons: dict[Key, str] | None = None
         if path.exists() and not partial_path(path).exists():  # if nothing is to be done, the file is not touched
             with self.store.open(path, "r", options=self.options) as finished:
@@ -101,12 +103,14 @@ class Filling(Generic[Opened, Key, State, Output]):
                 for _, results in engine.map(self.work, self.state, chunks):
                     for key, output in results:
                         if isinstance(output, str):
-                            failed[_name(key)] = output
+                            failed[" ".join(_names(key))] = output
                         else:
-                            size += self.write(opened, key, output)
+                            entry, made_from = output
+                            self.write(opened, *_names(key), entry, made_from=made_from)
+                            size += len(entry)
                             done += 1
                     progress(len(keys) - len(reasons) + done + len(failed), len(keys))
-        made = [why for key, why in reasons.items() if why and _name(key) not in failed]
+        made = [why for key, why in reasons.items() if why and " ".join(_names(key)) not in failed]
         return Summary(
             path=path,
             what=self.what,
@@ -147,5 +151,5 @@ def compared(recorded: Mapping[str, Any] | None, now: Mapping[str, Any], words: 
     return next((words[name] for name in words if recorded.get(name) != now[name]), None)
 
 
-def _name(key: Any) -> str:
-    return key if isinstance(key, str) else " ".join(key)
+def _names(key: Any) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(key)

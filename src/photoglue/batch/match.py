@@ -79,11 +79,11 @@ def match(
         chunks=_chunks,
         work=_work,
         state=(matcher, Path(features)),
-        write=_write,
+        write=MatchStore.write,
         what="pair",
     )
     known = [pair for pair in wanted if not absent.keys() & set(pair)]
-    summary = filling.run(store, known, engine, progress or (lambda *_: None))
+    summary = filling.run(store, known, engine, progress)
     return replace(summary, failed={**failed, **summary.failed})
 
 
@@ -163,9 +163,3 @@ def _work(state: tuple[Matcher, Path], pairs: Sequence[Pair]) -> list[tuple[Pair
         (pair, (matches.cpu(), _made_from(digests[pair[0]], digests[pair[1]])))
         for pair, matches in zip(pairs, found, strict=True)
     ]
-
-
-def _write(store: MatchStore, pair: Pair, matched: Matched) -> int:
-    matches, made_from = matched
-    store.write(*pair, matches, made_from=made_from)
-    return len(matches)

@@ -101,13 +101,7 @@ class DogPoints:
         return len(self.opencv_points)
 
     def __getitem__(self, rows: Int64[np.ndarray, " k"]) -> "DogPoints":
-        return DogPoints(
-            opencv_points=self.opencv_points[rows],
-            scores=self.scores[rows],
-            sizes=self.sizes[rows],
-            angles=self.angles[rows],
-            descriptors=None if self.descriptors is None else self.descriptors[rows],
-        )
+        return DogPoints(**{name: array[rows] for name, array in vars(self).items() if array is not None})
 
 
 class SIFT(ReleasedExtractor):

@@ -4,7 +4,7 @@ For results to be used rather than compared, ``solvers.poselib`` is the more acc
 matches on MegaDepth-1500, OpenCV's RANSAC reaches an AUC@5° of 49.9 and LO-RANSAC 66.7 (LightGlue paper, table 2).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -15,15 +15,10 @@ from torch import Tensor
 from photoglue.errors import ConfigError, require
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.solvers.verification import (
-    SAMPLE_SIZE,
     Model,
     Verification,
-    checked_cameras,
-    checked_points,
     checked_threshold,
-    no_model,
-    verified_matrix,
-    verified_pose,
+    verified,
 )
 
 Method: TypeAlias = Literal["ransac", "magsac"]
@@ -80,31 +75,30 @@ def verify_opencv(  # noqa: PLR0913  (protocols differ in all of them)
         MissingExtra: If OpenCV is not installed.
     """
     threshold = checked_threshold(model, threshold_px, THRESHOLD_PX)
-    confidence = _checked_confidence(model, confidence)
+    confidence = CONFIDENCE[model] if confidence is None else float(confidence)
+    if not 0 < confidence < 1:
+        raise ConfigError(f"confidence is {confidence}; it must be a probability between 0 and 1, such as 0.99999.")
     if method not in METHODS:
         raise ConfigError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
-    array0, array1 = checked_points(points0, points1)
-    cameras = checked_cameras(camera0, camera1) if model == "essential" else None
     cv2 = require("cv2", extra="sift")
-    if len(array0) <= SAMPLE_SIZE[model]:
-        return no_model(model, points0, threshold)
-    order = np.random.default_rng(seed).permutation(len(array0)) if seed else np.arange(len(array0))
     sampling = (getattr(cv2, METHODS[method]), confidence, MAX_ITERATIONS[model])
-    try:
-        if cameras is not None:
-            found, mask = _pose(cv2, array0[order], array1[order], cameras, threshold, sampling)
-        else:
-            found, mask = _matrix(cv2, model, array0[order], array1[order], threshold, sampling)
-    except cv2.error:  # some of its solvers raise where there is no solution
-        found = None
-    if found is None:
-        return no_model(model, points0, threshold)
-    inliers = np.zeros(len(order), dtype=bool)
-    inliers[order] = mask.ravel() > 0
-    if model == "essential":
-        rotation, translation = found
-        return verified_pose(points0, threshold, rotation, translation, inliers)
-    return verified_matrix(model, points0, threshold, found, inliers)
+
+    def estimate(array0: np.ndarray, array1: np.ndarray, cameras: Sequence[PinholeCamera]) -> tuple[Any, Any]:
+        order = np.random.default_rng(seed).permutation(len(array0)) if seed else np.arange(len(array0))
+        try:
+            if cameras:
+                found, mask = _pose(cv2, array0[order], array1[order], cameras, threshold, sampling)
+            else:
+                found, mask = _matrix(cv2, model, array0[order], array1[order], threshold, sampling)
+        except cv2.error:  # some of its solvers raise where there is no solution
+            found = None
+        if found is None:
+            return None, None
+        inliers = np.zeros(len(order), dtype=bool)
+        inliers[order] = mask.ravel() > 0
+        return found, inliers
+
+    return verified(model, (points0, points1), (camera0, camera1), threshold, estimate)
 
 
 def _matrix(
@@ -125,7 +119,7 @@ def _pose(
     cv2: Any,
     points0: np.ndarray,
     points1: np.ndarray,
-    cameras: tuple[PinholeCamera, PinholeCamera],
+    cameras: Sequence[PinholeCamera],
     threshold: float,
     sampling: tuple[int, float, int],
 ) -> tuple[Any, Any]:
@@ -157,10 +151,3 @@ def _pose(
         if count > best_count:
             best, best_count, best_mask = (rotation, translation), count, in_front
     return best, best_mask
-
-
-def _checked_confidence(model: str, confidence: float | None) -> float:
-    chosen = CONFIDENCE[model] if confidence is None else float(confidence)
-    if not 0 < chosen < 1:
-        raise ConfigError(f"confidence is {chosen}; it must be a probability between 0 and 1, such as 0.99999.")
-    return chosen

@@ -18,12 +18,8 @@ from photoglue.solvers.verification import (
     SAMPLE_SIZE,
     Model,
     Verification,
-    checked_cameras,
-    checked_points,
     checked_threshold,
-    no_model,
-    verified_matrix,
-    verified_pose,
+    verified,
 )
 
 __all__ = ["SAMPLE_SIZE", "THRESHOLD_PX", "Model", "Verification", "scaled_threshold_px", "verify"]
@@ -83,29 +79,19 @@ def verify(
         MissingExtra: If PoseLib is not installed.
     """
     threshold = checked_threshold(model, threshold_px, THRESHOLD_PX)
-    array0, array1 = checked_points(points0, points1)
-    cameras = [_camera(camera) for camera in checked_cameras(camera0, camera1)] if model == "essential" else []
-    if len(array0) <= SAMPLE_SIZE[model]:
-        return no_model(model, points0, threshold)
-    found, inliers = _estimate(model, array0, array1, cameras, threshold, seed)
-    if model == "essential":
-        return verified_pose(points0, threshold, found.R, found.t, inliers)
-    return verified_matrix(model, points0, threshold, found, inliers)
 
+    def estimate(array0: np.ndarray, array1: np.ndarray, cameras: Sequence[PinholeCamera]) -> tuple[Any, Any]:
+        poselib = require("poselib", extra="geometry")
+        if model == "homography":
+            options = {"max_reproj_error": threshold, "seed": seed}
+            found, info = poselib.estimate_homography(array0, array1, options, {})
+        else:
+            options = {"max_epipolar_error": threshold, "seed": seed}
+            solve = poselib.estimate_fundamental if model == "fundamental" else poselib.estimate_relative_pose
+            found, info = solve(array0, array1, *map(_camera, cameras), options, {})
+        return (found.R, found.t) if cameras else found, np.array(info["inliers"], dtype=bool)
 
-def _estimate(
-    model: Model, points0: np.ndarray, points1: np.ndarray, cameras: list[dict[str, Any]], threshold: float, seed: int
-) -> tuple[Any, np.ndarray]:
-    """A 3 × 3 array, or a pose with R and t for "essential"; and the inliers."""
-    poselib = require("poselib", extra="geometry")
-    if model == "homography":
-        options = {"max_reproj_error": threshold, "seed": seed}
-        found, info = poselib.estimate_homography(points0, points1, options, {})
-    else:
-        options = {"max_epipolar_error": threshold, "seed": seed}
-        estimate = poselib.estimate_fundamental if model == "fundamental" else poselib.estimate_relative_pose
-        found, info = estimate(points0, points1, *cameras, options, {})
-    return found, np.array(info["inliers"], dtype=bool)
+    return verified(model, (points0, points1), (camera0, camera1), threshold, estimate)
 
 
 def _camera(camera: PinholeCamera) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What every robust estimator here takes and gives, and the checks that they share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -16,6 +16,10 @@ from photoglue.geometry.epipolar import essential_matrix
 from photoglue.structs import TensorStruct
 
 Model: TypeAlias = Literal["homography", "fundamental", "essential"]
+
+Estimate: TypeAlias = Callable[[np.ndarray, np.ndarray, Sequence[PinholeCamera]], tuple[Any, Any]]
+"""From the points of the matches in both images, and the cameras for "essential", to the model (a 3 × 3 matrix, or
+rotation and translation for "essential") and which matches agree with it; (None, None) if there is no model."""
 
 SAMPLE_SIZE: Mapping[str, int] = MappingProxyType({"homography": 4, "fundamental": 7, "essential": 5})
 """Number of matches that define each model exactly, whatever they are."""
@@ -62,42 +66,57 @@ def no_model(model: Model, points0: Float[Tensor, "k 2"], threshold_px: float) -
     return Verification(model=model, matrix=None, inliers=inliers, threshold_px=threshold_px)
 
 
-def verified_matrix(
-    model: Model, points0: Float[Tensor, "k 2"], threshold_px: float, matrix: np.ndarray, inliers: np.ndarray
-) -> Verification:
-    """The answer with a homography or fundamental matrix, scaled as ``Verification`` says.
-
-    There is no model if the matrix makes no sense, or only the matches that define a model agree with it.
-    """
-    found = torch.from_numpy(np.array(matrix, dtype=np.float64))
-    found = found / (found[2, 2] if model == "homography" else found.norm())
-    if inliers.sum() <= SAMPLE_SIZE[model] or not bool(torch.isfinite(found).all()):
-        return no_model(model, points0, threshold_px)
-    agree = torch.from_numpy(inliers).to(points0.device)
-    return Verification(model=model, matrix=found, inliers=agree, threshold_px=threshold_px)
-
-
-def verified_pose(
-    points0: Float[Tensor, "k 2"],
+def verified(
+    model: Model,
+    points: tuple[Float[Tensor, "k 2"], Float[Tensor, "k 2"]],
+    cameras: tuple[PinholeCamera | None, PinholeCamera | None],
     threshold_px: float,
-    rotation: np.ndarray,
-    translation: np.ndarray,
-    inliers: np.ndarray,
+    estimate: Estimate,
 ) -> Verification:
-    """The answer with an essential matrix, made of its pose; no model as with ``verified_matrix``."""
-    pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3] = torch.from_numpy(np.array(rotation, dtype=np.float64))
-    pose[:3, 3] = torch.from_numpy(np.array(translation, dtype=np.float64).reshape(3))
-    pose[:3, 3] /= pose[:3, 3].norm()
-    if inliers.sum() <= SAMPLE_SIZE["essential"] or not bool(torch.isfinite(pose).all()):
-        return no_model("essential", points0, threshold_px)
+    """The answer of an estimator, or that there is no model.
+
+    There is none if there are no more matches than define one, the estimator finds none, what it finds makes no sense,
+    or only the matches that define a model agree with it.
+
+    Args:
+        model: Geometric model to fit.
+        points: Points of the matches in both images, pixels.
+        cameras: Cameras of both images; needed for "essential", else unused.
+        threshold_px: Largest error of an inlier, pixels.
+        estimate: The estimator.
+
+    Raises:
+        ConfigError: If a camera is missing.
+        ShapeError: If there are not as many points in both images, or one is not finite.
+    """
+    arrays = checked_points(*points)
+    known = checked_cameras(*cameras) if model == "essential" else ()
+    nothing = no_model(model, points[0], threshold_px)
+    if len(arrays[0]) <= SAMPLE_SIZE[model]:
+        return nothing
+    found, inliers = estimate(*arrays, known)
+    if found is None or inliers.sum() <= SAMPLE_SIZE[model]:
+        return nothing
+    rotation = translation = None
+    if model == "essential":
+        pose = torch.eye(4, dtype=torch.float64)
+        rotation, translation = (torch.from_numpy(np.array(part, dtype=np.float64)) for part in found)
+        translation = translation.reshape(3) / translation.norm()
+        pose[:3, :3], pose[:3, 3] = rotation, translation
+        matrix, finite = essential_matrix(pose), pose.isfinite()
+    else:
+        matrix = torch.from_numpy(np.array(found, dtype=np.float64))
+        matrix = matrix / (matrix[2, 2] if model == "homography" else matrix.norm())
+        finite = matrix.isfinite()
+    if not bool(finite.all()):
+        return nothing
     return Verification(
-        model="essential",
-        matrix=essential_matrix(pose),
-        inliers=torch.from_numpy(inliers).to(points0.device),
+        model=model,
+        matrix=matrix,
+        inliers=torch.from_numpy(inliers).to(points[0].device),
         threshold_px=threshold_px,
-        rotation=pose[:3, :3].clone(),
-        translation=pose[:3, 3].clone(),
+        rotation=rotation,
+        translation=translation,
     )
 
 

@@ -190,7 +190,7 @@ class FeatureCache:
 
     def notes(self) -> list[str]:
         """The writer's lines."""
-        lines = self._file().get("notes")
+        lines = self._open()[0]._file.get("notes")
         return [] if lines is None else [line.decode(errors="ignore") for line in lines[: self.committed.notes]]
 
     def features(self, index: int, *, first: int | None = None) -> Features:
@@ -205,8 +205,11 @@ class FeatureCache:
         """
         rows = self._rows(index, first)
         with explained(f"image {index} of {str(self.path)!r} cannot be read"):
+            points = self._open()[1]
             arrays: dict[str, Any] = {
-                name: torch.from_numpy(self._point_rows(name, rows)) for name in POINT_ARRAYS if self._has(name)
+                name: torch.from_numpy(verified(data, rows, checks))
+                for name, (data, checks) in points.items()
+                if name in POINT_ARRAYS
             }
             width, height = (int(length) for length in self._images["size"][index])
             descriptors = arrays.pop("descriptors").float()
@@ -215,7 +218,8 @@ class FeatureCache:
     def per_point(self, name: str, index: int, *, first: int | None = None) -> np.ndarray:
         """One of the writer's arrays, a row for each point of an image."""
         with explained(f"image {index} of {str(self.path)!r} cannot be read"):
-            return self._point_rows(name, self._rows(index, first))
+            data, checks = self._open()[1][name]
+            return verified(data, self._rows(index, first), checks)
 
     def close(self) -> None:
         """Ends the work with the file in this process; the next read opens it again."""
@@ -231,7 +235,8 @@ class FeatureCache:
         start = end - int(self._images["count"][index])
         return slice(start, end if first is None else min(end, start + first))
 
-    def _file(self) -> Any:
+    def _open(self) -> tuple[Store, dict[str, Any]]:
+        """The file, and its arrays of points with their checks."""
         # A forked process must not use its parent's file.
         if self._opened is None or self._opened[0] != os.getpid():
             store = CacheWriter.open(self.path, "r")
@@ -240,18 +245,7 @@ class FeatureCache:
                 name: (data, file.get(f"{CHECKS}/points/{name}")) for name, data in file.get("points", {}).items()
             }
             self._opened = (os.getpid(), store, arrays)
-        return self._opened[1]._file
-
-    def _has(self, name: str) -> bool:
-        self._file()
-        assert self._opened is not None
-        return name in self._opened[2]
-
-    def _point_rows(self, name: str, rows: slice) -> np.ndarray:
-        self._file()
-        assert self._opened is not None
-        data, checks = self._opened[2][name]
-        return verified(data, rows, checks)
+        return self._opened[1:]
 
 
 def row_checks(rows: Shaped[np.ndarray, " n *shape"]) -> UInt32[np.ndarray, " n"]:

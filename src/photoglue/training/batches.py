@@ -6,6 +6,8 @@ one block of shared memory, to a GPU in one copy.
 """
 
 import io
+import itertools
+import math
 import os
 import pickle
 import signal
@@ -54,7 +56,9 @@ class PackedPairs:
     def unpack(self) -> list[Any]:
         """The pairs again; their tensors are views of the flat ones."""
         parts = {
-            flat.dtype: iter(torch.split(flat, [_size(shape) for dtype, shape in self.layout if dtype == flat.dtype]))
+            flat.dtype: iter(
+                torch.split(flat, [math.prod(shape) for dtype, shape in self.layout if dtype == flat.dtype])
+            )
             for flat in self.flat
         }
         tensors = [next(parts[dtype]).view(shape) for dtype, shape in self.layout]
@@ -107,9 +111,8 @@ class Batches:
         loader: DataLoader[PackedPairs | PhotoGlueError] = DataLoader(
             _Numbered(source, config, processes, prepare, workers),
             batch_size=None,
-            sampler=_From(start),
+            sampler=itertools.count(start),
             num_workers=workers,
-            collate_fn=_as_it_is,
             worker_init_fn=_begin_worker,
             pin_memory=processes.device.type == "cuda",
         )
@@ -167,19 +170,6 @@ class _Numbered(Dataset[PackedPairs | PhotoGlueError]):
             return error
 
 
-class _From:
-    """Numbers from ``start`` on, without an end."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        number = self.start
-        while True:
-            yield number
-            number += 1
-
-
 class _Numbering(pickle.Pickler):
     """Pickles all but tensors, which it collects."""
 
@@ -211,17 +201,6 @@ def _readers(device: torch.device) -> int:
         return 1
     cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(8, cores - 1))
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _begin_worker(_: int) -> None:

@@ -1,7 +1,7 @@
 """What a training run is made of, apart from its data: sizes, schedule, precision, how often it reports and saves."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 
@@ -73,7 +73,9 @@ class TrainingConfig:
         _check(0 <= self.decay_from < 1, "decay_from", self.decay_from, "in [0, 1)")
         _check(0 < self.final_share <= 1, "final_share", self.final_share, "in (0, 1]")
         _check(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "in (0, 1), or None")
-        _check(self.schedule in get_args(Schedule), "schedule", self.schedule, _one_of(Schedule))
+        _check(
+            self.schedule in get_args(Schedule), "schedule", self.schedule, "one of " + ", ".join(get_args(Schedule))
+        )
         _check(self.pairs is None or self.pairs > 0, "pairs", self.pairs, "at least 1")
         _check(self.hours is None or self.hours > 0, "hours", self.hours, "above 0")
         choose_precision(self.precision, torch.device("cpu"))  # refuses unknown ones
@@ -95,7 +97,3 @@ def differences(stored: TrainingConfig, wanted: TrainingConfig) -> list[str]:
 def _check(fits: bool, name: str, value: object, wanted: str) -> None:
     if not fits:
         raise ConfigError(f"{name} is {value!r}; it must be {wanted}.")
-
-
-def _one_of(choices: Any) -> str:
-    return "one of " + ", ".join(get_args(choices))

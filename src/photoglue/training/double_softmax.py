@@ -34,10 +34,15 @@ def log_likelihood(
     segments: Segments,
     partner: Int64[Tensor, " t"],
     weight: Float[Tensor, " t"],
+    matchability: Float[Tensor, "layers t"] | None = None,
     *,
     half: bool = False,
-) -> Float[Tensor, " layers"]:
+) -> tuple[Float[Tensor, " layers"], Bool[Tensor, "heads t"] | None]:
     """The weighted sum of both log-softmaxes of the similarity over the true matches of all pairs, for each layer.
+
+    With ``matchability`` also, for each layer but the last, whether a point chooses as in the last layer. A point
+    chooses the most likely of all points of the other image and of having no partner: the largest log P_ij of its row
+    or column, log σ(-z) included. Where two are equally likely, a layer agrees if the last one's is among them.
 
     Args:
         descriptors: Descriptors of each layer, in which the result is differentiable, once. The similarity is their dot
@@ -45,56 +50,20 @@ def log_likelihood(
         segments: Where each image's tokens lie; none is empty.
         partner: Number of the true partner of each point in the other image; negative: it has none.
         weight: Weight of each match, at both its points alike; 0 at points without partner.
+        matchability: Logits z of each layer, which no gradient reaches from here; None: choices are not compared.
         half: Whether the products that make the gradient may be bfloat16.
     """
-    return _sweep(descriptors, segments, partner, weight, None, half)[0]
-
-
-def log_likelihood_and_agreement(
-    descriptors: Sequence[Float[Tensor, "t d"]],
-    segments: Segments,
-    partner: Int64[Tensor, " t"],
-    weight: Float[Tensor, " t"],
-    matchability: Float[Tensor, "layers t"],
-    *,
-    half: bool = False,
-) -> tuple[Float[Tensor, " layers"], Bool[Tensor, "heads t"]]:
-    """What ``log_likelihood`` gives; and for each layer but the last, whether a point chooses as in the last layer.
-
-    A point chooses the most likely of all points of the other image and of having no partner: the largest log P_ij of
-    its row or column, log σ(-z) included. Where two are equally likely, a layer agrees if the last one's is among them.
-
-    Args:
-        descriptors: See ``log_likelihood``.
-        segments: See ``log_likelihood``.
-        partner: See ``log_likelihood``.
-        weight: See ``log_likelihood``.
-        matchability: Logits z of each layer; no gradient reaches them from here.
-        half: See ``log_likelihood``.
-    """
-    values, agreement = _sweep(descriptors, segments, partner, weight, matchability.detach(), half)
-    assert agreement is not None
-    return values, agreement
-
-
-def _sweep(
-    descriptors: Sequence[Tensor],
-    segments: Segments,
-    partner: Tensor,
-    weight: Tensor,
-    matchability: Tensor | None,
-    half: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Go through all groups of pairs, and in each through the layers from the last, with which others are compared."""
     learns = torch.is_grad_enabled()
     gradients = [torch.empty_like(x) if learns and x.requires_grad else None for x in descriptors]
     values = weight.new_zeros(len(descriptors))
     agreement, logs = None, None
     if matchability is not None:
+        matchability = matchability.detach()
         agreement = torch.empty_like(matchability[:-1], dtype=torch.bool)
         # Half of log2 σ(z) and of log2 σ(-z): everything is compared as half a logarithm, which spares S a doubling.
         logs = torch.stack([functional.logsigmoid(matchability), functional.logsigmoid(-matchability)]) * (LOG2_E / 2)
     with torch.no_grad():
+        # In each group from the last layer, with which the others are compared.
         for group in _groups(segments, weight.device):
             matches, weights = group.split(partner)[0], group.split(weight)
             chosen: Sides | None = None
@@ -112,16 +81,11 @@ def _sweep(
                 else:
                     for into, agrees in zip(group.split(agreement[layer]), choices.agree(chosen), strict=True):
                         into.copy_(agrees)
-    tracked = [
-        value if gradient is None else _with_gradient(x, value, gradient)
+    tracked: list[Tensor] = [
+        value if gradient is None else _WithGradient.apply(x, value, gradient)  # type: ignore[no-untyped-call]
         for x, value, gradient in zip(descriptors, values, gradients, strict=True)
     ]
     return torch.stack(tracked), agreement
-
-
-def _with_gradient(x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-    result: Tensor = _WithGradient.apply(x, value, gradient)  # type: ignore[no-untyped-call]
-    return result
 
 
 class _WithGradient(torch.autograd.Function):

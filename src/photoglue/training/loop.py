@@ -9,7 +9,6 @@ processes, checkpoints, and leaving at any moment without losing anything.
 import copy
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
@@ -163,7 +162,7 @@ class Trainer:
         part = len(pairs) // config.accumulate
         numbers = torch.zeros(2, device=self.device)
         for start in range(0, len(pairs), part):
-            with self._precision():
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 terms = self.objective(self.model, pairs[start : start + part], checkpointed=config.checkpointed)
             if terms.total.requires_grad:  # not if none of these pairs has points in both images
                 self.scaler.scale(terms.total / config.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -294,8 +293,3 @@ class Trainer:
             random=random_states(),
         )
         save_checkpoint(checkpoint, self.folder / name)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, self.dtype)

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from photoglue.errors import ConfigError
 from photoglue.matchers.lightglue.states import AllLayers
-from photoglue.training.double_softmax import log_likelihood, log_likelihood_and_agreement
+from photoglue.training.double_softmax import log_likelihood
 from photoglue.training.ground_truth import UNMATCHED, Labels
 
 
@@ -94,13 +94,19 @@ def losses(found: AllLayers, labels: Sequence[Labels], config: LossConfig | None
     with torch.autocast(device.type, enabled=False):
         targets = _targets(found, labels)
         matchability = torch.stack([layer.matchability for layer in found.layers])
-        double_softmax, agreement = _double_softmax(found, targets, matchability, config, half)
+        compared = matchability if config.confidence and len(found.layers) > 1 else None
+        double_softmax, agreement = log_likelihood(
+            [layer.descriptors if config.matcher else layer.descriptors.detach() for layer in found.layers],
+            found.segments,
+            targets.partner,
+            targets.positive,
+            compared,
+            half=half,
+        )
         positive = -double_softmax - functional.logsigmoid(matchability) @ targets.positive
         negative = -functional.logsigmoid(-matchability) @ targets.negative
         nll = config.nll_balancing * positive + (1 - config.nll_balancing) * negative
-        confidence = None
-        if agreement is not None:
-            confidence = _confidence_loss(found, targets, agreement)
+        confidence = None if agreement is None else _confidence_loss(found, targets, agreement)
         return LossTerms(
             total=_total(nll, confidence, config),
             nll=nll.detach(),
@@ -111,16 +117,6 @@ def losses(found: AllLayers, labels: Sequence[Labels], config: LossConfig | None
             unmatchable=targets.unmatchable,
             pairs=len(labels),
         )
-
-
-def _double_softmax(
-    found: AllLayers, targets: "_Targets", matchability: Float[Tensor, "layers t"], config: LossConfig, half: bool
-) -> tuple[Float[Tensor, " layers"], Bool[Tensor, "heads t"] | None]:
-    descriptors = [layer.descriptors if config.matcher else layer.descriptors.detach() for layer in found.layers]
-    given = (descriptors, found.segments, targets.partner, targets.positive)
-    if config.confidence and len(descriptors) > 1:
-        return log_likelihood_and_agreement(*given, matchability, half=half)
-    return log_likelihood(*given, half=half), None
 
 
 def _total(nll: Float[Tensor, " layers"], confidence: Tensor | None, config: LossConfig) -> Float[Tensor, ""]:

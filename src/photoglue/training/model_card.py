@@ -120,7 +120,7 @@ def _validation_table(lines: Sequence[Mapping[str, Any]], chosen_pairs: int) -> 
     names = [name for name in chosen if name not in ("kind", "pairs") and not name.startswith(BASELINE)]
     head = ["", "baseline", *(f"{row['pairs']:,} pairs" for row in (rows[0], chosen, rows[-1]))]
     cells = [
-        [name.replace("_", " "), *(_number(number) for number in (chosen.get(BASELINE + name), *columns))]
+        [name.replace("_", " "), *("" if x is None else f"{x:.4g}" for x in (chosen.get(BASELINE + name), *columns))]
         for name, *columns in ((name, rows[0].get(name), chosen.get(name), rows[-1].get(name)) for name in names)
     ]
     return [
@@ -129,10 +129,6 @@ def _validation_table(lines: Sequence[Mapping[str, Any]], chosen_pairs: int) -> 
         "Of the pairs that were kept out. The baseline is mutual nearest neighbours; the middle column is of the "
         "weights here.",
     ]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

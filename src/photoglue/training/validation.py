@@ -4,8 +4,7 @@ Matches come from ``match_many``, as users get them, in the precision that they 
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -189,19 +188,12 @@ def judged(matches: Matches, truth: Labels, threshold: float) -> tuple[float, fl
 def _matched(
     model: LightGlue, images: list[tuple[Features, Features]], depth_confidence: float | None
 ) -> list[Matches]:
-    """Matches of any score, with all points."""
-    with _ready_to_match(model, depth_confidence):
-        return [matches.cpu() for matches in model.match_many(images)]
-
-
-@contextmanager
-def _ready_to_match(model: LightGlue, depth_confidence: float | None) -> Iterator[None]:
-    """Prepare the model as users have it, with the weights that it has now; afterwards it is as it was."""
+    """Matches of any score, with all points, by the model as users have it; afterwards it is as it was."""
     config, precision, training = model.config, model.precision, model.training
     model.eval().prepare("auto")
     model.config = replace(config, depth_confidence=depth_confidence, width_confidence=None, filter_threshold=0.0)
     try:
-        yield
+        return [matches.cpu() for matches in model.match_many(images)]
     finally:
         model.config, model.precision = config, precision
         model.train(training)

@@ -103,7 +103,8 @@ class Canvas:
 
     def title(self, text: str) -> None:
         """One line above the photos, at the left."""
-        self._text(text, self._left, "left", size=11.0)
+        place = self._fraction(self._left, HEADER / 2)
+        self.figure.text(*place, text, size=11.0, color=INK, ha="left", va="center")
 
     def legend(self, kind: Literal["line", "dot"], *entries: tuple[str, str]) -> None:
         """A legend above the photos, at the right, with an entry for each (colour, text)."""
@@ -155,9 +156,6 @@ class Canvas:
     def _fraction(self, x: float, y: float) -> tuple[float, float]:
         """Pixels from the top left as matplotlib's fractions from the bottom left."""
         return x / self._size[0], 1 - y / self._size[1]
-
-    def _text(self, text: str, x: float, align: str, size: float) -> None:
-        self.figure.text(*self._fraction(x, HEADER / 2), text, size=size, color=INK, ha=align, va="center")
 
 
 def _toned(photo: Tensor, width: float, height: float) -> np.ndarray:

@@ -46,7 +46,7 @@ def draw_keypoints(image: ImageSource, features: Features, *, title: str | None 
         canvas.dots(canvas.place(features.keypoints[order], 0), colours.of(scores), size=14.0)
         canvas.bar(colours, "detection score")
     kind = "" if features.kind is None else f" · {features.kind}"
-    canvas.title(_count(len(features), "keypoint", "keypoints") + kind if title is None else title)
+    canvas.title(count_of(len(features), "keypoint", "keypoints") + kind if title is None else title)
     return canvas.figure
 
 
@@ -95,7 +95,7 @@ def draw_matches(
     for ends in (ends0, ends1):
         canvas.dots(ends[good], shades, size=9.0)
     canvas.bar(colours, "match score")
-    count = _count(len(matches), "match", "matches")
+    count = count_of(len(matches), "match", "matches")
     if inliers is not None:
         canvas.legend("line", (REJECTED, f"{int((~accepted).sum()):,} rejected"))
         count = f"{int(accepted.sum()):,} of {count} verified"
@@ -160,7 +160,8 @@ def _kept(layers: Int64[Tensor, " n"], partners: Int64[Tensor, " n"]) -> np.ndar
     return np.asarray((layers >= (stayed.max() if len(stayed) else 0)).cpu().numpy())
 
 
-def _count(number: int, one: str, many: str) -> str:
+def count_of(number: int, one: str, many: str) -> str:
+    """A number with its noun, such as "1 match" or "1,200 matches"."""
     return f"{number:,} {one if number == 1 else many}"
 
 

@@ -1,7 +1,5 @@
 """A picture of the labels that training uses: points that match, that have no partner, and that are ignored."""
 
-from typing import Any, TypeAlias
-
 import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -9,9 +7,7 @@ from torch import Tensor
 from photoglue.errors import ConfigError, ShapeError
 from photoglue.image import ImageSource
 from photoglue.viz.canvas import Canvas
-
-# matplotlib.figure.Figure: the package is optional, and so is its type.
-Figure: TypeAlias = Any
+from photoglue.viz.draw import Figure, count_of
 
 MATCHED, UNMATCHED, IGNORED = "#3ddc5b", "#ff3b30", "#b9bdc3"
 
@@ -56,10 +52,8 @@ def draw_labels(
         for points, label in zip(on_canvas, labels, strict=True):
             canvas.dots(points[label == wanted], colour, size=7.0)
     matched = np.flatnonzero(labels[0] >= 0)
-    if max_lines is not None and len(matched) > max_lines:
-        drawn = matched[np.linspace(0, len(matched) - 1, max_lines).round().astype(np.int64)]
-    else:
-        drawn = matched
+    most = len(matched) if max_lines is None else min(len(matched), max_lines)
+    drawn = matched[np.linspace(0, len(matched) - 1, most).round().astype(np.int64)]
     canvas.lines(on_canvas[0][drawn], on_canvas[1][labels[0][drawn]], MATCHED, alpha=0.55)
     for points, label in zip(on_canvas, labels, strict=True):
         canvas.dots(points[label >= 0], MATCHED, size=9.0)
@@ -71,7 +65,7 @@ def draw_labels(
     )
     canvas.legend("dot", *((colour, f"{rows.sum() / max(1, len(every)):.0%} {name}") for name, colour, rows in kinds))
     drawn_of_all = f" · {len(drawn):,} drawn" if len(drawn) < len(matched) else ""
-    canvas.title(f"{len(matched):,} match{'' if len(matched) == 1 else 'es'}{drawn_of_all}" if title is None else title)
+    canvas.title(count_of(len(matched), "match", "matches") + drawn_of_all if title is None else title)
     return canvas.figure
 
 

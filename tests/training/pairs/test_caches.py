@@ -6,7 +6,8 @@ from tiny_photos import write_photo
 
 from photoglue.errors import ConfigError
 from photoglue.structs import Features
-from photoglue.training.pairs.caches import best_points, check_numbers, digest_of_photos
+from photoglue.training.pairs.caches import best_points, digest_of_photos
+from photoglue.training.pairs.posed_cache import PosedCacheConfig
 
 
 def test_best_points_come_first():
@@ -28,7 +29,7 @@ def test_the_digest_of_photos_is_of_their_content_and_order(tmp_path):
 
 
 def test_numbers_that_make_no_sense_are_refused():
-    check_numbers(0, 1, 1)
-    for numbers in ((-1, 1, 1), (0, 0, 1), (0, 2, 1)):
+    PosedCacheConfig(seed=0, min_keypoints=1, max_keypoints=1)
+    for seed, fewest, most in ((-1, 1, 1), (2**63, 1, 1), (0, 0, 1), (0, 2, 1)):
         with pytest.raises(ConfigError):
-            check_numbers(*numbers)
+            PosedCacheConfig(seed=seed, min_keypoints=fewest, max_keypoints=most)

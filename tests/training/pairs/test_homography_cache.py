@@ -66,7 +66,7 @@ def assert_same_content(one, other):
 
 
 def test_the_summary_counts_and_lists(built, photos):
-    assert (built.photos, built.views) == (4, 12)
+    assert (built.photos, built.images) == (4, 12)
     assert [photo.name for photo in built.skipped] == ["cut.png", "plain.png"]
     assert built.skipped[0].reason.startswith("unreadable: ")
     assert built.skipped[1].reason == (
@@ -242,7 +242,7 @@ def test_a_cache_that_does_not_know_what_was_in_its_photos_is_refused_by_what_it
 def test_photos_without_points_make_an_empty_cache(photos, tmp_path):
     plain = replace(photos, names=("plain.png",))
     summary = build_homography_cache(plain, sift(), tmp_path / "c.h5", CONFIG)
-    assert (summary.photos, summary.views, summary.points, len(summary.skipped)) == (0, 0, 0, 1)
+    assert (summary.photos, summary.images, summary.points, len(summary.skipped)) == (0, 0, 0, 1)
 
 
 def test_options_that_make_no_sense_are_refused(photos, tmp_path):

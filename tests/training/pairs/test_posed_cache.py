@@ -58,8 +58,7 @@ def test_the_cache_holds_the_best_points_and_their_true_depth(tmp_path, scene, s
     summary = build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
     columns, points, depths = _content(tmp_path / "c.h5")
     assert columns["frame"].tolist() == [0, 1, 2, 3]
-    assert (summary.photos, summary.variants, summary.points, summary.skipped) == (4, 4, 800, ())
-    assert summary.points_with_depth == sum(int(np.isfinite(depth).sum()) for depth in depths) < 800
+    assert (summary.photos, summary.images, summary.points, summary.skipped) == (4, 4, 800, ())
     for number, (features, depth) in enumerate(zip(points, depths, strict=True)):
         found = sift.extract(scene.frames[number].image_path)
         best = torch.argsort(found.scores, descending=True, stable=True)[:200]

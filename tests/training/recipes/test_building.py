@@ -3,6 +3,8 @@
 import pytest
 
 from photoglue.datasets.photos import SkippedPhoto
+from photoglue.store import atomic_store
+from photoglue.store.cache import CacheWriter
 from photoglue.training import Hooks
 from photoglue.training.recipes.building import build_once, build_workers, list_skipped, readable_size
 
@@ -38,16 +40,21 @@ def test_the_first_process_builds_and_says_what_an_interruption_costs(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_once(tmp_path / "cache.h5", interrupted, Hooks(on_message=told.append))
+        build_once(tmp_path / "cache.h5", interrupted, tmp_path, Hooks(on_message=told.append))
     assert told == ["What has been extracted is kept: the same command goes on from there."]
 
 
 def test_other_processes_wait_for_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     path = tmp_path / "cache.h5"
-    monkeypatch.setattr("time.sleep", lambda _: path.touch())
-    build_once(path, lambda: pytest.fail("built twice"), Hooks())
-    assert path.exists()
+
+    def built_meanwhile(_):
+        with atomic_store(path, {}, CacheWriter) as writer:
+            writer.append([], steps=1, notes=["a.jpg\tunreadable"])
+
+    monkeypatch.setattr("time.sleep", built_meanwhile)
+    summary = build_once(path, lambda: pytest.fail("built twice"), tmp_path, Hooks())
+    assert (summary.images, summary.skipped[0].name) == (0, "a.jpg")
 
 
 def test_a_few_photos_need_no_processes(monkeypatch):

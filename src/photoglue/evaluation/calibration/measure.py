@@ -33,8 +33,6 @@ OVERLAP_STEPS = ((0.1, 0.3), (0.3, 0.6), (0.6, 1.01))
 """Pairs of a scene are drawn evenly from these."""
 KEYPOINT_SHARES = (8, 2, 1)
 """Each pair is matched with an eighth, half or all of the points, so that verdicts hold for few and for many."""
-BLOCK = 8
-"""Photos that are extracted at once."""
 TOGETHER = "together"
 FEWEST_TO_JUDGE = 3
 """Scenes from which verdicts can be measured: without one of them, two must be left to be told apart."""
@@ -189,12 +187,8 @@ def unrelated_pairs(overlapping: Sequence[PhotoPair], count: int, chance: random
 def extract_photos(pairs: Iterable[PhotoPair], extractor: Extractor) -> dict[Path, Features]:
     """Features of all photos of some pairs, the best points first."""
     paths = sorted({path for pair in pairs for path in pair.paths})
-    found = {}
-    for start in range(0, len(paths), BLOCK):
-        block = paths[start : start + BLOCK]
-        for path, features in zip(block, extractor.extract_many(block), strict=True):
-            found[path] = features[features.scores.argsort(descending=True, stable=True)]
-    return found
+    every = zip(paths, extractor.extract_many(paths), strict=True)
+    return {path: features[features.scores.argsort(descending=True, stable=True)] for path, features in every}
 
 
 def judged(pair: PhotoPair, features: Mapping[Path, Features], matcher: Matcher, keypoints: int) -> JudgedPair:

@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from photoglue.evaluation.report.content import Report
-from photoglue.evaluation.report.plots import STYLE, Chart, chart_svg, palette, stroke
+from photoglue.evaluation.report.plots import STYLE, chart_svg, palette, stroke
 
 SCENES_SHOWN = 8
 """A table of more scenes is folded."""
@@ -18,9 +18,10 @@ def html_of(report: Report) -> str:
     """The whole page. Nothing in the report is taken for markup."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters |= {
-        "breakable": _breakable,
+        # A name of a method or file may be broken after what joins its words.
+        "breakable": lambda name: Markup(re.sub(r"([+/_@])(?!$)", r"\1<wbr>", str(escape(name)))),
         "stroke": lambda series: Markup(stroke(series)),
-        "svg": _svg,
+        "svg": lambda chart: Markup(chart_svg(chart, standalone=False)),
         "base64": lambda content: b64encode(content).decode(),
     }
     style = "\n".join([palette(":root"), STYLE, _resource("report.css")])
@@ -30,12 +31,3 @@ def html_of(report: Report) -> str:
 
 def _resource(name: str) -> str:
     return files("photoglue.evaluation.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _svg(chart: Chart) -> Markup:
-    return Markup(chart_svg(chart, standalone=False))
-
-
-def _breakable(name: str) -> Markup:
-    """A name of a method or file that may be broken after what joins its words."""
-    return Markup(re.sub(r"([+/_@])(?!$)", r"\1<wbr>", str(escape(name))))

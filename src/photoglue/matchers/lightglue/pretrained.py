@@ -148,14 +148,22 @@ def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]
         inner = state.get(nest)
         if isinstance(inner, Mapping):
             state = inner
-    tensors = {_without_wrappers(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    # DistributedDataParallel and torch.compile put these before and into names.
+    tensors = {
+        name.removeprefix("module.").replace("_orig_mod.", ""): value
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
     if any(name.startswith("matcher.") for name in tensors):
         tensors = {name.removeprefix("matcher."): t for name, t in tensors.items() if name.startswith("matcher.")}
-    renamed = {_official_name(name): tensor for name, tensor in tensors.items()}
+    official = re.compile(r"^(self_attn|cross_attn)\.(\d+)\.")
+    renamed = {official.sub(r"transformers.\2.\1.", name): tensor for name, tensor in tensors.items()}
     if not any(name.startswith("transformers.") for name in renamed):
         some = ", ".join(list(renamed)[:4]) or "no tensors"
         raise WeightsError(f"{origin} holds no LightGlue: it has {some}, and nothing named transformers.0.….")
-    return {name: tensor for name, tensor in renamed.items() if not _is_leftover(name)}
+    # Official files have tensors that the network does not: an unused scalar, and a buffer of thresholds.
+    leftover = re.compile(r"confidence_thresholds|log_assignment\.\d+\.r")
+    return {name: tensor for name, tensor in renamed.items() if not leftover.fullmatch(name)}
 
 
 def load(model: nn.Module, network: StoredNetwork, n_layers: int) -> None:
@@ -213,20 +221,6 @@ def _metadata(path: Path) -> dict[str, str]:
         return {}
     with safetensors.safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
-
-
-def _without_wrappers(name: str) -> str:
-    """Without what DistributedDataParallel and torch.compile put before and into names."""
-    return name.removeprefix("module.").replace("_orig_mod.", "")
-
-
-def _official_name(name: str) -> str:
-    return re.sub(r"^(self_attn|cross_attn)\.(\d+)\.", r"transformers.\2.\1.", name)
-
-
-def _is_leftover(name: str) -> bool:
-    """Tensors in official files that the network does not have: an unused scalar, and a buffer of thresholds."""
-    return name == "confidence_thresholds" or re.fullmatch(r"log_assignment\.\d+\.r", name) is not None
 
 
 def _shape_of(state: Mapping[str, Tensor], origin: str) -> LightGlueShape:

@@ -5,76 +5,30 @@ the photo's number alone: the cache is the same whatever the number of workers a
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from photoglue.datasets.photos import PhotoFolder, SkippedPhoto, read_photo
+from photoglue.datasets.photos import PhotoFolder, read_photo
 from photoglue.errors import ConfigError, require
-from photoglue.extractors.base import Extractor, extractor_options
+from photoglue.extractors.base import Extractor
 from photoglue.files import digest_of
 from photoglue.image import Resize
-from photoglue.store.cache import FeatureCache
-from photoglue.structs import Features
 from photoglue.training.pairs.augment import PROBABILITY, augment
 from photoglue.training.pairs.caches import (
-    CacheRecipe,
+    CacheConfig,
+    CacheSummary,
+    Described,
+    Item,
     Progress,
-    Rows,
-    best_points,
-    check_numbers,
     digest_of_photos,
     fill_cache,
-    skipped_photos,
 )
 from photoglue.training.pairs.homographies import HomographyConfig, sample_homography, warp_photo
-
-
-@dataclass(frozen=True, kw_only=True)
-class HomographyCacheConfig:
-    """What decides the content of a cache, beside the photos and the extractor."""
-
-    views: int = 8
-    """Random views of each photo, at least 2."""
-    seed: int = 0
-    max_keypoints: int = 2048
-    """At most so many points of each view are kept, those with the highest scores."""
-    min_keypoints: int = 64
-    """A view with fewer points is left out, and a photo with fewer than two views."""
-    photometric: float = PROBABILITY
-    """Probability that a view's light, sharpness or compression changes."""
-    longest_side: int | None = 1024
-    """A larger photo is first made that large, pixels: patches sampled from it would be aliased. None: never."""
-    homographies: HomographyConfig = field(default_factory=HomographyConfig)
-    """How views are cut out of photos."""
-
-    def __post_init__(self) -> None:
-        if self.views < 2:
-            raise ConfigError(f"views is {self.views}; a pair needs at least 2 of each photo.")
-        check_numbers(self.seed, self.min_keypoints, self.max_keypoints)
-        if not 0 <= self.photometric <= 1:
-            raise ConfigError(f"photometric is {self.photometric}; a probability lies between 0 and 1.")
-        if self.longest_side is not None and self.longest_side < 2:
-            raise ConfigError(f"longest_side is {self.longest_side}; it must be 2 or more pixels, or None.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheSummary:
-    """What a cache holds."""
-
-    path: Path
-    photos: int
-    """With at least two views."""
-    views: int
-    points: int
-    skipped: tuple[SkippedPhoto, ...]
-    """Photos that gave nothing, and why."""
-    bytes: int
-    """Size of the file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,6 +41,52 @@ class View:
     """RGB."""
     view_from_photo: Float64[np.ndarray, "3 3"]
     """Takes homogeneous pixels of the photo as read to those of the view."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomographyCacheConfig(CacheConfig):
+    """What decides the content of a cache of views, beside the photos and the extractor.
+
+    A photo with fewer than two views that have enough keypoints is left out.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("photo", "view")
+
+    views: int = 8
+    """Random views of each photo, at least 2."""
+    photometric: float = PROBABILITY
+    """Probability that a view's light, sharpness or compression changes."""
+    longest_side: int | None = 1024
+    """A larger photo is first made that large, pixels: patches sampled from it would be aliased. None: never."""
+    homographies: HomographyConfig = field(default_factory=HomographyConfig)
+    """How views are cut out of photos."""
+
+    def __post_init__(self) -> None:
+        if self.views < 2:
+            raise ConfigError(f"views is {self.views}; a pair needs at least 2 of each photo.")
+        super().__post_init__()
+        if not 0 <= self.photometric <= 1:
+            raise ConfigError(f"photometric is {self.photometric}; a probability lies between 0 and 1.")
+        if self.longest_side is not None and self.longest_side < 2:
+            raise ConfigError(f"longest_side is {self.longest_side}; it must be 2 or more pixels, or None.")
+
+    def read(self, item: Item) -> list[View]:
+        """All views of a photo."""
+        return list(photo_views(read_photo(item.source), item.number, self))
+
+    def describe(self, extractor: Extractor, photo: list[View]) -> Described | str:
+        """The views with enough points, without their pixels; or why there are too few."""
+        kept, most = self.extracted(extractor, [view.image for view in photo])
+        if len(kept) >= 2:
+            return [(number, features, photo[number].view_from_photo) for number, features in kept]
+        return (
+            f"too few points: {len(kept)} of its {len(photo)} views have {self.min_keypoints} or more, and 2 are "
+            f"needed; the best has {most}"
+        )
+
+    def arrays(self, known: list[np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The homography from the photo to each view."""
+        return {"view_from_photo": np.array(known).reshape(-1, 3, 3)}, {}
 
 
 def build_homography_cache(
@@ -115,37 +115,15 @@ def build_homography_cache(
         ConfigError: If the file, or what an interrupted run left, was made with other options or photos.
         OutputError: If it cannot be written, as when the disk is full. What was done is kept.
     """
-    config, path = config or HomographyCacheConfig(), Path(path)
-    recipe = CacheRecipe(config=config, read=_read, describe=_describe, rows=_rows, name=_name)
-    items = [(number, name, photos.path(number)) for number, name in enumerate(photos.names)]
-    options = cache_options(photos, extractor, config)
-    return summarise(fill_cache(path, options, items, recipe, extractor, workers=workers, progress=progress))
-
-
-def cache_options(photos: PhotoFolder, extractor: Extractor, config: HomographyCacheConfig) -> dict[str, Any]:
-    """All that decides the content, as it is written into the file."""
     # Cameras number the photos of every folder alike: names do not tell them apart.
     content = digest_of_photos(photos.path(number) for number in range(len(photos)))
-    return {
+    about = {
         "content": "views of photos by random homographies",
-        "features": extractor_options(extractor),
         "photos": {"count": len(photos), "names": digest_of(photos.names), "content": content},
-        **asdict(config),
     }
-
-
-def summarise(cache: FeatureCache) -> CacheSummary:
-    """What a cache of views holds."""
-    summary = CacheSummary(
-        path=cache.path,
-        photos=len(np.unique(cache.per_image("photo"))) if len(cache) else 0,
-        views=len(cache),
-        points=cache.committed.points,
-        skipped=skipped_photos(cache),
-        bytes=cache.path.stat().st_size,
-    )
-    cache.close()
-    return summary
+    items = [Item(number, name, (number,), photos.path(number)) for number, name in enumerate(photos.names)]
+    config = config or HomographyCacheConfig()
+    return fill_cache(Path(path), about, items, config, extractor, workers=workers, progress=progress)
 
 
 def photo_views(photo: UInt8[np.ndarray, "h w 3"], photo_number: int, config: HomographyCacheConfig) -> Iterator[View]:
@@ -169,48 +147,3 @@ def photo_views(photo: UInt8[np.ndarray, "h w 3"], photo_number: int, config: Ho
         patch_from_smaller = sample_homography(smaller.resized_size, config.homographies, generator)
         patch = augment(warp_photo(photo, patch_from_smaller, patch_size), generator, probability=config.photometric)
         yield View(number=number, image=patch, view_from_photo=patch_from_smaller @ smaller_from_photo)
-
-
-Item: TypeAlias = tuple[int, str, Path]
-"""The number, name and path of a photo."""
-Described: TypeAlias = list[tuple[int, Float64[np.ndarray, "3 3"], Features]]
-"""The number, place in the photo and features of each view that is kept."""
-
-
-def _name(item: Item) -> str:
-    return item[1]
-
-
-def _read(config: HomographyCacheConfig, item: Item) -> list[View]:
-    number, _, path = item
-    return list(photo_views(read_photo(path), number, config))
-
-
-def _describe(config: HomographyCacheConfig, extractor: Extractor, views: list[View]) -> Described | str:
-    """The views with enough points, without their pixels; or why there are too few."""
-    every = extractor.extract_many([view.image for view in views], batch_size=len(views))
-    kept = [
-        (view.number, view.view_from_photo, best)
-        for view, features in zip(views, every, strict=True)
-        if len(best := best_points(features, config.max_keypoints)) >= config.min_keypoints
-    ]
-    if len(kept) >= 2:
-        return kept
-    most = max(len(features) for features in every)
-    return (
-        f"too few points: {len(kept)} of its {len(every)} views have {config.min_keypoints} or more, and 2 are needed; "
-        f"the best has {most}"
-    )
-
-
-def _rows(photos: Sequence[tuple[Item, Described]]) -> Rows:
-    views = [(number, *view) for (number, *_), described in photos for view in described]
-    return Rows(
-        features=[features for *_, features in views],
-        per_image={
-            "photo": np.array([photo for photo, *_ in views], dtype=np.int64),
-            "view": np.array([view for _, view, *_ in views], dtype=np.int64),
-            "view_from_photo": np.array([place for _, _, place, _ in views]).reshape(-1, 3, 3),
-        },
-        per_point={},
-    )

@@ -58,9 +58,9 @@ class SceneCheck:
         return f"Scene {self.name!r}: {found}, {self.share:.0%} within {GOOD_PX:g} px, median {self.median_px:.2f} px."
 
 
-def check_pairs(name: str, pairs: Iterable[PosedPair], *, ratio: float = 0.8) -> SceneCheck:
+def check_pairs(name: str, pairs: Iterable[PosedPair]) -> SceneCheck:
     """Match pairs of one scene by nearest neighbours with a ratio test, and compare with depth and pose."""
-    errors = [_errors(pair, NearestNeighbor(ratio)) for pair in pairs]
+    errors = [_errors(pair, NearestNeighbor(0.8)) for pair in pairs]
     every = torch.cat(errors) if errors else torch.zeros(0, dtype=torch.float64)
     near = every[every < MISMATCH_PX]
     return SceneCheck(

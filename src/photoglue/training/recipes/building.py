@@ -6,30 +6,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 from photoglue.datasets.photos import SkippedPhoto
+from photoglue.store.cache import FeatureCache
 from photoglue.training.distributed import is_first
+from photoglue.training.pairs.caches import CacheSummary, summarise
 from photoglue.training.progress import Hooks
 
 SHOWN = 10
 """Skipped photos that are listed one by one; if there are more, a file has them all."""
 
 
-def build_once(path: Path, build: Callable[[], object], hooks: Hooks) -> None:
-    """Build a file in the first of several processes; the others wait until it is there.
+def build_once(path: Path, build: Callable[[], CacheSummary], folder: Path, hooks: Hooks) -> CacheSummary:
+    """Build a cache in the first of several processes, and say what was skipped; the others wait until it is there.
 
     Args:
         path: The file.
         build: Makes it, or checks the one that is there.
-        hooks: They are called if the work is interrupted.
+        folder: Folder of the run, for the list of skipped photos.
+        hooks: They are called with the skipped photos, and if the work is interrupted.
     """
     if not is_first():
         while not path.exists():
             time.sleep(0.5)
-        return
+        return summarise(FeatureCache.open(path))
     try:
-        build()
+        summary = build()
     except KeyboardInterrupt:
         hooks.on_message("What has been extracted is kept: the same command goes on from there.")
         raise
+    list_skipped(hooks, summary.skipped, folder / f"{path.name}.skipped.txt")
+    return summary
 
 
 def build_workers(asked: int | None, photos: int) -> int:

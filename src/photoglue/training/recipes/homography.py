@@ -1,6 +1,7 @@
 """The first stage: random homographies of any folder of photos."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -11,13 +12,9 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.store.cache import FeatureCache
 from photoglue.training.config import TrainingConfig
+from photoglue.training.pairs.caches import CacheSummary
 from photoglue.training.pairs.homographies import HomographyConfig
-from photoglue.training.pairs.homography_cache import (
-    CacheSummary,
-    HomographyCacheConfig,
-    build_homography_cache,
-    summarise,
-)
+from photoglue.training.pairs.homography_cache import HomographyCacheConfig, build_homography_cache
 from photoglue.training.pairs.homography_pairs import HomographyPairs
 from photoglue.training.progress import Hooks
 from photoglue.training.recipes.base import Recipe, RunData
@@ -76,8 +73,8 @@ class PhotosRecipe(Recipe):
             facts=(
                 f"{summary.photos} photos of {self.images.resolve().name!r}, {config.views} views each of "
                 f"{self.patch_size[0]} × {self.patch_size[1]} pixels by random homographies",
-                f"{summary.views} views with {summary.points / max(1, summary.views):.0f} points on average, of which "
-                f"at most {self.keypoints} are used",
+                f"{summary.images} views with {summary.points / max(1, summary.images):.0f} points on average, of "
+                f"which at most {self.keypoints} are used",
                 f"validated on {len(validation)} pairs of {kept_out} photos that were kept out",
             ),
         )
@@ -120,14 +117,8 @@ class PhotosRecipe(Recipe):
         hooks: Hooks,
     ) -> CacheSummary:
         workers = build_workers(self.build_workers, len(photos))
-
-        def build() -> None:
-            build_homography_cache(photos, extractor, path, config, workers=workers, progress=hooks.on_extraction)
-
-        build_once(path, build, hooks)
-        summary = summarise(FeatureCache.open(path))
-        list_skipped(hooks, summary.skipped, folder / f"{path.name}.skipped.txt")
-        return summary
+        build = partial(build_homography_cache, photos, extractor, path, config)
+        return build_once(path, partial(build, workers=workers, progress=hooks.on_extraction), folder, hooks)
 
 
 @final

@@ -1,6 +1,7 @@
 """The second stage: scenes with depth and poses."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -18,7 +19,7 @@ from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_c
 from photoglue.training.pairs.posed_pairs import PosedPairs
 from photoglue.training.progress import Hooks
 from photoglue.training.recipes.base import Recipe, RunData
-from photoglue.training.recipes.building import build_once, build_workers, list_skipped, readable_size
+from photoglue.training.recipes.building import build_once, build_workers, readable_size
 from photoglue.training.recipes.presets import PRESETS
 
 HELD_OUT_EVERY = 6
@@ -102,12 +103,8 @@ class PosedRecipe(Recipe):
         fewest = min(PosedCacheConfig.min_keypoints, kept)
         config = PosedCacheConfig(variants=self.variants, max_keypoints=kept, min_keypoints=fewest)
         workers = build_workers(self.build_workers, photos)
-
-        def build() -> None:
-            summary = build_posed_cache(scenes, extractor, path, config, workers=workers, progress=hooks.on_extraction)
-            list_skipped(hooks, summary.skipped, folder / f"{path.name}.skipped.txt")
-
-        build_once(path, build, hooks)
+        build = partial(build_posed_cache, scenes, extractor, path, config)
+        build_once(path, partial(build, workers=workers, progress=hooks.on_extraction), folder, hooks)
 
     def _pairs(self, scenes: list[Scene], cache: Path) -> PosedPairs:
         return PosedPairs(

@@ -49,7 +49,9 @@ class _BlockAttention(torch.autograd.Function):
                 for block in _blocks(rows, k.shape[2]):
                     own = (image, head, block)
                     similarity = linear(queries[own] * (scale * LOG2_E), keys[image, head])
-                    _soft_max(similarity, weights[own])
+                    # To the base 2; see `kernels.attend_in_blocks` for the clamp.
+                    similarity.sub_(similarity.amax(dim=-1, keepdim=True)).clamp_min_(-64).exp2_()
+                    weights[own].copy_(similarity.div_(similarity.sum(dim=-1, keepdim=True)))
                     message[own] = linear(weights[own], columns[image, head])
         ctx.save_for_backward(q, k, v, weights, message)
         ctx.scale = scale
@@ -73,12 +75,6 @@ class _BlockAttention(torch.autograd.Function):
                     torch.mm(slope, keys[other], out=of_q[own])
                     of_k[other] += slope.t() @ queries[own]
         return of_q.to(q.dtype), of_k.to(k.dtype), of_v.to(v.dtype), None
-
-
-def _soft_max(similarity: Tensor, weights: Tensor) -> None:
-    """Softmax to the base 2, from fp32 (overwritten) into ``weights``; see `kernels.attend_in_blocks` for the clamp."""
-    similarity.sub_(similarity.amax(dim=-1, keepdim=True)).clamp_min_(-64).exp2_()
-    weights.copy_(similarity.div_(similarity.sum(dim=-1, keepdim=True)))
 
 
 def _blocks(rows: int, columns: int) -> list[slice]:
