@@ -1,7 +1,7 @@
 """From two photos to their matches and all that follows from them, in one call."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -107,7 +107,7 @@ class Pipeline:
         features0, features1 = self.extractor.extract_many([image0, image1], [mask0, mask1])
         return self.matcher.match(features0, features1)
 
-    def match_many(self, images: Sequence[ImageSource], pairs: Sequence[tuple[int, int]]) -> list[Matches]:
+    def match_many(self, images: Sequence[ImageSource], pairs: Iterable[tuple[int, int]]) -> list[Matches]:
         """Matches of many pairs of images, in their order. Each image is read and extracted once.
 
         Args:
@@ -118,6 +118,7 @@ class Pipeline:
             ConfigError: If a pair has a number that is no image's.
             ImageError: If an image cannot be read.
         """
+        pairs = list(pairs)
         for pair in pairs:
             if not all(0 <= number < len(images) for number in pair):
                 raise ConfigError(f"The pair {tuple(pair)} is not among the {len(images)} images; they count from 0.")

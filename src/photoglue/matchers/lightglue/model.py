@@ -7,7 +7,7 @@ those of the official code where it differs from the paper.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ class LightGlue(nn.Module, Matcher):
         return device
 
     @torch.no_grad()
-    def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
+    def match_many(self, pairs: Iterable[tuple[Features, Features]]) -> list[Matches]:
         """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would

@@ -148,6 +148,8 @@ def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]
         inner = state.get(nest)
         if isinstance(inner, Mapping):
             state = inner
+    if nameless := [name for name in state if not isinstance(name, str)]:
+        raise WeightsError(f"{origin} holds no LightGlue: {nameless[0]!r} is no name of a tensor.")
     tensors = {_without_wrappers(name): value for name, value in state.items() if isinstance(value, Tensor)}
     if any(name.startswith("matcher.") for name in tensors):
         tensors = {name.removeprefix("matcher."): t for name, t in tensors.items() if name.startswith("matcher.")}
@@ -231,17 +233,17 @@ def _is_leftover(name: str) -> bool:
 
 def _shape_of(state: Mapping[str, Tensor], origin: str) -> LightGlueShape:
     """The shape of the network that these tensors belong to, without the kinds of features."""
+    layers = {int(name.split(".")[1]) for name in state if re.match(r"transformers\.\d+\.", name)}
     try:
         frequencies, positions = state["posenc.Wr.weight"].shape
         width = state["transformers.0.self_attn.out_proj.weight"].shape[0]
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"{origin} is no LightGlue: {error} is missing or misshapen.") from None
-    layers = {int(name.split(".")[1]) for name in state if re.match(r"transformers\.\d+\.", name)}
-    projection = state.get("input_proj.weight")
-    return LightGlueShape(
-        input_dim=width if projection is None else projection.shape[1],
-        descriptor_dim=width,
-        n_layers=len(layers),
-        num_heads=width // (2 * frequencies),
-        add_scale_ori=positions == 4,
-    )
+        projection = state.get("input_proj.weight")
+        return LightGlueShape(
+            input_dim=width if projection is None else projection.shape[1],
+            descriptor_dim=width,
+            n_layers=len(layers),
+            num_heads=width // (2 * frequencies),
+            add_scale_ori=positions == 4,
+        )
+    except (LookupError, ValueError, ZeroDivisionError) as error:
+        raise WeightsError(f"{origin} is no LightGlue, or one with tensors missing or misshapen: {error}") from None
