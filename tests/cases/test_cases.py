@@ -14,8 +14,6 @@ import torch
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.filterwarnings("ignore")
 PENDING = {
-    "cli_small_things",
-
     "fuzz_journal_line", "evd_original_layout",
     "evaluate_inverted_pose", "compat_conf_ignored", "compat_imports", "compat_warning_numbers",
 }  # fmt: skip

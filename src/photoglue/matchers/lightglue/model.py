@@ -84,7 +84,8 @@ class LightGlue(nn.Module, Matcher):
         """The released model for some features, ready to use.
 
         Args:
-            features: "aliked", "disk", "superpoint", "sift" or "doghardnet"; or a kind, such as "aliked-n16rot".
+            features: "aliked", "disk", "superpoint", "sift" (our model, which comes with PhotoGlue) or "doghardnet";
+                "sift-official"; or a kind of features, such as "aliked-n16rot".
             config: The options; None: the defaults.
             path: A file to use instead of searching and downloading; it must be the same file.
             precision: See ``prepare``.

@@ -28,10 +28,12 @@ RELEASE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv"
 SOURCE = "cvg/LightGlue, release v0.1_arxiv"
 
 
-def _record(features: str, sha256: str | None, size: int | None, package: str | None = None) -> WeightsRecord:
+def _record(
+    features: str, sha256: str | None, size: int | None, package: str | None = None, *, name: str = ""
+) -> WeightsRecord:
     file = f"{features}_lightglue.pth"
     return WeightsRecord(
-        name=f"{features}-lightglue",
+        name=f"{name or features}-lightglue",
         file=file,
         url=f"{RELEASE}/{file}",
         sha256=sha256,
@@ -55,7 +57,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
         # Two independent public lists agree on this hash; the file itself could not be had to check it.
         "superpoint": _record("superpoint", "6ff7040d0a497fc6639337946d7538dae07428c18f77a067a0b5a960e7cc551a", None),
         # No published hash was found for these two: pinned when first seen.
-        "sift": _record("sift", None, None),
+        "sift-official": _record("sift", None, None, name="sift-official"),
         "doghardnet": _record("doghardnet", None, None),
         "sift-photoglue": WeightsRecord(
             name="sift-photoglue-lightglue",
@@ -73,7 +75,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
 """The official models, and our own."""
 
 INPUT_DIMS: Mapping[str, int] = MappingProxyType(
-    {"aliked": 128, "disk": 128, "superpoint": 256, "sift": 128, "doghardnet": 128, "sift-photoglue": 128}
+    {"aliked": 128, "disk": 128, "superpoint": 256, "sift-official": 128, "doghardnet": 128, "sift-photoglue": 128}
 )
 
 
