@@ -70,8 +70,8 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:
-        return True
+    except PermissionError:  # of another user
+        pass
     return True
 
 

@@ -193,16 +193,7 @@ class Match:
 
 
 def refuse_unused(matcher: MatcherName, preset: str, options: dict[str, Any]) -> None:
-    """Refuse options of LightGlue where the matcher is another one, which would leave them out of account.
-
-    Args:
-        matcher: The matcher that was chosen.
-        preset: The preset that was chosen; it is LightGlue's, too.
-        options: What LightGlue alone has, by the option's name; None: not given.
-
-    Raises:
-        ConfigError: If there is one.
-    """
+    """Refuse a preset, and those options of LightGlue that are not None, where another matcher would ignore them."""
     given = [name for name, value in options.items() if value is not None]
     if preset != "default":
         given.append("--preset")
@@ -211,15 +202,7 @@ def refuse_unused(matcher: MatcherName, preset: str, options: dict[str, Any]) ->
 
 
 def refuse_overwriting(outputs: dict[str, Path | None], inputs: dict[str, Path | None]) -> None:
-    """Refuse to write one file twice, or over a file that is read.
-
-    Args:
-        outputs: Files to write, by the option's name; None: not given.
-        inputs: Files to read, likewise.
-
-    Raises:
-        ConfigError: If two are one file.
-    """
+    """Refuse to write one file twice, or over one that is read; files by the names of their options, if given."""
     seen = {path.resolve(): name for name, path in inputs.items() if path is not None}
     for name, path in outputs.items():
         if path is not None and (other := seen.setdefault(path.resolve(), name)) != name:
