@@ -189,6 +189,10 @@ def test_features_of_ones_own(cli, photos, monkeypatch):
     code, printed, err = cli("extract", "a.png", "b.png", "--store", "s.h5", *own)
     assert code == 0, err
     assert printed.startswith("2 photos, 120 points")
+    (photos / "grid_features.py").write_text(OWN + "# changed\n")
+    code, _, err = cli("extract", "a.png", "b.png", "--store", "s.h5", *own)
+    assert code == 1
+    assert "made with other options (source: " in err
     pipeline = Pipeline.pretrained("grid_features.py:Grid", matcher=NearestNeighbor(), max_keypoints=7)
     assert len(pipeline.match("a.png", "b.png").keypoints0) == 7
     code, _, err = cli("match", "a.png", "b.png", *own)

@@ -17,7 +17,7 @@ from photoglue import batch
 from photoglue.batch.filling import Progress as Told
 from photoglue.cli.match import FeaturesName
 from photoglue.extractors.base import Extractor
-from photoglue.extractors.named import named_extractor
+from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.precision import choose_device
 
 FAILURES_SHOWN = 20
@@ -72,8 +72,11 @@ class ManyPhotos(ABC):
 
     def extract(self, console: Console, extractor: Extractor, store: Path) -> batch.Summary:
         """Extract the photos into a store, and print a summary."""
+        options = {"source": source_digest(self.features)} if is_class(self.features) else {}
         with progress_bar(console, "extracting") as told:
-            summary = batch.extract(self.images, store, extractor, masks=self.masks, engine=self.engine, progress=told)
+            summary = batch.extract(
+                self.images, store, extractor, masks=self.masks, options=options, engine=self.engine, progress=told
+            )
         print_summary(console, summary)
         return summary
 
