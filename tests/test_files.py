@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,3 +165,23 @@ def test_lines_are_read_up_to_the_first_that_is_not_whole(tmp_path, rest):
 
 def test_no_file_has_no_lines(tmp_path):
     assert whole_lines(tmp_path / "absent") == ([], 0)
+
+
+def test_left_overs_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = tmp_path / f"m.json.{ended.pid}.partial", tmp_path / f"m.json.{os.getppid()}.partial"
+    others = [tmp_path / f"am.json.{ended.pid}.partial", tmp_path / "m.json.partial", tmp_path / "m.json.x.partial"]
+    for path in (dead, alive, *others):
+        path.write_text("half")
+    write_whole(tmp_path / "m.json", b"{}")
+    assert not dead.exists()
+    assert all(path.exists() for path in (alive, *others))
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path):
+    with pytest.raises(OutputError, match=r"too long"):
+        check_output(tmp_path / ("x" * 300 + ".json"), (".json",))
+    with pytest.raises(OutputError, match=r"cannot be written: File name too long"):
+        write_whole(tmp_path / ("x" * 300 + ".json"), b"{}")
+    assert list(tmp_path.iterdir()) == []

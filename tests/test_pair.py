@@ -56,7 +56,8 @@ def test_json_holds_points_and_facts(tmp_path):
     assert found["indices"] == [[0, 2], [2, 0]]
     assert found["scores"] == [0.5, 0.75]
     assert found["inliers"] == [True, False]
-    assert found["images"][0] == {"path": "a.jpg", "width": 30, "height": 20, "keypoints": 3}
+    assert found["images"][0] == {"path": "a.jpg", "width": 30, "height": 20, "exif_orientation": 1, "keypoints": 3}
+    assert found["frame"] == "upright"
     assert found["images"][1]["path"] is None
     assert (found["features"], found["options"], found["overlap_probability"]) == ("mine", {"resize": None}, 0.75)
     model = {"model": "fundamental", "matrix": np.eye(3).tolist(), "threshold_px": 1.5}

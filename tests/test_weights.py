@@ -179,3 +179,15 @@ def test_licence_gate(cache, server):
         resolve(closed)
     assert server.answers == 0
     assert resolve(closed, allow_noncommercial=True).is_file()
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "nonsense", "5"])
+def test_pins_that_cannot_be_read(tmp_path, monkeypatch, text):
+    from photoglue.errors import WeightsError
+    from photoglue.matchers.lightglue.pretrained import WEIGHTS
+    from photoglue.weights import expected_sha256
+
+    monkeypatch.setenv("PHOTOGLUE_CACHE", str(tmp_path))
+    (tmp_path / "pins.json").write_text(text)
+    with pytest.raises(WeightsError, match="remove it to pin anew"):
+        expected_sha256(WEIGHTS["sift-official"])

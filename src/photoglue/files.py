@@ -5,7 +5,9 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +17,15 @@ import dacite
 from photoglue.errors import ConfigError, OutputError
 
 T = TypeVar("T")
+LONGEST_NAME = 230
+"""Bytes of the longest file name that ``check_output`` accepts: systems take 255, and the temporary name is longer."""
 
 
 def write_whole(path: Path, content: bytes, *, advice: str = "") -> None:
     """Write a file under a temporary name, make sure that it is on the disk, and move it into place.
 
-    Nobody ever sees half of it, and what was there before stays until then.
+    Nobody ever sees half of it, and what was there before stays until then. What killed processes left under temporary
+    names of this file is removed.
 
     Args:
         path: The file to write; its folder exists.
@@ -32,18 +37,42 @@ def write_whole(path: Path, content: bytes, *, advice: str = "") -> None:
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
+        _remove_left_over(path)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or str(error)
         raise OutputError(f"{str(path)!r} cannot be written: {reason}.{' ' * bool(advice)}{advice}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote this file."""
+    named = re.compile(re.escape(path.name) + r"\.(\d+)\.partial")
+    for entry in os.scandir(path.parent):
+        found = named.fullmatch(entry.name)
+        if found and not _is_alive(int(found[1])):
+            Path(entry).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this machine lives, or may live."""
+    if os.name != "posix":  # where signal 0 ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
 
 
 def check_output(path: Path, formats: tuple[str, ...]) -> None:
@@ -55,10 +84,12 @@ def check_output(path: Path, formats: tuple[str, ...]) -> None:
 
     Raises:
         ConfigError: If it has another ending.
-        OutputError: If its folder does not exist or cannot be written to, or it is a folder itself.
+        OutputError: If its folder does not exist or cannot be written to, it is a folder, or its name is too long.
     """
     if path.suffix.lower() not in formats:
         raise ConfigError(f"{str(path)!r} has no known format; the name must end in {', '.join(formats)}.")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise OutputError(f"{path.name[:40] + '…'!r} is too long for the name of a file: {LONGEST_NAME} bytes at most.")
     if not path.parent.is_dir():
         raise OutputError(f"The folder {str(path.parent)!r} does not exist; make it first.")
     if path.is_dir():

@@ -88,10 +88,17 @@ class PairResult(TensorStruct):
             "format_version": 1,
             "versions": {"photoglue": __version__, "torch": torch.__version__},
             "convention": "(x, y) in pixels, EXIF orientation applied, centre of the top-left pixel at (0, 0)",
+            "frame": "upright",
             "features": self.features0.kind,
             "options": dict(options or {}),
             "images": [
-                {"path": path, "width": each.image_size[0], "height": each.image_size[1], "keypoints": len(each)}
+                {
+                    "path": path,
+                    "width": each.image_size[0],
+                    "height": each.image_size[1],
+                    "exif_orientation": each.exif_orientation,
+                    "keypoints": len(each),
+                }
                 for path, each in zip(self.paths, features, strict=True)
             ],
             "precision": self.matches.precision,

@@ -1,7 +1,7 @@
 """From two photos to their matches and all that follows from them, in one call."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from photoglue.errors import ConfigError
-from photoglue.extractors import create_extractor
 from photoglue.extractors.base import Extractor
+from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.image import ImageSource, load_image
+from photoglue.image import ImageSource, load_photo
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
@@ -55,7 +55,8 @@ class Pipeline:
         """An extractor with its released weights, and a matcher for its features.
 
         Args:
-            features: A name from ``photoglue.EXTRACTORS``.
+            features: A name from ``photoglue.EXTRACTORS``, or a class of your own: "path/file.py:Class" or
+                "package.module:Class", a subclass of ``Extractor`` that is made without arguments.
             max_keypoints: At most so many points an image, the best; None: all.
             resize: Length of the longer side that the extractor sees, pixels; None: the image as it is.
             matcher: A matcher to use as it is, such as ``NearestNeighbor(ratio=0.8)``; None: LightGlue.
@@ -75,7 +76,7 @@ class Pipeline:
         chosen = choose_device(device)
         if matcher is not None and not (config is None and weights is None):
             raise ConfigError("config and weights are LightGlue's; leave them out where a matcher is given.")
-        extractor = create_extractor(
+        extractor = named_extractor(
             features,
             max_keypoints=max_keypoints,
             resize=resize,
@@ -98,8 +99,8 @@ class Pipeline:
         Args:
             image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
             image1: The second image, in any of these forms.
-            mask0: No keypoints of the first image where this image is black; it has the same size.
-            mask1: No keypoints of the second image where this image is black; it has the same size.
+            mask0: No keypoints of image0 where it is black; a file or PIL image is in stored pixels, an array upright.
+            mask1: No keypoints of image1 where it is black, in pixels as for mask0.
 
         Raises:
             ImageError: If an image or mask cannot be read, or their sizes differ.
@@ -107,7 +108,7 @@ class Pipeline:
         features0, features1 = self.extractor.extract_many([image0, image1], [mask0, mask1])
         return self.matcher.match(features0, features1)
 
-    def match_many(self, images: Sequence[ImageSource], pairs: Sequence[tuple[int, int]]) -> list[Matches]:
+    def match_many(self, images: Sequence[ImageSource], pairs: Iterable[tuple[int, int]]) -> list[Matches]:
         """Matches of many pairs of images, in their order. Each image is read and extracted once.
 
         Args:
@@ -118,6 +119,7 @@ class Pipeline:
             ConfigError: If a pair has a number that is no image's.
             ImageError: If an image cannot be read.
         """
+        pairs = list(pairs)
         for pair in pairs:
             if not all(0 <= number < len(images) for number in pair):
                 raise ConfigError(f"The pair {tuple(pair)} is not among the {len(images)} images; they count from 0.")
@@ -141,8 +143,8 @@ class Pipeline:
         Args:
             image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
             image1: The second image, in any of these forms.
-            mask0: No keypoints of the first image where this image is black; it has the same size.
-            mask1: No keypoints of the second image where this image is black; it has the same size.
+            mask0: No keypoints of image0 where it is black; a file or PIL image is in stored pixels, an array upright.
+            mask1: No keypoints of image1 where it is black, in pixels as for mask0.
             verify: "homography" for flat scenes and turning cameras, "essential" for all else if the cameras are known,
                 "fundamental" if they are not; None: no check.
             camera0: The first camera, for "essential": a ``PinholeCamera``, or a text as ``PinholeCamera.parse`` reads
@@ -160,7 +162,7 @@ class Pipeline:
             raise ConfigError('verify="essential" needs the cameras, such as camera0="fx,fy,cx,cy" in pixels.')
         clock = Clock()
         with clock("read"):
-            photos = load_image(image0), load_image(image1)
+            photos = load_photo(image0), load_photo(image1)
         with clock("extract"):
             features0, features1 = self.extractor.extract_many(photos, [mask0, mask1])
         with clock("match"):
@@ -182,9 +184,9 @@ class Pipeline:
                     threshold_px=threshold,
                 )
         return PairResult(
-            image0=photos[0].cpu(),
-            image1=photos[1].cpu(),
-            paths=(_path_of(image0), _path_of(image1)),
+            image0=photos[0].image.cpu(),
+            image1=photos[1].image.cpu(),
+            paths=(photos[0].path, photos[1].path),
             features0=features0,
             features1=features1,
             matches=matches,
@@ -236,8 +238,8 @@ def match_pair(
     Args:
         image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
         image1: The second image, in any of these forms.
-        mask0: No keypoints of the first image where this image is black; it has the same size.
-        mask1: No keypoints of the second image where this image is black; it has the same size.
+        mask0: No keypoints of image0 where it is black; a file or PIL image is in stored pixels, an array upright.
+        mask1: No keypoints of image1 where it is black, in pixels as for mask0.
         verify: "homography", "fundamental" or "essential", to check the matches with; see ``Pipeline.run``.
         camera0: The first camera, for "essential", such as "fx,fy,cx,cy" in pixels.
         camera1: The second camera; None: the same as the first.
@@ -274,8 +276,8 @@ def match_images(  # noqa: PLR0913  (the first function that a user meets names 
         features: A name from ``photoglue.EXTRACTORS``.
         max_keypoints: At most so many points an image, the best; None: all.
         resize: Length of the longer side that the extractor sees, pixels; None: the image as it is.
-        mask0: No keypoints of the first image where this image is black; it has the same size.
-        mask1: No keypoints of the second image where this image is black; it has the same size.
+        mask0: No keypoints of image0 where it is black; a file or PIL image is in stored pixels, an array upright.
+        mask1: No keypoints of image1 where it is black, in pixels as for mask0.
         verify: Keep only matches that agree with one "homography", "fundamental" or "essential" matrix; None: all.
         device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
         allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
@@ -295,10 +297,6 @@ def match_images(  # noqa: PLR0913  (the first function that a user meets names 
 
 def _camera(camera: PinholeCamera | str | None, image_size: tuple[int, int]) -> PinholeCamera | None:
     return PinholeCamera.parse(camera, image_size) if isinstance(camera, str) else camera
-
-
-def _path_of(image: ImageSource) -> str | None:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
 
 
 _NEAREST = NearestNeighbor()

@@ -253,5 +253,5 @@ def _read_pins() -> dict[str, str]:
     path = cache_folder() / "pins.json"
     try:
         return dict(json.loads(path.read_text())) if path.is_file() else {}
-    except ValueError:
+    except (ValueError, TypeError):
         raise WeightsError(f"{str(path)!r} is not readable; remove it to pin anew.") from None

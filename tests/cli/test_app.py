@@ -45,3 +45,10 @@ def test_flags_need_no_value():
 
     assert parse(["match", "a", "b", "--allow-noncommercial"]).allow_noncommercial is True
     assert parse(["match", "a", "b"]).allow_noncommercial is False
+
+
+def test_what_the_system_refuses_is_no_bug_of_photoglue(cli):
+    code, _, err = cli("match", "x" * 300 + ".jpg", "b.jpg")
+    assert code == 1
+    assert err.strip().endswith("File name too long.")
+    assert "bug" not in err

@@ -1,5 +1,6 @@
 """`photoglue match-pairs`: what it prints, writes and returns."""
 
+import PIL.Image
 import pytest
 from tiny_photos import write_photo
 
@@ -81,3 +82,52 @@ def test_lightglue(cli, photos):
     assert code == 1
     assert "made with other options" in err
     assert "depth_confidence" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--preset", "realtime"], "--matcher nearest has no use for --preset"),
+        (["--weights", "own.safetensors"], "--matcher nearest has no use for --weights"),
+        (["--precision", "bfloat16"], "--matcher nearest has no use for --precision"),
+        (["--pairs", "pairs.txt"], "There is no pair to match: 'pairs.txt' is empty"),
+        (["--pairs", "absent.txt"], "The list of pairs 'absent.txt' cannot be read"),
+        (["--store", "feats.h5"], "--store and --features-store are one file"),
+        (["--masks", "absent"], "There is no folder of masks 'absent'"),
+        (["--jobs", "-1"], "workers is -1"),
+    ],
+)
+def test_requests_that_would_do_nothing(cli, photos, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.txt").write_text("\n")
+    code, printed, err = cli(*options)
+    assert code == 1
+    assert message in err
+    assert printed == []
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_one_photo_makes_no_pair(cli, photos):
+    for number in (1, 2, 3):
+        (photos / f"{number}.png").unlink()
+    code, _, err = cli()
+    assert code == 1
+    assert "There is no pair to match: one photo is none" in err
+
+
+def test_ignore_alpha(cli, photos, tmp_path):
+    from photoglue.store import FeatureStore
+
+    for path in photos.iterdir():
+        with PIL.Image.open(path) as picture:
+            clear = picture.convert("RGB")
+        clear.putalpha(0)
+        clear.save(path)
+    counts = []
+    for options in ((), ("--ignore-alpha",)):
+        assert cli(*options)[0] == 0
+        with FeatureStore.open(tmp_path / "feats.h5") as store:
+            counts.append(sum(len(store[name]) for name in store.names()))
+        (tmp_path / "feats.h5").unlink()
+        (tmp_path / "matches.h5").unlink()
+    assert counts[0] == 0 < counts[1]

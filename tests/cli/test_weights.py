@@ -37,3 +37,33 @@ class TestWeights:
         code, _, err = cli("weights", "fetch", "alikd-lightglue")
         assert code == 1
         assert "Did you mean 'aliked-lightglue'" in err
+
+    def test_requests_that_would_do_nothing(self, cli, tmp_path, monkeypatch):
+        code, _, err = cli("weights", "list", "--to", tmp_path / "carry")
+        assert code == 1
+        assert "--to is for photoglue weights fetch; list has no use for it" in err
+        code, _, err = cli("weights", "verify", "--allow-noncommercial")
+        assert code == 1
+        assert "--allow-noncommercial is for photoglue weights fetch" in err
+        monkeypatch.setenv("PHOTOGLUE_CACHE", str(tmp_path))
+        code, printed, _ = cli("weights", "verify", "superpoint")
+        assert code == 1  # named, and not there
+        assert "superpoint: not on this machine" in printed
+
+    def test_fetch_says_what_it_leaves_out(self, cli, tmp_path, monkeypatch):
+        def offline(*_, **__):
+            raise OSError("no network")
+
+        monkeypatch.setenv("PHOTOGLUE_CACHE", str(tmp_path))
+        monkeypatch.setattr("pooch.retrieve", offline)
+        code, printed, _ = cli("weights", "fetch", "--to", tmp_path / "with [brackets]")
+        assert code == 1
+        assert "left out without --allow-noncommercial: superpoint, doghardnet" in printed
+        assert f"✓ aliked-n16: {tmp_path / 'with [brackets]' / 'aliked-n16.pth'}" in printed
+        assert "✗ sift-official-lightglue: " in printed
+
+    def test_sift_is_the_packaged_model_and_the_official_file_has_its_own_name(self, cli):
+        _, printed, _ = cli("weights", "list")
+        assert re.search(r"sift-official-lightglue .*(to download|cache)", printed)
+        assert re.search(r"sift-photoglue-lightglue .*package", printed)
+        assert "Did you mean" in cli("weights", "list", "sift-lightglue")[2]

@@ -270,3 +270,17 @@ def test_copies(matcher, pair):
 def test_normalize_keypoints(ours, theirs, size):
     points = torch.rand(1, 20, 2) * 400
     assert torch.equal(ours.normalize_keypoints(points, size), theirs.normalize_keypoints(points, size))
+
+
+def test_sift_means_the_official_file_or_says_what_else_there_is(ours, monkeypatch, tmp_path):
+    """The official file is on no package index, so that a machine without network has none."""
+    from photoglue.errors import WeightsError
+
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setenv("PHOTOGLUE_CACHE", str(tmp_path))
+    monkeypatch.setattr("pooch.retrieve", offline)
+    with pytest.raises(WeightsError, match=r"sift-official-lightglue.*download.*features=\"sift-photoglue\""):
+        ours.LightGlue("sift")
+    assert ours.LightGlue("sift-photoglue").net.shape.add_scale_ori

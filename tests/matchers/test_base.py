@@ -1,9 +1,14 @@
 """What matchers refuse, and what they warn of."""
 
+import itertools
 import warnings
 
 import pytest
 import torch
+
+from photoglue import LightGlueShape
+
+SHAPE = LightGlueShape(input_dim=4, descriptor_dim=8, n_layers=1, num_heads=1)
 
 
 def features(keypoints=((1.0, 2.0), (50.0, 20.0)), image_size=(60, 30), **changes):
@@ -44,6 +49,17 @@ class TestPairs:
             getattr(photoglue, matcher)().match_many([features(), features()])
         with pytest.raises(ShapeError, match="is a tuple of Features, Features, Features"):
             getattr(photoglue, matcher)().match_many([(features(), features(), features())])
+
+    @pytest.mark.parametrize("matcher", ["NearestNeighbor", "LightGlue"])
+    def test_pairs_may_come_from_an_iterator(self, as_a_user, matcher):
+        import photoglue
+
+        matcher = getattr(photoglue, matcher)(**({} if matcher == "NearestNeighbor" else {"shape": SHAPE}))
+        images = [features(), features(((3.0, 4.0),), descriptors=torch.ones(1, 4), scores=torch.ones(1)), features()]
+        wanted = matcher.match_many([(images[0], images[1]), (images[1], images[2])])
+        found = matcher.match_many(itertools.pairwise(images))
+        assert [each.indices.tolist() for each in found] == [each.indices.tolist() for each in wanted]
+        assert len(found) == 2
 
 
 class TestPoints:

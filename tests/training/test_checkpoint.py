@@ -150,15 +150,6 @@ def test_a_limit_of_the_system(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_goes(tmp_path):
-    from photoglue.training.checkpoint import write_in_run
-
-    (tmp_path / "last.pt.4242.partial").write_bytes(b"half")
-    (tmp_path / "other.pt.4242.partial").write_bytes(b"half")
-    write_in_run(tmp_path / "last.pt", b"whole")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "other.pt.4242.partial"]
-
-
 @pytest.mark.slow
 def test_killed_while_writing(checkpoint, tmp_path):
     """What is there is whole."""

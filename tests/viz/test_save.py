@@ -73,3 +73,18 @@ def test_an_interruption_leaves_nothing(figure, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_figure(figure, tmp_path / "picture.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["pdf", "png", "svg"])
+def test_a_disk_that_is_full_is_one_line(figure, tmp_path, ending):
+    """A limit of the size of files stands for the disk; matplotlib compresses PDFs while it writes them."""
+    resource, signal = pytest.importorskip("resource"), pytest.importorskip("signal")
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        with pytest.raises(OutputError, match=r"picture\.\w+' cannot be written: File too large\. Give another path"):
+            save_figure(figure, tmp_path / f"picture.{ending}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []

@@ -1,15 +1,19 @@
 """From arguments to a command, and from an error to one line and an exit code."""
 
+import io
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
 import torch
 import tyro
 from rich.console import Console
+from rich.text import Text
 
 from photoglue.cli.bench import Bench
 from photoglue.cli.demo import Demo
@@ -19,7 +23,7 @@ from photoglue.cli.match import Match
 from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
-from photoglue.errors import PhotoGlueError, PhotoGlueWarning
+from photoglue.errors import ConfigError, PhotoGlueError, PhotoGlueWarning
 from photoglue.machine import version_line
 
 Command: TypeAlias = (
@@ -37,6 +41,13 @@ DESCRIPTION = """Which points in two photos show the same thing.
 
 photoglue --version prints the version. With --debug, an error shows where it came from."""
 
+FILE_NAME = re.compile(r"-[^=]*\.\w*[a-zA-Z]\w*")
+"""A word that begins as options do and ends as names of files do."""
+
+
+class UsageError(ConfigError):
+    """Arguments that make no sense."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name.
@@ -52,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(version_line() + "\n")
         return 0
     debug = "--debug" in given
-    errors = Console(stderr=True, highlight=False)
+    errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     warnings.showwarning = _warning_printer(errors)
     try:
         return parse([argument for argument in given if argument != "--debug"]).run(console_for_output())
@@ -62,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (whatever it is, one line says it)
         if debug:
             traceback.print_exc()
-        errors.print(f"[red]error:[/red] {_escaped(_message_of(error))}", soft_wrap=True)
-        return 130 if isinstance(error, KeyboardInterrupt) else 1
+        errors.print(Text.assemble(("error:", "red"), " ", _message_of(error)), soft_wrap=True)
+        return 130 if isinstance(error, KeyboardInterrupt) else 2 if isinstance(error, UsageError) else 1
 
 
 def _message_of(error: BaseException) -> str:
@@ -73,32 +86,49 @@ def _message_of(error: BaseException) -> str:
         return "Interrupted."
     if isinstance(error, torch.OutOfMemoryError):
         return "Not enough memory on the device. Use fewer --max-keypoints, a smaller --resize, or --device cpu."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)!r}: {error.strerror}."
     return f"Unexpected {type(error).__name__}: {error}. This is a bug of PhotoGlue; --debug shows where."
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """The command that the arguments describe; prints help or a suggestion and exits if they describe none."""
+    """The command that the arguments describe; prints help or a suggestion and exits if they describe none.
+
+    Raises:
+        UsageError: If a name of a file looks like an option, or there are too many names.
+    """
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     words = list(arguments)
+    for word in words:
+        if FILE_NAME.fullmatch(word) or (word.startswith("-") and Path(word).is_file()):
+            raise UsageError(f"{word!r} is taken for an option; if it is a file, write it as {'./' + word!r}.")
     if words[:1] == ["train"]:  # the defaults of its options follow from --preset
         train: Train = tyro.cli(Train, prog="photoglue train", args=words[1:], config=config, **defaults(words[1:]))
         return train
-    command: Command = tyro.cli(Command, prog="photoglue", description=DESCRIPTION, args=words, config=config)
-    return command
+    about: dict[str, Any] = {"prog": "photoglue", "description": DESCRIPTION, "config": config}
+    command, left_over = tyro.cli(Command, args=words, return_unknown_args=True, **about)
+    if left_over and words[0] == "match" and not any(word.startswith("-") for word in left_over):
+        raise UsageError(
+            f"match takes two photos, and {', '.join(map(repr, left_over))} would be one too many. For the pairs of "
+            "many photos there is photoglue match-pairs."
+        )
+    if left_over:  # says what is wrong with them, and exits
+        tyro.cli(Command, args=words, **about)
+    parsed: Command = command
+    return parsed
 
 
 def console_for_output() -> Console:
-    """The console for results: as wide as the terminal; for a file or pipe wide enough that no table is folded."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    """The console for results: as wide as the terminal; for a file or pipe wide enough that no table is folded.
+
+    Text is printed as it is: no [brackets] or :colons: of a file's name are taken for markup.
+    """
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _warning_printer(console: Console) -> Callable[..., None]:
     def show(message: Warning | str, category: type[Warning], *_: object) -> None:
         if issubclass(category, PhotoGlueWarning):
-            console.print(f"[yellow]note:[/yellow] {_escaped(str(message))}", soft_wrap=True)
+            console.print(Text.assemble(("note:", "yellow"), " ", str(message)), soft_wrap=True)
 
     return show
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")

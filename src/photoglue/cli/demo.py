@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from rich.console import Console
+from rich.text import Text
 from torch import Tensor
 
 from photoglue.errors import OutputError, require
@@ -41,7 +42,7 @@ class Demo:
         clock.seconds.update(result.seconds)
         console.print("Middlebury motorcycle, left and right, ALIKED + LightGlue")
         console.print(f"keypoints   {len(result.features0)} and {len(result.features1)}")
-        console.print(f"matches     [bold]{len(result.matches)}[/bold]")
+        console.print(Text.assemble("matches     ", (str(len(result.matches)), "bold")))
         console.print(f"exit        layer {result.matches.stop} of {result.matches.n_layers}")
         errors, known = disparity_errors(result.matches, disparity)
         shares = ", ".join(f"{share_within(errors[known], px):.1%} within {px:g} px" for px in TOLERANCES_PX)

@@ -11,12 +11,13 @@ import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from photoglue import batch
 from photoglue.batch.filling import Progress as Told
 from photoglue.cli.match import FeaturesName
-from photoglue.extractors import create_extractor
 from photoglue.extractors.base import Extractor
+from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.precision import choose_device
 
 FAILURES_SHOWN = 20
@@ -24,12 +25,12 @@ FAILURES_SHOWN = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ManyPhotos(ABC):
-    """What commands that work on many photos share."""
+    """Options that all commands for many photos have."""
 
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Photos, or folders of photos."""
     features: FeaturesName = "aliked"
-    """Which local features."""
+    """Local features to extract; or a class of your own, as path/file.py:Class."""
     max_keypoints: int | None = 2048
     """At most so many points in each photo, the best; None: all."""
     resize: int | None = 1024
@@ -41,27 +42,27 @@ class ManyPhotos(ABC):
     jobs: int = 0
     """Processes that do the work, on CPUs; 0: this one, with all its threads."""
     device: str | None = None
-    """Where to compute, such as cpu or cuda:0; None: on a GPU if there is one, and no --jobs."""
+    """Device to compute on, such as cpu or cuda:0; None: a GPU if there is one, and no --jobs."""
     allow_noncommercial: bool = False
     """Accept weights that may not be used commercially."""
 
     @abstractmethod
     def run(self, console: Console) -> int:
-        """Does the work; returns the exit code."""
+        """Do the work; returns the exit code."""
 
     @property
     def torch_device(self) -> torch.device:
-        """The device that the options mean."""
+        """Device that --device and --jobs choose."""
         return choose_device("cpu" if self.jobs and self.device is None else self.device)
 
     @property
     def engine(self) -> batch.Engine:
-        """Where the options say that the work is done."""
+        """Processes that --jobs asks for, or this one."""
         return batch.Processes(workers=self.jobs) if self.jobs else batch.Inline()
 
     def extractor(self) -> Extractor:
-        """The extractor that the options describe."""
-        return create_extractor(
+        """An extractor with these options."""
+        return named_extractor(
             self.features,
             allow_noncommercial=self.allow_noncommercial,
             max_keypoints=self.max_keypoints,
@@ -70,9 +71,12 @@ class ManyPhotos(ABC):
         ).to(self.torch_device)
 
     def extract(self, console: Console, extractor: Extractor, store: Path) -> batch.Summary:
-        """Extracts into a store, and prints a summary."""
+        """Extract the photos into a store, and print a summary."""
+        options = {"source": source_digest(self.features)} if is_class(self.features) else {}
         with progress_bar(console, "extracting") as told:
-            summary = batch.extract(self.images, store, extractor, masks=self.masks, engine=self.engine, progress=told)
+            summary = batch.extract(
+                self.images, store, extractor, masks=self.masks, options=options, engine=self.engine, progress=told
+            )
         print_summary(console, summary)
         return summary
 
@@ -89,13 +93,13 @@ class Extract(ManyPhotos):
     """The HDF5 file of features; made, or added to."""
 
     def run(self, console: Console) -> int:
-        """Extracts; 1 if a photo could not be read (the others are stored)."""
+        """Extract the photos; returns 1 if one could not be read (the others are stored), else 0."""
         return 1 if self.extract(console, self.extractor(), self.store).failed else 0
 
 
 @contextmanager
 def progress_bar(console: Console, what: str) -> Iterator[Told]:
-    """A bar with the time that is left, and what to call to move it."""
+    """Show a progress bar with the time that is left; gives a function that moves it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what)
@@ -107,11 +111,10 @@ def progress_bar(console: Console, what: str) -> Iterator[Told]:
 
 
 def print_summary(console: Console, summary: batch.Summary) -> None:
-    """Prints what a batch did, and what failed."""
+    """Print what a batch did, and what failed."""
     for line in summary.lines():
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     for name, reason in list(summary.failed.items())[:FAILURES_SHOWN]:
-        console.print("[red]skipped:[/red] ", end="")
-        console.print(f"{name}: {reason}", soft_wrap=True, markup=False)
+        console.print(Text.assemble(("skipped:", "red"), f" {name}: {reason}"), soft_wrap=True)
     if len(summary.failed) > FAILURES_SHOWN:
         console.print(f"and {len(summary.failed) - FAILURES_SHOWN} more; {len(summary.failed)} were skipped")

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
 from photoglue.errors import ConfigError
 from photoglue.extractors import EXTRACTORS
 from photoglue.files import as_json, check_output
+from photoglue.image import load_mask
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pair import FORMATS, Clock, PairResult
 from photoglue.pipeline import PRESETS, Pipeline
@@ -18,14 +20,18 @@ from photoglue.solvers.poselib import Model
 from photoglue.viz import save_figure
 from photoglue.viz.save import PICTURES
 
+FeaturesName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(EXTRACTORS)}}}|FILE.py:CLASS")]
+"""Name of an extractor, or a class of the user's."""
+MatcherName: TypeAlias = Literal["lightglue", "nearest"]
 if TYPE_CHECKING:  # the names are known when the program runs
-    FeaturesName: TypeAlias = str
     PresetName: TypeAlias = str
 else:
-    FeaturesName, PresetName = Literal[tuple(EXTRACTORS)], Literal[tuple(PRESETS)]
+    PresetName = Literal[tuple(PRESETS)]
 
 SURE = 0.99
 """Probability of overlap from which on nothing has to be said about it."""
+FEW = 50
+"""Keypoints of a photo below which a note says what its values are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,7 @@ class Match:
     image1: tyro.conf.Positional[Path]
     """The second photo."""
     features: FeaturesName = "aliked"
-    """Local features to match with."""
+    """Local features to match with; or a class of your own, as path/file.py:Class."""
     max_keypoints: int | None = 2048
     """At most so many points in each photo, the best; None: all."""
     resize: int | None = 1024
@@ -51,14 +57,17 @@ class Match:
     verify: Model | None = None
     """Check the matches against one geometric model, and count those that agree."""
     intrinsics: tuple[str, ...] = ()
-    """Cameras for --verify essential: "fx,fy,cx,cy" in pixels, once for both photos or once for each."""
+    """Cameras for --verify essential: "fx,fy,cx,cy" in pixels of the photo as shown, once for both or once for each."""
     threshold: float | None = None
-    """Largest error of a match that agrees, in pixels; None: what suits the model and the size of the photos."""
+    """Largest error of a match that --verify accepts, in pixels; None: what suits the model and the size of the
+    photos."""
     mask0: Path | None = None
-    """No keypoints of the first photo where this image is black; same size as the first photo."""
+    """No keypoints of the first photo where this image is black; of its size, in stored pixels (before EXIF turns)."""
     mask1: Path | None = None
-    """No keypoints of the second photo where this image is black; same size as the second photo."""
-    matcher: Literal["lightglue", "nearest"] = "lightglue"
+    """No keypoints of the second photo where this image is black; of its size, in stored pixels (before EXIF turns)."""
+    ignore_alpha: bool = False
+    """Keypoints also where a photo's own alpha channel is fully transparent."""
+    matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points."""
@@ -74,6 +83,7 @@ class Match:
     def run(self, console: Console) -> int:
         """Match the photos, write what was asked for and print a summary; returns 0."""
         self._check()
+        notes = self._notes_on_masks()
         options: dict[str, Any] = {"max_keypoints": self.max_keypoints, "resize": self.resize, "device": self.device}
         options |= {"precision": self.precision, "allow_noncommercial": self.allow_noncommercial}
         if self.matcher == "nearest":
@@ -82,7 +92,7 @@ class Match:
             options |= {"config": PRESETS[self.preset], "weights": self.weights}
         clock = Clock()
         with clock("load models"):
-            pipeline = Pipeline.pretrained(self.features, **options)
+            pipeline = Pipeline.pretrained(self.features, ignore_alpha=self.ignore_alpha, **options)
         result = pipeline.run(
             self.image0,
             self.image1,
@@ -99,23 +109,54 @@ class Match:
             if path is not None:
                 save_figure(draw(), path)
         clock.seconds.update(result.seconds)
-        self._print(console, result, clock)
+        self._print(console, result, clock, notes + self._notes(result))
         return 0
 
     def _check(self) -> None:
+        """Refuse what could not be done, or would do nothing, before the work begins."""
+        for photo in (self.image0, self.image1):
+            if photo.is_dir():
+                raise ConfigError(
+                    f"{str(photo)!r} is a folder; match takes two photos. For the photos of a folder there are "
+                    "photoglue match-pairs and photoglue extract."
+                )
         for path, formats in ((self.out, FORMATS), (self.plot, PICTURES), (self.plot_pruning, PICTURES)):
             if path is not None:
                 check_output(path, formats)
-        if self.plot_pruning is not None and self.matcher == "nearest":
-            raise ConfigError("--plot-pruning shows LightGlue's layers; --matcher nearest has none.")
+        refuse_overwriting(
+            {"--out": self.out, "--plot": self.plot, "--plot-pruning": self.plot_pruning},
+            {"a photo": self.image0, "the other photo": self.image1, "--mask0": self.mask0, "--mask1": self.mask1},
+        )
+        refuse_unused(self.matcher, self.preset, {"--weights": self.weights, "--plot-pruning": self.plot_pruning})
+        if self.plot_pruning is not None and PRESETS[self.preset].width_confidence is None:
+            raise ConfigError(f"--plot-pruning shows which points were dropped; --preset {self.preset} drops none.")
+        if self.verify is None and self.threshold is not None:
+            raise ConfigError("--threshold is that of --verify, which is not given.")
+        if self.verify != "essential" and self.intrinsics:
+            raise ConfigError("--intrinsics are for --verify essential; the other models know no cameras.")
         if self.verify == "essential" and len(self.intrinsics) not in (1, 2):
             raise ConfigError("--verify essential needs --intrinsics fx,fy,cx,cy, once for both photos or once each.")
 
-    def _print(self, console: Console, result: PairResult, clock: Clock) -> None:
+    def _notes_on_masks(self) -> list[str]:
+        notes = []
+        for mask in (self.mask0, self.mask1):
+            if mask is None:
+                continue
+            white = load_mask(mask)
+            if not white.any():
+                raise ConfigError(
+                    f"The mask {str(mask)!r} is black everywhere, so that its photo would have no point. White is "
+                    "where keypoints are wanted."
+                )
+            if white.all():
+                notes.append(f"the mask {str(mask)!r} is white everywhere: it takes no point away")
+        return notes
+
+    def _print(self, console: Console, result: PairResult, clock: Clock, notes: list[str]) -> None:
         matches, checked = result.matches, result.verification
         console.print(f"keypoints   {len(result.features0)} and {len(result.features1)} ({result.features0.kind})")
         score = f", mean score {float(matches.scores.mean()):.2f}" if len(matches) else ""
-        console.print(f"matches     [bold]{len(matches)}[/bold]{score}")
+        console.print(Text.assemble("matches     ", (str(len(matches)), "bold"), score))
         if matches.stop is not None:
             computed = "" if matches.precision is None else f", {matches.precision}"
             console.print(f"exit        layer {matches.stop} of {matches.n_layers}{computed}")
@@ -124,8 +165,8 @@ class Match:
         if checked is not None:
             share = f" ({len(checked) / len(matches):.0%})" if len(matches) else ""
             console.print(f"inliers     {len(checked)}{share}, {checked.model}, {checked.threshold_px:.3g} px")
-        for note in self._notes(result):
-            console.print(f"note        {note}", soft_wrap=True, markup=False)
+        for note in notes:
+            console.print(f"note        {note}", soft_wrap=True)
         console.print(f"time        {clock}")
         for name, path in (("matches", self.out), ("picture", self.plot), ("pruning", self.plot_pruning)):
             if path is not None:
@@ -133,13 +174,39 @@ class Match:
 
     def _notes(self, result: PairResult) -> list[str]:
         """What most likely went wrong, where there is little to see."""
-        photos = ((self.image0, result.features0), (self.image1, result.features1))
-        if empty := [path for path, features in photos if len(features) == 0]:
-            return [f"no points in {str(path)!r}: it is plain, dark or blurred, or masked" for path in empty]
+        notes = []
+        for path, features, image, mask in (
+            (self.image0, result.features0, result.image0, self.mask0),
+            (self.image1, result.features1, result.image1, self.mask1),
+        ):
+            if len(features) < min(FEW, self.max_keypoints or FEW):
+                low, high = (float(value) for value in image.aminmax())
+                masked = ", or masked" if mask is not None else ""
+                notes.append(
+                    f"{len(features) or 'no'} points in {str(path)!r}: its values go from {low:.2f} to {high:.2f} of "
+                    f"white; is it plain, dark or blurred{masked}?"
+                )
         overlap = result.overlap_probability
-        if overlap is not None and overlap < SURE and self.features != "sift":
+        if not notes and overlap is not None and overlap < SURE and self.features != "sift":
             return ["not sure; if one photo is turned by 90° or more against the other, turn it or try --features sift"]
-        return []
+        return notes
+
+
+def refuse_unused(matcher: MatcherName, preset: str, options: dict[str, Any]) -> None:
+    """Refuse a preset, and those options of LightGlue that are not None, where another matcher would ignore them."""
+    given = [name for name, value in options.items() if value is not None]
+    if preset != "default":
+        given.append("--preset")
+    if matcher == "nearest" and given:
+        raise ConfigError(f"--matcher nearest has no use for {' and '.join(given)}, which LightGlue alone has.")
+
+
+def refuse_overwriting(outputs: dict[str, Path | None], inputs: dict[str, Path | None]) -> None:
+    """Refuse to write one file twice, or over one that is read; files by the names of their options, if given."""
+    seen = {path.resolve(): name for name, path in inputs.items() if path is not None}
+    for name, path in outputs.items():
+        if path is not None and (other := seen.setdefault(path.resolve(), name)) != name:
+            raise ConfigError(f"{name} and {other} are one file, {str(path)!r}; give {name} another name.")
 
 
 def _percent(probability: float) -> str:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 from rich.console import Console
 
 from photoglue import batch
 from photoglue.cli.extract import ManyPhotos, print_summary, progress_bar
-from photoglue.cli.match import PresetName
+from photoglue.cli.match import MatcherName, PresetName, refuse_overwriting, refuse_unused
 from photoglue.datasets.photos import pairs_in, photos_of
 from photoglue.errors import ConfigError
 from photoglue.matchers.base import Matcher
@@ -36,17 +36,23 @@ class MatchPairs(ManyPhotos):
     """The HDF5 file of matches; made, or added to."""
     pairs: Path | None = None
     """A text file with two names in each line, as in the file of features; None: all pairs, of up to 60 photos."""
-    matcher: Literal["lightglue", "nearest"] = "lightglue"
+    matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points."""
     weights: Path | None = None
     """A LightGlue checkpoint of your own."""
     precision: Precision = "auto"
-    """What LightGlue computes in; auto: bfloat16 where the hardware has it natively, else float32."""
+    """Number format that LightGlue computes in; auto: bfloat16 where the hardware has it natively, else float32."""
 
     def run(self, console: Console) -> int:
-        """Extracts and matches; 1 if a photo or pair could not be read (the others are stored)."""
+        """Extract and match; returns 1 if a photo or pair could not be read (the others are stored), else 0."""
+        refuse_overwriting(
+            {"--features-store": self.features_store, "--store": self.store},
+            {"--pairs": self.pairs, "--weights": self.weights},
+        )
+        precision = None if self.precision == "auto" else self.precision
+        refuse_unused(self.matcher, self.preset, {"--weights": self.weights, "--precision": precision})
         names = photos_of(self.images).names
         pairs = list(combinations(names, 2)) if self.pairs is None else pairs_in(self.pairs)
         if self.pairs is None and len(names) > ALL_PAIRS:
@@ -54,6 +60,9 @@ class MatchPairs(ManyPhotos):
                 f"All pairs of {len(names)} photos are {len(pairs):,}; that is done for up to {ALL_PAIRS} photos. "
                 "List the pairs in a file, two names in each line, and give it with --pairs."
             )
+        if not pairs:
+            why = "one photo is none" if self.pairs is None else f"{str(self.pairs)!r} is empty"
+            raise ConfigError(f"There is no pair to match: {why}.")
         extractor = self.extractor()
         matcher = self._matcher(extractor.kind)
         extracted = self.extract(console, extractor, self.features_store)

@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.extractors import aliked, disk, doghardnet, superpoint
@@ -38,13 +39,18 @@ class Weights:
     """Let fetch also take weights that may not be used commercially."""
 
     def run(self, console: Console) -> int:
-        """List, fetch or verify; returns 1 if a file cannot be had or is corrupt, else 0."""
+        """List, fetch or verify; returns 1 if a file cannot be had, is corrupt, or was named and is absent."""
+        if self.action != "fetch" and (self.to is not None or self.allow_noncommercial):
+            given = "--allow-noncommercial" if self.to is None else "--to"
+            raise ConfigError(f"{given} is for photoglue weights fetch; {self.action} has no use for it.")
         records = [_record(name) for name in self.names] or list(RECORDS.values())
         if self.action == "list":
             return _list(console, records)
         if self.action == "verify":
-            return _verify(console, records)
+            return _verify(console, records, named=bool(self.names))
         if not self.names and not self.allow_noncommercial:
+            left_out = [record.name for record in records if not record.commercial]
+            _tell(console, "–", "dim", f"left out without --allow-noncommercial: {', '.join(left_out)}")
             records = [record for record in records if record.commercial]
         return self._fetch(console, records)
 
@@ -57,9 +63,9 @@ class Weights:
                     path = _copied(path, self.to)
             except PhotoGlueError as error:
                 failed += 1
-                console.print(f"[red]✗[/red] {record.name}: {str(error).replace('[', chr(92) + '[')}", soft_wrap=True)
+                _tell(console, "✗", "red", f"{record.name}: {error}")
             else:
-                console.print(f"[green]✓[/green] {record.name}: {path}", soft_wrap=True)
+                _tell(console, "✓", "green", f"{record.name}: {path}")
         return 1 if failed else 0
 
 
@@ -81,26 +87,31 @@ def _list(console: Console, records: list[WeightsRecord]) -> int:
         if record.sha256 is None:
             where += ", pinned on first use" if expected_sha256(record) is None else ", pinned"
         size = "?" if record.size is None else f"{record.size / 1e6:.1f}"
-        table.add_row(record.name, record.licence, "yes" if record.commercial else "[red]no[/red]", size, where)
+        table.add_row(record.name, record.licence, "yes" if record.commercial else Text("no", "red"), size, where)
     console.print(table)
     console.print(f"cache: {cache_folder()}", soft_wrap=True)
     return 0
 
 
-def _verify(console: Console, records: list[WeightsRecord]) -> int:
+def _verify(console: Console, records: list[WeightsRecord], *, named: bool) -> int:
     bad = 0
     for record in records:
         located, expected = locate(record), expected_sha256(record)
         if located is None:
-            console.print(f"[dim]– {record.name}: not on this machine[/dim]")
+            bad += named
+            _tell(console, "–", "dim", f"{record.name}: not on this machine")
         elif expected is None:
-            console.print(f"[yellow]?[/yellow] {record.name}: no hash is known; SHA-256 {sha256_of(located.path)}")
+            _tell(console, "?", "yellow", f"{record.name}: no hash is known; SHA-256 {sha256_of(located.path)}")
         elif sha256_of(located.path) == expected:
-            console.print(f"[green]✓[/green] {record.name}: {located.path}", soft_wrap=True)
+            _tell(console, "✓", "green", f"{record.name}: {located.path}")
         else:
             bad += 1
-            console.print(f"[red]✗[/red] {record.name}: {located.path} is corrupt or another file", soft_wrap=True)
+            _tell(console, "✗", "red", f"{record.name}: {located.path} is corrupt or another file")
     return 1 if bad else 0
+
+
+def _tell(console: Console, sign: str, style: str, text: str) -> None:
+    console.print(Text.assemble((sign, style), " ", text), soft_wrap=True)
 
 
 def _copied(path: Path, folder: Path) -> Path:

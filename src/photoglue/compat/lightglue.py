@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from photoglue.compat.options import current, known, number, number_or_off, use_official_names
-from photoglue.errors import ConfigError, ShapeError
+from photoglue.errors import ConfigError, ShapeError, WeightsError
 from photoglue.matchers import lightglue
 from photoglue.matchers.lightglue import pretrained
 from photoglue.matchers.lightglue.adaptive import PRUNING_MIN_KEYPOINTS, confidence_threshold
@@ -156,7 +156,7 @@ def _network(features: str | None, conf: Mapping[str, Any], asked: Mapping[str, 
     if features is None:
         net = lightglue.LightGlue.from_checkpoint(weights, config, precision=precision)
     elif weights is None or weights == LightGlue.features.get(features, {}).get("weights"):
-        net = lightglue.LightGlue.pretrained(features, config, precision=precision)
+        net = _official(features, config, precision)
         # The official code has no kinds: dicts do not say what they hold.
         net.shape = replace(net.shape, kinds=None)
     else:
@@ -168,6 +168,17 @@ def _network(features: str | None, conf: Mapping[str, Any], asked: Mapping[str, 
         if name in asked and asked[name] != getattr(net.shape, name):
             raise ConfigError(f"{name} is {asked[name]!r}; the weights have {getattr(net.shape, name)}. Leave it out.")
     return net
+
+
+def _official(features: str, config: lightglue.LightGlueConfig, precision: Precision) -> lightglue.LightGlue:
+    """The released network that the official code takes for these features."""
+    if features != "sift":
+        return lightglue.LightGlue.pretrained(features, config, precision=precision)
+    try:
+        return lightglue.LightGlue.pretrained("sift-official", config, precision=precision)
+    except WeightsError as error:
+        advice = 'PhotoGlue\'s own model for SIFT needs no download: LightGlue(features="sift-photoglue").'
+        raise WeightsError(f"{error} {advice}") from error
 
 
 def _precision(conf: Mapping[str, Any]) -> Precision:

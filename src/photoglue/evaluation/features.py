@@ -11,6 +11,7 @@ from torch import Tensor
 
 from photoglue.batch import extract
 from photoglue.datasets.base import DataSet
+from photoglue.decode import Photo
 from photoglue.errors import ImageError, OutputError, PhotoGlueWarning
 from photoglue.evaluation.results import ResizeSide
 from photoglue.extractors.base import Extractor, Prepared, extractor_options
@@ -56,7 +57,7 @@ class ProtocolExtractor(Extractor):
         """Features of a batch of images as the model finds them."""
         return self.model.detect(images, masks)
 
-    def _prepare(self, source: ImageSource, mask: ImageSource | None) -> Prepared:
+    def _prepare(self, source: ImageSource | Photo, mask: ImageSource | None) -> Prepared:
         assert mask is None
         image = load_image(source).to(self.device)
         image = torch.rot90(image, self.turns.get(str(source), 0), dims=(1, 2)).contiguous()

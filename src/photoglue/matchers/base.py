@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
 import torch
@@ -42,12 +42,13 @@ class Matcher(ABC):
         return None if self.verdict is None else self.verdict(matches)
 
 
-def check_pairs(pairs: Sequence[tuple[Features, Features]]) -> None:
-    """Refuse what are no pairs of Features, such as dicts, or two images that were not put together.
+def check_pairs(pairs: Iterable[tuple[Features, Features]]) -> list[tuple[Features, Features]]:
+    """All pairs of a list or iterator; what is no pair of Features is refused, such as dicts or images one by one.
 
     Raises:
         ShapeError: Otherwise.
     """
+    pairs = list(pairs)
     for pair in pairs:
         if isinstance(pair, Features) or len(pair) != 2 or not all(isinstance(image, Features) for image in pair):
             came = type(pair).__name__
@@ -58,6 +59,7 @@ def check_pairs(pairs: Sequence[tuple[Features, Features]]) -> None:
                 "match_many([(features0, features1), …]). Features.from_arrays() makes them; dicts are for "
                 "photoglue.compat."
             )
+    return pairs
 
 
 def check_points(images: Sequence[Features]) -> None:

@@ -1,6 +1,6 @@
 """Mutual nearest neighbours: the baseline that needs no training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import final
 
 import torch
@@ -30,14 +30,14 @@ class NearestNeighbor(Matcher):
         self.ratio = ratio
 
     @torch.no_grad()
-    def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
+    def match_many(self, pairs: Iterable[tuple[Features, Features]]) -> list[Matches]:
         """Matches of many pairs, in their order.
 
         Raises:
             FeatureKindError: If the two images of a pair have different kinds of features.
             ShapeError: If something is no pair of Features, values are not finite, or a pair is on two devices.
         """
-        check_pairs(pairs)
+        pairs = check_pairs(pairs)
         check_points(list({id(features): features for pair in pairs for features in pair}.values()))
         return [self._match(*pair) for pair in pairs]
 

@@ -1,6 +1,5 @@
 """All that a run needs to go on as if it had never stopped, in one file that is there whole or not at all."""
 
-import glob
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,13 +139,11 @@ def load_checkpoint(path: Path, config: TrainingConfig | None = None) -> Checkpo
 
 
 def write_in_run(path: Path, content: bytes) -> None:
-    """Write a file of a run, which appears when it is whole and on the disk, and clean up after killed processes.
+    """Write a file of a run, which appears when it is whole and on the disk.
 
     Raises:
         OutputError: If it cannot be written; the message says how to go on.
     """
-    for left_over in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
-        left_over.unlink(missing_ok=True)
     kept = "The one before it is whole. " if path.exists() else ""
     write_whole(path, content, advice=f"{kept}When that is mended, {how_to_go_on(path.parent)}")
 

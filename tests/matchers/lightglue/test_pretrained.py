@@ -135,6 +135,49 @@ def test_not_a_lightglue(tmp_path):
         LightGlue.from_checkpoint(tmp_path / "absent.pth")
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        (5, torch.zeros(3)),
+        ("posenc.Wr.weight", torch.zeros(0, 2)),
+        ("posenc.Wr.weight", torch.zeros(3)),
+        ("posenc.Wr.weight", torch.zeros(32, 2)),
+        ("transformers.0.self_attn.out_proj.weight", torch.tensor(1.0)),
+        ("input_proj.weight", torch.zeros(3)),
+    ],
+)
+def test_names_and_shapes_that_are_none(tmp_path, name, tensor):
+    from photoglue.errors import WeightsError
+    from photoglue.matchers.lightglue import LightGlue, LightGlueShape
+
+    shape = LightGlueShape(input_dim=128, descriptor_dim=32, n_layers=1, num_heads=2)
+    torch.save({**LightGlue(shape=shape).state_dict(), name: tensor}, tmp_path / "own.pth")
+    with pytest.raises(WeightsError, match="LightGlue"):
+        LightGlue.from_checkpoint(tmp_path / "own.pth")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"depth_confidence": {}}, {"filter_threshold": "x"}, {"kinds": [1.5]}, {"n_layers": "9"}, {"input_dim": None}, []],
+)
+def test_stored_options_of_other_types(tmp_path, options):
+    import json
+
+    import safetensors.torch
+
+    from photoglue.errors import WeightsError
+    from photoglue.matchers.lightglue import LightGlue, LightGlueShape
+
+    net = LightGlue(shape=LightGlueShape(input_dim=128, descriptor_dim=32, n_layers=1, num_heads=2))
+    metadata = {"config": json.dumps(options)}
+    safetensors.torch.save_file(net.state_dict(), tmp_path / "own.safetensors", metadata)
+    if options == []:
+        assert LightGlue.from_checkpoint(tmp_path / "own.safetensors").config == net.config
+        return
+    with pytest.raises(WeightsError, match="options stored with the weights"):
+        LightGlue.from_checkpoint(tmp_path / "own.safetensors")
+
+
 def test_pickles_that_run_code_are_refused(tmp_path):
     from photoglue.errors import WeightsError
     from photoglue.matchers.lightglue import LightGlue

@@ -22,15 +22,16 @@ def test_the_file_is_in_the_package_and_small():
     assert located.path.with_suffix(".md").is_file()  # its card
 
 
-def test_sift_gets_it_without_network_and_the_official_one_still_takes_sift():
-    model = LightGlue.pretrained("sift-opencv")
+@pytest.mark.parametrize("name", ["sift", "sift-opencv", "sift-photoglue"])
+def test_sift_gets_it_without_network_and_the_official_one_still_takes_sift(name):
+    model = LightGlue.pretrained(name)
     assert model.shape.add_scale_ori
     assert model.shape.n_layers == 9
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
     assert "sift-opencv" in (model.shape.kinds or ())
     from photoglue.matchers.lightglue.kinds import kinds_of
 
-    assert "sift-opencv" in kinds_of("sift")
+    assert "sift-opencv" in kinds_of("sift-official")
 
 
 @pytest.mark.slow

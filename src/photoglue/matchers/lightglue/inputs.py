@@ -1,6 +1,6 @@
 """The features that a network takes, and the errors for all others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 
@@ -13,7 +13,7 @@ from photoglue.structs import Features
 
 
 def checked_pairs(
-    pairs: Sequence[tuple[Features, Features]], shape: LightGlueShape, device: torch.device
+    pairs: Iterable[tuple[Features, Features]], shape: LightGlueShape, device: torch.device
 ) -> list[tuple[Features, Features]]:
     """The pairs on the device, each image checked and moved once, however often it occurs.
 
@@ -21,7 +21,7 @@ def checked_pairs(
         FeatureKindError: If the model was not trained for these features.
         ShapeError: If descriptors have the wrong width, scales or orientations are missing, or values are not finite.
     """
-    check_pairs(pairs)
+    pairs = check_pairs(pairs)
     images = {id(features): features for pair in pairs for features in pair}
     for features in images.values():
         _check(features, shape)

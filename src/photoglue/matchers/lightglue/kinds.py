@@ -11,16 +11,18 @@ MODEL_OF_KIND: Mapping[str, str] = MappingProxyType(
         "disk": "disk",
         "superpoint": "superpoint",
         "sift-opencv": "sift-photoglue",
-        "sift-colmap": "sift",
+        "sift-colmap": "sift-official",
         "doghardnet": "doghardnet",
     }
 )
 """The model to take for each kind of features. The ALIKED model was trained on n16; n16rot and n32 share its
 descriptor space closely enough that COLMAP ships them with it. There is none for aliked-t16 (64 channels). OpenCV's
-SIFT has our own, which needs no download; the official one, "sift", takes it too."""
+SIFT has our own, which needs no download; the official one takes it too."""
 
-ALSO_FITS: Mapping[str, tuple[str, ...]] = MappingProxyType({"sift": ("sift-opencv",)})
+ALSO_FITS: Mapping[str, tuple[str, ...]] = MappingProxyType({"sift-official": ("sift-opencv",)})
 """Kinds that a model takes although another one is preferred."""
+PREFERRED: Mapping[str, str] = MappingProxyType({"sift": "sift-photoglue"})
+"""The model that a name of features means where there are several."""
 
 
 def kinds_of(model: str) -> tuple[str, ...]:
@@ -29,5 +31,5 @@ def kinds_of(model: str) -> tuple[str, ...]:
 
 
 def model_of(features: str) -> str:
-    """The model for a kind of features; a name that is no kind stands for the model itself."""
-    return MODEL_OF_KIND.get(features, features)
+    """The model for a kind of features, or for "sift"; any other name stands for the model itself."""
+    return MODEL_OF_KIND.get(features) or PREFERRED.get(features, features)

@@ -7,7 +7,7 @@ those of the official code where it differs from the paper.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,8 @@ class LightGlue(nn.Module, Matcher):
         """The released model for some features, ready to use.
 
         Args:
-            features: "aliked", "disk", "superpoint", "sift" or "doghardnet"; or a kind, such as "aliked-n16rot".
+            features: "aliked", "disk", "superpoint", "sift" (our model, which comes with PhotoGlue) or "doghardnet";
+                "sift-official"; or a kind of features, such as "aliked-n16rot".
             config: The options; None: the defaults.
             path: A file to use instead of searching and downloading; it must be the same file.
             precision: See ``prepare``.
@@ -179,7 +180,7 @@ class LightGlue(nn.Module, Matcher):
         return device
 
     @torch.no_grad()
-    def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
+    def match_many(self, pairs: Iterable[tuple[Features, Features]]) -> list[Matches]:
         """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would

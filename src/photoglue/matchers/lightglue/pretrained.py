@@ -28,10 +28,12 @@ RELEASE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv"
 SOURCE = "cvg/LightGlue, release v0.1_arxiv"
 
 
-def _record(features: str, sha256: str | None, size: int | None, package: str | None = None) -> WeightsRecord:
+def _record(
+    features: str, sha256: str | None, size: int | None, package: str | None = None, *, name: str = ""
+) -> WeightsRecord:
     file = f"{features}_lightglue.pth"
     return WeightsRecord(
-        name=f"{features}-lightglue",
+        name=f"{name or features}-lightglue",
         file=file,
         url=f"{RELEASE}/{file}",
         sha256=sha256,
@@ -55,7 +57,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
         # Two independent public lists agree on this hash; the file itself could not be had to check it.
         "superpoint": _record("superpoint", "6ff7040d0a497fc6639337946d7538dae07428c18f77a067a0b5a960e7cc551a", None),
         # No published hash was found for these two: pinned when first seen.
-        "sift": _record("sift", None, None),
+        "sift-official": _record("sift", None, None, name="sift-official"),
         "doghardnet": _record("doghardnet", None, None),
         "sift-photoglue": WeightsRecord(
             name="sift-photoglue-lightglue",
@@ -73,7 +75,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
 """The official models, and our own."""
 
 INPUT_DIMS: Mapping[str, int] = MappingProxyType(
-    {"aliked": 128, "disk": 128, "superpoint": 256, "sift": 128, "doghardnet": 128, "sift-photoglue": 128}
+    {"aliked": 128, "disk": 128, "superpoint": 256, "sift-official": 128, "doghardnet": 128, "sift-photoglue": 128}
 )
 
 
@@ -148,6 +150,8 @@ def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]
         inner = state.get(nest)
         if isinstance(inner, Mapping):
             state = inner
+    if nameless := [name for name in state if not isinstance(name, str)]:
+        raise WeightsError(f"{origin} holds no LightGlue: {nameless[0]!r} is no name of a tensor.")
     # DistributedDataParallel and torch.compile put these before and into names.
     tensors = {
         name.removeprefix("module.").replace("_orig_mod.", ""): value
@@ -225,17 +229,17 @@ def _metadata(path: Path) -> dict[str, str]:
 
 def _shape_of(state: Mapping[str, Tensor], origin: str) -> LightGlueShape:
     """The shape of the network that these tensors belong to, without the kinds of features."""
+    layers = {int(name.split(".")[1]) for name in state if re.match(r"transformers\.\d+\.", name)}
     try:
         frequencies, positions = state["posenc.Wr.weight"].shape
         width = state["transformers.0.self_attn.out_proj.weight"].shape[0]
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"{origin} is no LightGlue: {error} is missing or misshapen.") from None
-    layers = {int(name.split(".")[1]) for name in state if re.match(r"transformers\.\d+\.", name)}
-    projection = state.get("input_proj.weight")
-    return LightGlueShape(
-        input_dim=width if projection is None else projection.shape[1],
-        descriptor_dim=width,
-        n_layers=len(layers),
-        num_heads=width // (2 * frequencies),
-        add_scale_ori=positions == 4,
-    )
+        projection = state.get("input_proj.weight")
+        return LightGlueShape(
+            input_dim=width if projection is None else projection.shape[1],
+            descriptor_dim=width,
+            n_layers=len(layers),
+            num_heads=width // (2 * frequencies),
+            add_scale_ori=positions == 4,
+        )
+    except (LookupError, ValueError, ZeroDivisionError) as error:
+        raise WeightsError(f"{origin} is no LightGlue, or one with tensors missing or misshapen: {error}") from None
