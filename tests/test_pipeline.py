@@ -54,34 +54,6 @@ def test_masks(motorcycle, tmp_path):
     assert matches.keypoints1[:, 1].min() < 248
 
 
-@pytest.mark.slow
-def test_one_call_knows_how_files_are_turned_and_what_is_transparent(motorcycle, tmp_path):
-    """`run` hands over photos, not only pixels: masks of turned photos, and alpha channels, keep their place."""
-    import PIL.Image
-
-    from photoglue.errors import ImageError
-    from photoglue.pipeline import Pipeline
-
-    with PIL.Image.open(motorcycle[0]) as file:
-        photo = file.convert("RGB").resize((370, 250))
-    exif = PIL.Image.Exif()
-    exif[0x112] = 3
-    photo.rotate(180).save(tmp_path / "turned.jpg", exif=exif)
-    mask = PIL.Image.new("L", photo.size, 255)
-    mask.paste(0, (0, 0, 370, 125))  # of the stored pixels: the lower half as shown
-    mask.save(tmp_path / "mask.png")
-    photo.putalpha(mask)
-    photo.save(tmp_path / "alpha.png")
-    pipeline = Pipeline.pretrained("sift", max_keypoints=300)
-    result = pipeline.run(tmp_path / "turned.jpg", tmp_path / "alpha.png", mask0=tmp_path / "mask.png")
-    assert result.features0.exif_orientation == 3
-    assert result.features0.keypoints[:, 1].max() < 126
-    assert result.features1.keypoints[:, 1].min() > 123
-    mask.resize((10, 10)).save(tmp_path / "small.png")
-    with pytest.raises(ImageError, match=r"The mask .*small\.png.* its photo .*turned\.jpg"):
-        pipeline.run(tmp_path / "turned.jpg", tmp_path / "alpha.png", mask0=tmp_path / "small.png")
-
-
 def test_unknown_features():
     from photoglue import Pipeline, create_extractor
     from photoglue.errors import ConfigError

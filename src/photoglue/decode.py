@@ -35,8 +35,6 @@ class Photo:
     """The EXIF orientation, 1 to 8, that was applied: the stored pixels are turned against the image."""
     opaque: Bool[Tensor, "h w"] | None = None
     """Where the alpha channel is not 0; None: everywhere, or there is none."""
-    path: str | None = None
-    """The file that it was read from, if any."""
 
 
 def photo_of_pil(picture: PIL.Image.Image, size_bytes: int | None = None) -> Photo:

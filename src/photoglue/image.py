@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -55,7 +55,7 @@ def read_image_size(path: str | os.PathLike[str], *, upright: bool = True) -> tu
 
 def _photo_in(path: Path) -> Photo:
     with _opened(path) as picture:
-        return replace(photo_of_pil(picture, path.stat().st_size), path=str(path))
+        return photo_of_pil(picture, path.stat().st_size)
 
 
 @contextmanager
@@ -107,14 +107,12 @@ def load_image(source: ImageSource) -> Float[Tensor, "c h w"]:
     return load_photo(source).image
 
 
-def load_photo(source: ImageSource | Photo) -> Photo:
+def load_photo(source: ImageSource) -> Photo:
     """As ``load_image``, with the EXIF orientation that was applied, and where the alpha channel is not 0.
 
     Raises:
         ImageError: If it is not an image: wrong shape or type, no pixels, values out of range, or an unreadable file.
     """
-    if isinstance(source, Photo):
-        return source
     if isinstance(source, str | os.PathLike):
         return _photo_in(Path(source))
     if isinstance(source, PIL.Image.Image):

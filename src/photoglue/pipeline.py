@@ -14,7 +14,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors import create_extractor
 from photoglue.extractors.base import Extractor
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.image import ImageSource, load_photo
+from photoglue.image import ImageSource, load_image
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
@@ -160,7 +160,7 @@ class Pipeline:
             raise ConfigError('verify="essential" needs the cameras, such as camera0="fx,fy,cx,cy" in pixels.')
         clock = Clock()
         with clock("read"):
-            photos = load_photo(image0), load_photo(image1)
+            photos = load_image(image0), load_image(image1)
         with clock("extract"):
             features0, features1 = self.extractor.extract_many(photos, [mask0, mask1])
         with clock("match"):
@@ -182,8 +182,8 @@ class Pipeline:
                     threshold_px=threshold,
                 )
         return PairResult(
-            image0=photos[0].image.cpu(),
-            image1=photos[1].image.cpu(),
+            image0=photos[0].cpu(),
+            image1=photos[1].cpu(),
             paths=(_path_of(image0), _path_of(image1)),
             features0=features0,
             features1=features1,

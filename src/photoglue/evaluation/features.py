@@ -11,12 +11,11 @@ from torch import Tensor
 
 from photoglue.batch import extract
 from photoglue.datasets.base import DataSet
-from photoglue.decode import Photo
 from photoglue.errors import ImageError, OutputError, PhotoGlueWarning
 from photoglue.evaluation.results import ResizeSide
 from photoglue.extractors.base import Extractor, Prepared, extractor_options
 from photoglue.files import digest_of
-from photoglue.image import ImageSource, Resize, load_photo
+from photoglue.image import ImageSource, Resize, load_image
 from photoglue.store import FeatureStore
 from photoglue.structs import Features
 
@@ -57,9 +56,9 @@ class ProtocolExtractor(Extractor):
         """Features of a batch of images as the model finds them."""
         return self.model.detect(images, masks)
 
-    def _prepare(self, source: ImageSource | Photo, mask: ImageSource | None) -> Prepared:
+    def _prepare(self, source: ImageSource, mask: ImageSource | None) -> Prepared:
         assert mask is None
-        image = load_photo(source).image.to(self.device)
+        image = load_image(source).to(self.device)
         image = torch.rot90(image, self.turns.get(str(source), 0), dims=(1, 2)).contiguous()
         resize = resize_to((image.shape[2], image.shape[1]), self.side, self.length)
         return Prepared(image=resize.apply(image), mask=None, resize=resize)

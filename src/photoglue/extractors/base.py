@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from photoglue.decode import Photo
 from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning, ShapeError
 from photoglue.geometry.frames import StoredFrame
 from photoglue.image import ImageSource, Resize, load_mask, load_photo
@@ -125,11 +124,7 @@ class Extractor(nn.Module, ABC):
     @final
     @torch.no_grad()
     def extract_many(
-        self,
-        images: Sequence[ImageSource | Photo],
-        masks: Sequence[ImageSource | None] | None = None,
-        *,
-        batch_size: int = 8,
+        self, images: Sequence[ImageSource], masks: Sequence[ImageSource | None] | None = None, *, batch_size: int = 8
     ) -> list[Features]:
         """Features of several images, in their order. Images of one size and kind of colour share a forward pass.
 
@@ -137,7 +132,7 @@ class Extractor(nn.Module, ABC):
         effect on what is inside.
 
         Args:
-            images: Anything that ``extract`` takes, and what ``load_photo`` made of it.
+            images: Anything that ``extract`` takes.
             masks: A mask for each image, or None for an image without one; no keypoints where a mask is black.
             batch_size: Most images in one pass.
 
@@ -230,7 +225,7 @@ class Extractor(nn.Module, ABC):
         require_float32(self)
         return choose_precision(self.config.precision, device)
 
-    def _prepare(self, source: ImageSource | Photo, mask: ImageSource | None) -> Prepared:
+    def _prepare(self, source: ImageSource, mask: ImageSource | None) -> Prepared:
         photo = load_photo(source)
         image = photo.image.to(self.device)
         resize = Resize.long_side((image.shape[2], image.shape[1]), self.config.resize)
@@ -306,7 +301,7 @@ class ReleasedExtractor(Extractor):
         load_strictly(self, state, origin)  # type: ignore[arg-type]
 
 
-def _upright_mask(mask: ImageSource, source: ImageSource | Photo, frame: StoredFrame) -> Bool[Tensor, "h w"]:
+def _upright_mask(mask: ImageSource, source: ImageSource, frame: StoredFrame) -> Bool[Tensor, "h w"]:
     """Where keypoints are wanted, in the pixels of the photo as read.
 
     A mask in a file or a PIL image is in the stored pixels of its photo, as COLMAP and hloc have it, and is turned with
@@ -325,9 +320,8 @@ def _upright_mask(mask: ImageSource, source: ImageSource | Photo, frame: StoredF
     return frame.image_to_upright(white) if in_file else white
 
 
-def _named(source: ImageSource | Photo) -> str:
-    path = source.path if isinstance(source, Photo) else source
-    return f" {os.fspath(path)!r}" if isinstance(path, str | os.PathLike) else ""
+def _named(source: ImageSource) -> str:
+    return f" {os.fspath(source)!r}" if isinstance(source, str | os.PathLike) else ""
 
 
 def extractor_options(extractor: Extractor) -> dict[str, Any]:
