@@ -230,7 +230,7 @@ def map_tensor(input_: Any, func: Callable[[Tensor], Any]) -> Any:
 
 
 def batch_to_device(batch: Any, device: torch.device | str = "cpu", non_blocking: bool = True) -> Any:
-    """A copy of a nest of dicts and lists, its tensors on ``device`` and detached.
+    """A copy of a nest of dicts and lists, with its tensors on ``device``, detached.
 
     ``non_blocking`` acts on copies to a GPU only: to the main memory, a result could be read before it has arrived.
     """
