@@ -41,7 +41,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Let links to files outside this folder lead to their copies."""
+    """Let links of guides to files outside this folder lead to their copies."""
+    if "/" in page.file.src_uri:  # in a folder below this one, "../" is this one
+        return markdown
     return OUTSIDE.sub(lambda link: inside(link[1]), markdown)
 
 
