@@ -19,7 +19,7 @@ GENERATED = {"commands.md", "changelog.md"}
 LANGUAGES = {"python", "bash", "text", "json"}
 """text: output, and commands that are shown but not run here."""
 NOT_RUN = {"training.md"}
-"""Needs photos, scenes and hours: its commands are parsed; of its Python code the imports are run, and calls of what they
+"""Needs photos, scenes and hours: its commands are parsed; of its Python code the imports run, and calls of what they
 bring are compared with its parameters."""
 RUN = {"match", "extract", "weights list", "weights verify"}
 """Commands that take seconds and no network. The others are parsed."""
