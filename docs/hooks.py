@@ -41,7 +41,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Let links to files outside this folder lead to their copies."""
+    """Let links of guides to files outside this folder lead to their copies."""
+    if "/" in page.file.src_uri:  # in a folder below this one, "../" is this one
+        return markdown
     return OUTSIDE.sub(lambda link: inside(link[1]), markdown)
 
 
@@ -69,6 +71,8 @@ class Command:
     usage: str
     description: str
     groups: dict[str, list[Option]]
+    about: dict[str, str]
+    """Group → what it says of itself, if it says something that the description does not."""
     subcommands: tuple[str, ...]
 
 
@@ -83,7 +87,9 @@ def commands_page() -> str:
             links = (f"[{name} {word}](#{_anchor((*command.words, word))})" for word in command.subcommands)
             parts.append(" · ".join(links))
         for title, options in command.groups.items():
-            parts.append(f"**{title.capitalize()}**")
+            parts.append(f"**{title.rpartition('.')[2].capitalize()}**")
+            if title in command.about:
+                parts.append(_escaped(command.about[title]))
             parts += [_entry(command, option) for option in options]
     return "\n\n".join(parts) + "\n"
 
@@ -97,7 +103,7 @@ def commands(words: tuple[str, ...] = ()) -> Iterator[Command]:
 
 
 def help_of(words: tuple[str, ...]) -> str:
-    """What the program prints with --help, in lines so long that next to none is folded."""
+    """What the program prints with --help, in one column of lines so long that next to none is folded."""
     from photoglue.cli.app import parse
 
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # of another encoding, the boxes are drawn in ASCII
@@ -108,25 +114,38 @@ def help_of(words: tuple[str, ...]) -> str:
     ):
         parse([*words, "--help"])
     printed.seek(0)
-    return printed.read()
+    return "\n".join(_one_column(printed.read().splitlines())) + "\n"
+
+
+def _one_column(lines: list[str]) -> list[str]:
+    """The lines of a help text with boxes that stand side by side, as in long ones, one below the other."""
+    for number, line in enumerate(lines):
+        if (width := line.find("╮╭") + 1) > 0:
+            left, right = ([each[part] for each in lines[number:]] for part in (slice(width), slice(width, None)))
+            return lines[:number] + left + _one_column(right)
+    return lines
 
 
 def read_help(words: tuple[str, ...], text: str) -> Command:
     """The parts of a help text: usage, description, and boxes with an entry for each option."""
     head, *boxes = re.split(r"^╭─ (.*?) ─+╮$", text, flags=re.MULTILINE)
     usage, _, description = head.removeprefix("usage: ").partition("\n\n")
-    groups, subcommands = {}, ()
+    groups, about, subcommands = {}, {}, ()
     for title, box in zip(boxes[::2], boxes[1::2], strict=True):
         lines = [line[1:-1] for line in box.splitlines() if line.startswith("│")]
         if title == "subcommands":
             subcommands = tuple(match[1] for line in lines if (match := re.match(r" +• (\S+)", line)))
         else:
+            if rules := [number for number, line in enumerate(lines) if set(line.strip()) == {"─"}]:
+                about[title] = " ".join(" ".join(lines[: rules[0]]).split())
+                del lines[: rules[0] + 1]
             groups[title] = [option for option in _options(lines) if "--help" not in option.name]
     return Command(
         words=words,
         usage=" ".join(usage.split()),
         description=description.strip(),
         groups={title: options for title, options in groups.items() if options},
+        about={title: text for title, text in about.items() if text != description.strip()},
         subcommands=subcommands,
     )
 

@@ -1,8 +1,10 @@
 """What README.md and the guides say is true: their code and commands run, their links lead somewhere."""
 
 import ast
+import inspect
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +19,8 @@ GENERATED = {"commands.md", "changelog.md"}
 LANGUAGES = {"python", "bash", "text", "json"}
 """text: output, and commands that are shown but not run here."""
 NOT_RUN = {"training.md"}
-"""Needs photos, scenes and hours: its commands are parsed, and of its Python code the imports are run."""
+"""Needs photos, scenes and hours: its commands are parsed; of its Python code the imports run, and calls of what they
+bring are compared with its parameters."""
 RUN = {"match", "extract", "weights list", "weights verify"}
 """Commands that take seconds and no network. The others are parsed."""
 SMALLER = ("--max-keypoints", "256", "--resize", "320")
@@ -67,7 +70,7 @@ def test_blocks(path, folder_with_photos, capsys):
         assert block.language in LANGUAGES, f"{place}: is {block.language!r} one of {LANGUAGES}?"
         if block.language == "python":
             if path.name in NOT_RUN:
-                exec(compile(imports_in(block), place, "exec"), {})
+                check_calls(block, place)
             else:
                 block.run(names)
         if block.language == "bash":
@@ -78,9 +81,24 @@ def test_blocks(path, folder_with_photos, capsys):
                 check_command(["photoglue", *arguments], place, run=False)
 
 
-def imports_in(block: Block) -> ast.Module:
+def check_calls(block: Block, place: str) -> None:
+    """Fail if an import of the block does not work, or an imported function or class has no such parameters."""
     tree = ast.parse(block.text)
-    return ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    imported: dict[str, object] = {}
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), place, "exec"), imported)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and callable(imported.get(node.func.id)):
+            parameters = inspect.signature(imported[node.func.id])  # type: ignore[arg-type]
+            parameters.bind(*node.args, **{keyword.arg: None for keyword in node.keywords if keyword.arg})
+
+
+def test_calls_are_checked():
+    wrong = Block(path=README, line=1, language="python", text="from pathlib import Path\nPath.home()\nopen(nothing=1)")
+    check_calls(wrong, "here")
+    wrong = replace(wrong, text="from dataclasses import replace\nreplace()")
+    with pytest.raises(TypeError, match="missing a required argument"):
+        check_calls(wrong, "here")
 
 
 def check_command(words: list[str], place: str, *, run: bool) -> None:
@@ -91,7 +109,7 @@ def check_command(words: list[str], place: str, *, run: bool) -> None:
     if Path(program).name == "photoglue" and arguments:
         cheap = arguments[0] in RUN or " ".join(arguments[:2]) in RUN
         if run and cheap:
-            smaller = SMALLER if arguments[0] in {"match", "extract"} and "--max-keypoints" not in arguments else ()
+            smaller = SMALLER if arguments[0] == "match" and "--max-keypoints" not in arguments else ()
             assert main([*arguments, *smaller]) == 0, f"{place}: {' '.join(words)}"
         elif {"--help", "--version"}.isdisjoint(arguments):
             assert parse([word for word in arguments if word != "--debug"]) is not None

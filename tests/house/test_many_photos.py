@@ -6,7 +6,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "many_photos.md").read_text()
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+GUIDE = (DOCS / "many_photos.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", GUIDE, flags=re.DOTALL)
 
 
@@ -34,11 +35,28 @@ def test_all_blocks_run(motorcycle, tmp_path, monkeypatch, capsys):
     assert "3 pairs were there already" in printed
 
 
-def test_the_endings_are_those_of_the_package():
-    from photoglue.datasets.photos import PHOTO_SUFFIXES
+def test_the_endings_and_hidden_folders_are_those_of_the_package():
+    from photoglue.datasets.photos import NO_PHOTOS_INSIDE, PHOTO_SUFFIXES
 
-    text = " ".join(GUIDE.split())
-    assert f"{', '.join(PHOTO_SUFFIXES[:-1])} or {PHOTO_SUFFIXES[-1]}." in text
+    text = " ".join((DOCS / "inputs.md").read_text().split())
+    assert f"{', '.join(PHOTO_SUFFIXES[:-1])} or {PHOTO_SUFFIXES[-1]}, in small letters or capitals." in text
+    assert {name for name in NO_PHOTOS_INSIDE if f"`{name}`" not in text} == set()
+
+
+def test_the_limits_are_those_of_the_package():
+    import PIL.Image
+
+    from photoglue.cli.match_many import ALL_PAIRS
+    from photoglue.decode import LARGE, LEAST_JPEG_BYTES, NARROW, OUTLIERS
+
+    assert PIL.Image.MAX_IMAGE_PIXELS is not None
+    text = " ".join((DOCS / "inputs.md").read_text().split())
+    assert f"{2 * PIL.Image.MAX_IMAGE_PIXELS:,} pixels" in text
+    assert f"above {LARGE // 1_000_000} megapixels" in text
+    assert f"less than a byte for {1 / LEAST_JPEG_BYTES:.0f} pixels" in text
+    assert f"of up to {ALL_PAIRS} photos" in text
+    assert NARROW == 65536 // 4
+    assert f"{OUTLIERS:.1%}".replace("%", " %") in text
 
 
 def test_the_sizes_of_chunks_are_those_of_the_package():

@@ -17,7 +17,7 @@ INSIDE = {
         ("extractors", "image", "matchers", "pair", "pipeline", "structs"), "their public names are in photoglue"
     ),
     **dict.fromkeys(("cli", "machine"), "the page of commands"),
-    **dict.fromkeys(("files", "openmp", "precision", "version", "weights", "workers"), "not for users"),
+    **dict.fromkeys(("decode", "files", "openmp", "precision", "version", "weights", "workers"), "not for users"),
 }
 """Rooms without a page of the reference, and why."""
 
@@ -41,7 +41,7 @@ def test_reference_has_all_public_names(site):
 
     page = (site / "api" / "photoglue.html").read_text()
     missing = [name for name in photoglue.__all__ if f'id="photoglue.{name}"' not in page]
-    assert missing == ["__version__"]
+    assert missing == ["__version__", "batch"]  # a text, and a package with a page of its own
     for name in ("Features.keypoints", "Pipeline.match", "LightGlue.pretrained", "Matches.scores"):
         assert f'id="photoglue.{name}"' in page
     for name, room in (("FeatureStore", "store"), ("draw_matches", "viz"), ("poselib.verify", "solvers")):
@@ -144,6 +144,11 @@ Do <this> with `a_b`.
 │ --out PATH     Where, in two       │
 │                lines. (default: x) │
 ╰────────────────────────────────────╯
+╭─ loop options ─────────────────────╮
+│ How the loop goes.                 │
+│ ────────────────────────────────── │
+│ --steps INT    How many.           │
+╰────────────────────────────────────╯
 ╭─ subcommands ──────────────────────╮
 │ (required)                         │
 │   • one        First.              │
@@ -158,3 +163,22 @@ def test_help_is_read():
     (photos,), (out,) = command.groups["positional arguments"], command.groups["options"]
     assert (photos.name, photos.help) == ("[PATH [PATH ...]]", "Photos. (required)")
     assert (out.name, out.help) == ("--out PATH", "Where, in two lines. (default: x)")
+    assert command.about == {"loop options": "How the loop goes."}
+    assert [option.name for option in command.groups["loop options"]] == ["--steps INT"]
+
+
+def test_boxes_side_by_side_are_read():
+    """The parser puts the boxes of a long help into two columns or three."""
+    lines = [
+        "usage: x",
+        "╭─ a ──╮╭─ b ──╮╭─ d ──╮",
+        "│ --a  ││ --b  ││ --d  │",
+        "╰──────╯│ --c  │╰──────╯",
+        "        ╰──────╯",
+    ]
+    read = hooks().read_help((), "\n".join(hooks()._one_column(lines)))
+    assert {title: [option.name for option in group] for title, group in read.groups.items()} == {
+        "a": ["--a"],
+        "b": ["--b", "--c"],
+        "d": ["--d"],
+    }
