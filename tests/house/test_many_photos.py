@@ -1,14 +1,14 @@
 """The guide to many photos is true: its commands and its code run, one after the other, in a folder with photos."""
 
-import re
 from pathlib import Path
 
 import PIL.Image
 import pytest
+from doc_blocks import blocks_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 GUIDE = (DOCS / "many_photos.md").read_text()
-BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", GUIDE, flags=re.DOTALL)
+BLOCKS = [block for block in blocks_of(DOCS / "many_photos.md") if block.language in ("bash", "python")]
 
 
 @pytest.mark.weights
@@ -23,13 +23,13 @@ def test_all_blocks_run(motorcycle, tmp_path, monkeypatch, capsys):
         with PIL.Image.open(path) as picture:
             picture.resize((370, 250)).save(tmp_path / "photos" / f"{name}.jpg")
     names = {"__name__": "guide"}
-    for kind, block in BLOCKS:
-        if kind == "python":
-            exec(compile(block, "guide", "exec"), names)
+    for block in BLOCKS:
+        if block.language == "python":
+            block.run(names)
         else:
-            for line in block.splitlines():
-                assert main(line.split()[1:]) == 0
-    assert {kind for kind, _ in BLOCKS} == {"bash", "python"}
+            for _, *arguments in block.commands():
+                assert main(arguments) == 0
+    assert {block.language for block in BLOCKS} == {"bash", "python"}
     printed = capsys.readouterr().out
     assert "3 photos were there already" in printed
     assert "3 pairs were there already" in printed
