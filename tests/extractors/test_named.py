@@ -72,7 +72,7 @@ def test_unknown_features():
 
 
 def test_one_function_for_names_and_classes(corners):
-    pytest.importorskip("cv2")
+    pytest.importorskip("cv2", exc_type=ImportError)
     assert named_extractor("sift", max_keypoints=50).config.max_keypoints == 50
     extractor = named_extractor(f"{corners}:Corners", max_keypoints=50, resize=200)
     assert (extractor.config.max_keypoints, extractor.config.resize) == (50, 200)

@@ -1,5 +1,7 @@
 """Pictures on disk."""
 
+import signal
+
 import PIL.Image
 import pytest
 
@@ -78,7 +80,7 @@ def test_an_interruption_leaves_nothing(figure, tmp_path, monkeypatch):
 @pytest.mark.parametrize("ending", ["pdf", "png", "svg"])
 def test_a_disk_that_is_full_is_one_line(figure, tmp_path, ending):
     """A limit of the size of files stands for the disk; matplotlib compresses PDFs while it writes them."""
-    resource, signal = pytest.importorskip("resource"), pytest.importorskip("signal")
+    resource = pytest.importorskip("resource", exc_type=ImportError)  # not on Windows
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
