@@ -6,7 +6,7 @@ import pytest
 import tiny_training
 
 from photoglue.errors import ConfigError
-from photoglue.extractors.named import training_extractor
+from photoglue.extractors.named import named_extractor, training_extractor
 
 
 @pytest.fixture
@@ -69,3 +69,23 @@ def test_a_module_that_is_not_installed():
 def test_unknown_features():
     with pytest.raises(ConfigError, match=r"There are no features 'surf'.*path/file\.py:Class"):
         make("surf")
+
+
+def test_one_function_for_names_and_classes(corners):
+    pytest.importorskip("cv2")
+    assert named_extractor("sift", max_keypoints=50).config.max_keypoints == 50
+    extractor = named_extractor(f"{corners}:Corners", max_keypoints=50, resize=200)
+    assert (extractor.config.max_keypoints, extractor.config.resize) == (50, 200)
+    assert not extractor.training
+
+
+def test_a_class_says_which_options_it_does_not_have(corners):
+    with pytest.raises(ConfigError, match="sharpness"):
+        named_extractor(f"{corners}:Corners", sharpness=3)
+
+
+def test_a_module_that_fails_is_the_users(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "broken_features.py").write_text("1 / 0")
+    with pytest.raises(ConfigError, match="ZeroDivisionError"):
+        named_extractor(f"{tmp_path / 'broken_features.py'}:Corners")

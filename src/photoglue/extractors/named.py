@@ -1,4 +1,4 @@
-"""The extractor of a training run: one of ours, or a class of the user's."""
+"""Extractors by name: those of this package, and classes of the user's."""
 
 import importlib
 import sys
@@ -27,43 +27,79 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 def training_extractor(
     name: str, *, max_keypoints: int, allow_noncommercial: bool, resize: int | None = None
 ) -> Extractor:
-    """The extractor of a training run.
+    """The extractor of a training run: ``named_extractor`` with the options of ``OPTIONS``.
 
     Args:
-        name: Name of one of ours; or "package.module:Class" or "path/file.py:Class", a subclass of ``Extractor`` that
-            is made without arguments.
-        max_keypoints: Keypoints of each image, at most; a class of the user's keeps its own number.
+        name: As ``named_extractor`` takes it.
+        max_keypoints: Most keypoints of an image; a class of the user's keeps its own number.
         allow_noncommercial: Accept weights whose licence forbids commercial use.
-        resize: Longer side of the images that it sees, pixels; None: images have the right size already.
+        resize: Length in pixels of the longer side of the images that it sees; None: as they are.
+    """
+    options = {} if is_class(name) else {**OPTIONS.get(name, {}), "max_keypoints": max_keypoints}
+    return named_extractor(name, allow_noncommercial=allow_noncommercial, resize=resize, **options)
+
+
+def is_class(name: str) -> bool:
+    """Whether a name means a class of the user's: "package.module:Class" or "path/file.py:Class"."""
+    return ":" in name
+
+
+def named_extractor(name: str, *, allow_noncommercial: bool = False, **options: Any) -> Extractor:
+    """An extractor by name, in evaluation mode: one of ours with its released weights, or a class of the user's.
+
+    Args:
+        name: A key of ``EXTRACTORS``; or "package.module:Class" or "path/file.py:Class", a subclass of ``Extractor``
+            that is made without arguments.
+        allow_noncommercial: Accept released weights whose licence forbids commercial use.
+        **options: Fields of its config to change from their defaults. A class of the user's is made first, and its
+            ``config`` replaced then.
 
     Raises:
-        ConfigError: If there is no such extractor, or the class is none.
+        ConfigError: If there is no such extractor or option, or the class cannot be used.
         LicenceError: If the weights are non-commercial and that was not accepted.
+        WeightsError: If the weights cannot be had or are corrupt.
     """
-    if ":" not in name:
-        if name not in EXTRACTORS:
-            raise ConfigError(
-                f"There are no features {name!r}. There are: {', '.join(EXTRACTORS)}; or name a class of yours, as "
-                "package.module:Class or path/file.py:Class."
-            )
-        options = {**OPTIONS.get(name, {}), "max_keypoints": max_keypoints, "resize": resize}
-        return create_extractor(name, allow_noncommercial=allow_noncommercial, **options)
+    if is_class(name):
+        return _made(extractor_class(name), name, options)
+    if name not in EXTRACTORS:
+        raise ConfigError(
+            f"There are no features {name!r}. There are: {', '.join(EXTRACTORS)}; or name a class of yours, as "
+            "package.module:Class or path/file.py:Class."
+        )
+    return create_extractor(name, allow_noncommercial=allow_noncommercial, **options)
+
+
+def extractor_class(name: str) -> type[Extractor]:
+    """The class that "package.module:Class" or "path/file.py:Class" names.
+
+    Raises:
+        ConfigError: If the module cannot be imported, or has no such class.
+    """
     place, _, class_name = name.rpartition(":")
-    module = _module(place)
-    made = getattr(module, class_name, None)
-    if not (isinstance(made, type) and issubclass(made, Extractor)):
-        found = "is not there" if made is None else "is no subclass of photoglue.Extractor"
-        raise ConfigError(f"{class_name!r} {found} in {place!r}. Write a class with kind, descriptor_dim and detect().")
+    named = getattr(_module(place), class_name, None)
+    if not (isinstance(named, type) and issubclass(named, Extractor)):
+        problem = "is not there" if named is None else "is no subclass of photoglue.Extractor"
+        raise ConfigError(
+            f"{class_name!r} {problem} in {place!r}. Write a class with kind, descriptor_dim and detect()."
+        )
+    return named
+
+
+def _made(kind: type[Extractor], name: str, options: Mapping[str, Any]) -> Extractor:
+    """An extractor of a user's class, with these options."""
     try:
-        make: Callable[[], Extractor] = made  # its constructor is its own
+        make: Callable[[], Extractor] = kind  # its constructor is its own
         extractor = make()
     except TypeError as error:
         raise ConfigError(f"{name!r} cannot be made without arguments: {error}. Give them defaults.") from error
     missing = [attribute for attribute in ("kind", "descriptor_dim") if not hasattr(extractor, attribute)]
     if missing:
         raise ConfigError(f"{name!r} does not define {' and '.join(missing)}; every extractor must.")
-    extractor.config = replace(extractor.config, resize=resize)
-    return extractor
+    try:
+        extractor.config = replace(extractor.config, **options)
+    except TypeError as error:
+        raise ConfigError(f"The config of {name!r} does not take {', '.join(options)}: {error}.") from error
+    return extractor.eval().requires_grad_(False)
 
 
 def _module(place: str) -> ModuleType:
@@ -79,7 +115,7 @@ def _module(place: str) -> ModuleType:
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
-    """An ordinary import, so that worker processes find the class as well."""
+    """The module of that name, imported as Python's ``import`` does: worker processes find its classes as well."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
@@ -88,4 +124,8 @@ def _imported(name: str, folder: Path) -> ModuleType:
         raise ConfigError(
             f"The module of the features, {name!r}, cannot be imported: {error}. Is it spelt right, installed, or in "
             f"{str(folder)!r}?"
+        ) from error
+    except Exception as error:  # whatever a user's module raises
+        raise ConfigError(
+            f"The module of the features, {name!r}, cannot be imported: {type(error).__name__}: {error}."
         ) from error
