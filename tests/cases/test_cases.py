@@ -15,8 +15,7 @@ CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.filterwarnings("ignore")
 PENDING = {
     "cli_small_things",
-
-    "fuzz_journal_line", "fuzz_weights_config", "evd_original_layout",
+    "fuzz_weights_config",
     "evaluate_inverted_pose", "compat_conf_ignored", "compat_imports", "compat_warning_numbers",
 }  # fmt: skip
 """Not mended yet; a test fails if one of them passes."""

@@ -9,7 +9,7 @@ from photoglue.datasets.base import DataSet, EvaluationPair
 from photoglue.datasets.images import Images
 from photoglue.datasets.loftr import loftr_scenes, scene_files
 from photoglue.datasets.photos import photos_below
-from photoglue.datasets.planar import is_marked, is_sequence, marked_pair, sequence
+from photoglue.datasets.planar import evd, is_evd, is_marked, is_sequence, marked_pair, sequence
 from photoglue.datasets.pose_lists import cameras_json, gluefactory_list, pairs_json, superglue_list
 from photoglue.datasets.truths import Apart
 from photoglue.errors import ConfigError
@@ -61,9 +61,15 @@ def _superglue(folder: Path, images: Images, scene: str) -> Scene:
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         benchmark="homography",
-        looked_for="1.jpg (or .png, .ppm) with H_1_2",
+        looked_for="1.jpg (or .png, .ppm) with H_1_2, img1.ppm with H1to2p (Oxford-affine)",
         found=is_sequence,
         load=lambda folder, images, scene, _: Scene(pairs=sequence(folder, images, scene)),
+    ),
+    Layout(
+        benchmark="homography",
+        looked_for="1/NAME.png, 2/NAME.png, h/NAME.txt (EVD)",
+        found=is_evd,
+        load=lambda folder, images, _, __: Scene(pairs=evd(folder, images)),
     ),
     Layout(
         benchmark="correspondences",
@@ -189,6 +195,8 @@ def _apart(folder: Path, images: Images) -> DataSet:
         if not NO_PHOTOS.isdisjoint(name.split("/")[:-1]):
             continue
         place = path.parent.parent if path.parent.name == "images" else path.parent
+        if place != folder and is_evd(place.parent):  # its folders 1 and 2 show the same places
+            place = place.parent / path.stem
         images.size(name, folder)
         scenes.setdefault(images.name_of(place) if place != folder else ".", []).append(name)
     if len(scenes) < 2:

@@ -174,7 +174,7 @@ class _Run:
             "timing": [settings.time_singly, settings.clock],
         }
         name = f"{job.dataset.name}.{_safe(job.method.name)}.{digest_of(run)}.jsonl"
-        self.journal = Journal(out / "unfinished" / name, run)
+        self.journal = Journal(out / "unfinished" / name, run, pairs=len(job.dataset.pairs))
         self.pending: deque[tuple[int, float, Future[PairValues]]] = deque()
         self.warm = not settings.time_singly
 
