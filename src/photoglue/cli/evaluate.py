@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -120,3 +121,6 @@ def _print(console: Console, results: Sequence[Result]) -> None:
     for row in grid.rows:
         shown.add_row(row.head, *(f"{cell.text} ± {cell.spread}" if cell.spread else cell.text for cell in row.cells))
     console.print(shown)
+    for result in results:
+        if result.warning is not None:
+            console.print(f"[yellow]{escape(f'{result.method}: {result.warning}')}[/]", soft_wrap=True)

@@ -45,7 +45,9 @@ def cameras_json(folder: Path, images: Images, scene: str, *, all_pairs: bool) -
 def posed_pair(scene: str, photo0: PosedPhoto, photo1: PosedPhoto) -> EvaluationPair:
     """The pair of two photos whose poses are in one frame of reference."""
     pose = photo1.cam_from_world @ np.linalg.inv(photo0.cam_from_world)
-    truth = Posed(camera0=photo0.camera, camera1=photo1.camera, cam1_from_cam0=pose)
+    truth = Posed(
+        camera0=photo0.camera, camera1=photo1.camera, cam1_from_cam0=pose, cam0_from_world=photo0.cam_from_world
+    )
     return EvaluationPair(scene=scene, name0=photo0.name, name1=photo1.name, truth=truth)
 
 
