@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from photoglue.errors import ConfigError
-from photoglue.extractors import create_extractor
 from photoglue.extractors.base import Extractor
+from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_image
 from photoglue.matchers.base import Matcher
@@ -55,7 +55,8 @@ class Pipeline:
         """An extractor with its released weights, and a matcher for its features.
 
         Args:
-            features: A name from ``photoglue.EXTRACTORS``.
+            features: A name from ``photoglue.EXTRACTORS``, or a class of your own: "path/file.py:Class" or
+                "package.module:Class", a subclass of ``Extractor`` that is made without arguments.
             max_keypoints: At most so many points an image, the best; None: all.
             resize: Length of the longer side that the extractor sees, pixels; None: the image as it is.
             matcher: A matcher to use as it is, such as ``NearestNeighbor(ratio=0.8)``; None: LightGlue.
@@ -75,7 +76,7 @@ class Pipeline:
         chosen = choose_device(device)
         if matcher is not None and not (config is None and weights is None):
             raise ConfigError("config and weights are LightGlue's; leave them out where a matcher is given.")
-        extractor = create_extractor(
+        extractor = named_extractor(
             features,
             max_keypoints=max_keypoints,
             resize=resize,

@@ -8,7 +8,6 @@ from typing import Literal
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -123,4 +122,4 @@ def _print(console: Console, results: Sequence[Result]) -> None:
     console.print(shown)
     for result in results:
         if result.warning is not None:
-            console.print(f"[yellow]{escape(f'{result.method}: {result.warning}')}[/]", soft_wrap=True)
+            console.print(f"{result.method}: {result.warning}", style="yellow", markup=False, soft_wrap=True)

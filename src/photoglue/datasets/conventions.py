@@ -75,6 +75,4 @@ def advice(convention: str | None) -> str:
     """What to do about poses that matches contradict: the fitting convention, or the questions to ask."""
     if convention is None:
         return "Are they inverted (camera-to-world), or with OpenGL axes, or is K that of an image of another size?"
-    return (
-        f"They fit if they are taken to be {convention}: convert them to world-to-camera, x right, y down, z forward."
-    )
+    return f"They fit when read as {convention}; world-to-camera with x right, y down and z forward is wanted."

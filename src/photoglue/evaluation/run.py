@@ -106,7 +106,7 @@ def features_of(job: Job, pipeline: Callable[[], Pipeline], out: Path, settings:
         progress: Called with how far the extraction is.
     """
     fingerprint = job.method.fingerprint(settings.torch_device)
-    options = {name: fingerprint[name] for name in ("extractor", "precision", "device")} | {
+    options = {name: fingerprint.get(name) for name in ("extractor", "source", "precision", "device")} | {
         name: getattr(job.protocol, name)
         for name in ("resize", "resize_side", "max_keypoints", "nms_radius", "detection_threshold")
     }
@@ -115,7 +115,7 @@ def features_of(job: Job, pipeline: Callable[[], Pipeline], out: Path, settings:
         lambda: pipeline().extractor,
         options,
         out / "features",
-        lambda done, total: progress(f"{job.dataset.name}: extract {job.method.extractor}", done, total),
+        lambda done, total: progress(f"{job.dataset.name}: extract {options['extractor']}", done, total),
     )
 
 

@@ -1,6 +1,7 @@
 """Extractors by name: those of this package, and classes of the user's."""
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 from photoglue.errors import ConfigError
 from photoglue.extractors import EXTRACTORS, create_extractor
 from photoglue.extractors.base import Extractor
+from photoglue.files import digest_of_file
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -42,6 +44,23 @@ def training_extractor(
 def is_class(name: str) -> bool:
     """Whether a name means a class of the user's: "package.module:Class" or "path/file.py:Class"."""
     return ":" in name
+
+
+def label_of(name: str) -> str:
+    """What tables and files call an extractor: its name, or the class alone."""
+    return name.rpartition(":")[2]
+
+
+def source_digest(name: str) -> str | None:
+    """A short name for the code of a class of the user's: another one once its file has changed; None: not known.
+
+    Raises:
+        ConfigError: If there is no such class.
+    """
+    try:
+        return digest_of_file(Path(inspect.getfile(extractor_class(name))))
+    except (TypeError, OSError):
+        return None
 
 
 def named_extractor(name: str, *, allow_noncommercial: bool = False, **options: Any) -> Extractor:
