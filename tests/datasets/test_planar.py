@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from photoglue.datasets.layouts import load_dataset
-from photoglue.errors import ConfigError, ImageError
+from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 from photoglue.evaluation.jobs import Settings
 from photoglue.evaluation.run import measure
 
@@ -99,6 +99,13 @@ def test_the_two_images_of_evd_are_of_one_scene(released):
     assert {pair.scene for pair in dataset.pairs} == {"planes/v_0 | planes/v_1"}
 
 
+def test_pairs_of_a_missing_image_are_left_out_if_that_is_wanted(hpatches):
+    (hpatches / "i_one" / "3.ppm").unlink()
+    with pytest.warns(PhotoGlueWarning, match=r"1 of 4 pairs .*i_one/3\.ppm'"):
+        dataset = load_dataset(hpatches, skip_missing=True)
+    assert [pair.name1 for pair in dataset.pairs] == ["i_one/2.ppm", "v_two/2.ppm", "v_two/3.ppm"]
+
+
 @pytest.fixture
 def wxbs(tmp_path, make):
     for name in ("WGABS/kyiv", "WGLBS/berlin"):
@@ -124,3 +131,11 @@ def test_bad_marks(wxbs, text, said):
     (wxbs / "WGABS/kyiv/corrs.txt").write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_dataset(wxbs)
+
+
+def test_a_marked_pair_without_an_image_is_left_out_if_that_is_wanted(wxbs):
+    (wxbs / "WGABS/kyiv" / "02.png").unlink()
+    with pytest.raises(ImageError, match="--skip-missing"):
+        load_dataset(wxbs)
+    with pytest.warns(PhotoGlueWarning, match="1 of 2 pairs"):
+        assert [pair.scene for pair in load_dataset(wxbs, skip_missing=True).pairs] == ["WGLBS/berlin"]

@@ -44,6 +44,8 @@ class Evaluate:
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
     """At most so many pairs of each data set, evenly taken."""
+    skip_missing: bool = False
+    """Leave out pairs whose images are missing, and say how many, instead of an error."""
     seeds: int = 1
     """Solve the geometry with so many seeds, and show mean ± standard deviation."""
     estimator: str | None = None
@@ -74,7 +76,13 @@ class Evaluate:
             allow_noncommercial=self.allow_noncommercial,
         )
         datasets = [
-            load_dataset(folder, self.benchmark, all_pairs=self.all_pairs, max_pairs=self.max_pairs)
+            load_dataset(
+                folder,
+                self.benchmark,
+                all_pairs=self.all_pairs,
+                max_pairs=self.max_pairs,
+                skip_missing=self.skip_missing,
+            )
             for folder in self.data
         ]
         with _progress(console) as progress:

@@ -1,7 +1,8 @@
 """From a folder to a data set: which layout it has, and its pairs."""
 
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from photoglue.datasets.photos import photos_below
 from photoglue.datasets.planar import evd, is_evd, is_marked, is_sequence, marked_pair, sequence
 from photoglue.datasets.pose_lists import cameras_json, gluefactory_list, pairs_json, superglue_list
 from photoglue.datasets.truths import Apart
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 
 DEPTH = 2
 """Scenes are looked for so many folders down: ``GROUP/NAME`` of WxBS."""
@@ -111,7 +112,12 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def load_dataset(
-    folder: Path, benchmark: str | None = None, *, all_pairs: bool = False, max_pairs: int | None = None
+    folder: Path,
+    benchmark: str | None = None,
+    *,
+    all_pairs: bool = False,
+    max_pairs: int | None = None,
+    skip_missing: bool = False,
 ) -> DataSet:
     """The data set in a folder, whichever layout it has; several scenes in folders of their own are one data set.
 
@@ -120,6 +126,7 @@ def load_dataset(
         benchmark: Which kind, if the folder has several; "overlap": pairs of different scenes of any kind.
         all_pairs: All pairs of ``cameras.json``, whatever ``pairs.txt`` lists.
         max_pairs: So many at most, evenly taken from all.
+        skip_missing: Leave out pairs whose images are missing, with a warning that counts them, instead of an error.
 
     Raises:
         ConfigError: If no layout is there, or several kinds are, or a file is damaged.
@@ -130,11 +137,16 @@ def load_dataset(
         raise ConfigError(f"There is no folder {str(folder)!r}.")
     if max_pairs is not None and max_pairs < 1:
         raise ConfigError(f"max_pairs is {max_pairs}; it must be at least 1, or None for all.")
-    images = Images(folder=folder)
+    images = Images(folder=folder, skip_missing=skip_missing)
     apart = benchmark == "overlap"
     dataset = _apart(folder, images) if apart else _with_truth(folder, images, benchmark, all_pairs)
+    lost = len(images.left_out)
+    told = f"{lost} of {len(dataset.pairs) + lost} pairs of {str(folder)!r} are left out, because images are missing, "
     if not dataset.pairs:
-        raise ConfigError(f"{str(folder)!r} has no pairs.")
+        raise ConfigError(f"{told}such as {images.left_out[0]!r}." if lost else f"{str(folder)!r} has no pairs.")
+    if lost:
+        warnings.warn(f"{told}such as {images.left_out[0]!r}.", PhotoGlueWarning, stacklevel=2)
+        dataset = replace(dataset, image_set=f"{dataset.image_set}, {lost} left out for missing images")
     return dataset if max_pairs is None else dataset.evenly(max_pairs)
 
 

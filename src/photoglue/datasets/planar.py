@@ -1,6 +1,7 @@
 """Data sets of planes and of hand-made points: HPatches, Oxford-affine, EVD; WxBS."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def sequence(folder: Path, images: Images, scene: str) -> list[EvaluationPair]:
         ConfigError: If a homography is damaged.
         ImageError: If an image is missing.
     """
-    return [_pair(path, first, second, images, scene) for path, first, second in _sequence_files(folder)]
+    return _pairs([(*files, scene) for files in _sequence_files(folder)], images)
 
 
 def _sequence_files(folder: Path) -> list[tuple[Path, Path, Path]]:
@@ -60,15 +61,23 @@ def evd(folder: Path, images: Images) -> list[EvaluationPair]:
         ConfigError: If a homography is damaged.
         ImageError: If an image is missing.
     """
-    pairs = []
+    rows = []
     for path in sorted((folder / "h").glob("*.txt")):
         first, second = (image_named(folder / part, path.stem) or folder / part / f"{path.stem}.png" for part in "12")
-        pairs.append(_pair(path, first, second, images, images.name_of(folder / path.stem)))
+        rows.append((path, first, second, images.name_of(folder / path.stem)))
+    return _pairs(rows, images)
+
+
+def _pairs(rows: Sequence[tuple[Path, Path, Path, str]], images: Images) -> list[EvaluationPair]:
+    """The pairs of (file of a homography, image 0, image 1, scene)."""
+    pairs = []
+    for row in rows:
+        with images.unless_missing():
+            pairs.append(_pair(*row, images))
     return pairs
 
 
-def _pair(path: Path, first: Path, second: Path, images: Images, scene: str) -> EvaluationPair:
-    """Two images and the homography between them, in a file."""
+def _pair(path: Path, first: Path, second: Path, scene: str, images: Images) -> EvaluationPair:
     matrix = numbers_in(path, 9).reshape(3, 3)
     if np.linalg.matrix_rank(matrix) < 3:
         raise ConfigError(f"{str(path)!r} is no homography: its matrix cannot be inverted.")
@@ -97,9 +106,12 @@ def marked_pair(folder: Path, images: Images, scene: str) -> list[EvaluationPair
     except (OSError, ValueError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read: {error}.") from None
     points = numbers_in(path, max(4, count // 4 * 4)).reshape(-1, 4)
-    for name, there in zip(names, (points[:, :2], points[:, 2:]), strict=True):
-        width, height = images.size(name, path)
-        if (there < -1).any() or (there > [width, height]).any():
-            raise ConfigError(f"{str(path)!r} has points outside {name!r}, which has {width} × {height} pixels.")
-    truth = Marked(points0=points[:, :2].copy(), points1=points[:, 2:].copy())
-    return [EvaluationPair(scene=scene, name0=names[0], name1=names[1], truth=truth)]
+    pairs = []
+    with images.unless_missing():
+        for name, there in zip(names, (points[:, :2], points[:, 2:]), strict=True):
+            width, height = images.size(name, path)
+            if (there < -1).any() or (there > [width, height]).any():
+                raise ConfigError(f"{str(path)!r} has points outside {name!r}, which has {width} × {height} pixels.")
+        truth = Marked(points0=points[:, :2].copy(), points1=points[:, 2:].copy())
+        pairs.append(EvaluationPair(scene=scene, name0=names[0], name1=names[1], truth=truth))
+    return pairs
