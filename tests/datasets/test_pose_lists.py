@@ -199,7 +199,7 @@ def write_list(plain, layout):
         elif layout == "pairs_calibrated.txt":
             rows.append(f"{names} {numbers(K, K, pose[:3, :3], pose[:3, 3])}")
         else:
-            rows.append(f"{names} 0 1 {numbers(K, K, pose)}")
+            rows.append(f"{names} {i % 2} {j % 2} {numbers(K, K, pose)}")
     (plain / layout).write_text(json.dumps(rows) if layout == "pairs.json" else "\n".join(rows))
 
 

@@ -61,13 +61,21 @@ def test_if_no_convention_fits_it_asks(dataset, make):
     "right",
     [
         {"epipolar_precision_1e-3": 0.6},
-        {"epipolar_precision_1e-3": 0.2, "pose_error_deg": 2.0},  # small images: a pixel is more than that
         {"num_inliers": 40.0},
         {"num_matches": 15.0, "num_inliers": 15.0},
     ],
 )
 def test_nothing_is_said_against_poses_without_a_clear_contradiction(dataset, right):
     assert pose_warning(dataset, {0: WRONG | right}, lambda pairs: pytest.fail(str(pairs))) is None
+
+
+def test_right_but_inaccurate_poses_are_not_told_of(dataset, matches, make):
+    right = replace(dataset.pairs[0].truth, cam1_from_cam0=make.pose(degrees=20.5))
+    right = replace(dataset, pairs=(replace(dataset.pairs[0], truth=right),))
+    measured = WRONG | {"epipolar_precision_1e-3": 0.2, "pose_error_deg": 2.0}
+    assert pose_warning(right, {0: measured}, lambda pairs: [matches for _ in pairs]) is None
+    small = pose_warning(dataset, {0: measured}, lambda pairs: [matches for _ in pairs])
+    assert "They fit when read as inverted" in small
 
 
 def test_only_poses_are_checked(dataset):

@@ -12,7 +12,8 @@ from photoglue.structs import Matches
 MIN_INLIERS = 20
 """Pairs with fewer inliers of their estimated model say nothing, nor do those with more outliers than inliers."""
 MAX_SHARE = 0.25
-"""The poses are contradicted if a smaller share of the matches agrees with them, and the pose errors are large."""
+"""The poses are contradicted if a smaller share of the matches agrees with them, and they fit in another convention or
+the pose errors are large. (Few matches agree with right, but inaccurate poses, or in small images.)"""
 MIN_ERROR_DEG = 10.0
 """A median pose error that is large."""
 AGREES = "epipolar_precision_1e-3"
@@ -46,13 +47,16 @@ def pose_warning(
     matches = sum(values[i]["num_matches"] for i in clear)
     inliers = sum(values[i]["num_inliers"] for i in clear)
     agreeing = sum(values[i][AGREES] * values[i]["num_matches"] for i in clear) / matches
-    if agreeing >= MAX_SHARE or np.median([values[i]["pose_error_deg"] for i in clear]) < MIN_ERROR_DEG:
+    if agreeing >= MAX_SHARE:
         return None
     pairs = [dataset.pairs[i] for i in clear[:: -(-len(clear) // MOST_PAIRS)]]
     found = [_posed(pair, each) for pair, each in zip(pairs, matches_of(pairs), strict=True)]
+    convention = fitting_convention(found)
+    if convention is None and np.median([values[i]["pose_error_deg"] for i in clear]) < MIN_ERROR_DEG:
+        return None
     return (
         f"The matches contradict the given poses: {inliers:.0f} of {matches:.0f} matches are inliers of an estimated "
-        f"model, but only {agreeing:.1%} agree with the poses. {advice(fitting_convention(found))}"
+        f"model, but only {agreeing:.1%} agree with the poses. {advice(convention)}"
     ).replace("%", " %")
 
 
