@@ -79,7 +79,7 @@ def test_the_protocol_makes_the_extractor():
 
 
 def test_suppression_is_for_superpoint_alone(monkeypatch):
-    from photoglue import pipeline
+    import photoglue.pipeline as module
     from photoglue.extractors import SIFT
 
     asked = {}
@@ -88,7 +88,7 @@ def test_suppression_is_for_superpoint_alone(monkeypatch):
         asked[name] = options
         return SIFT()
 
-    monkeypatch.setattr(pipeline, "named_extractor", create)
+    monkeypatch.setattr(module, "named_extractor", create)
     protocol = protocol_named("superglue", "relative_pose")
     for name in ("superpoint", "aliked"):
         Method.parse(f"{name}+nn").build(protocol, CPU, allow_noncommercial=True)
