@@ -23,15 +23,15 @@ from photoglue.evaluation.run import Progress as OnProgress
 class Evaluate:
     """Measure methods on data sets with a known truth, and write a report.
 
-    A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`; matchers lightglue, lightglue-adaptive (or
-    lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio (or ratio0.9), or a file of LightGlue
-    weights. @float32 or @bfloat16 behind it fixes the precision.
+    A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`, or a class of yours, path/file.py:Class;
+    matchers lightglue, lightglue-adaptive (or lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio
+    (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of data sets: with cameras.json or pairs.json, HPatches-like sequences, WxBS, or the lists of SuperGlue,
-    LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth files can
-    run code in them: use only those that LoFTR released."""
+    """Folders of data sets: with cameras.json or pairs.json, sequences of HPatches, Oxford-affine or EVD, WxBS, or the
+    lists of SuperGlue, LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth
+    files can run code in them: use only those that LoFTR released."""
     methods: tuple[str, ...] = ("aliked+lightglue",)
     """What to measure."""
     protocol: str = "photoglue"

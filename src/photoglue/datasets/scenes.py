@@ -149,13 +149,13 @@ def read_scene(folder: str | os.PathLike[str], *, skip_missing: bool = False) ->
         raise ConfigError(f"{str(cameras.path)!r} has depth_scale {scale!r}; a positive number was wanted.")
     images = Images(folder=root, skip_missing=skip_missing)
     names = sorted(cameras.frames)
-    frames = _Frames(count=len(names))
+    frames: dict[int, Frame] = {}
     for i, name in enumerate(names):
         with images.unless_missing():
             photo = cameras.photo(name, images)
-            frames.add(i, name, photo, root, root / "depths" / f"{Path(photo.name).stem}.png", float(scale))
+            frames[i] = _frame(name, photo, root, root / "depths" / f"{Path(photo.name).stem}.png", float(scale))
     pairs, overlaps = _read_pairs(root / "pairs.txt", names)
-    return frames.scene(root.name, root, pairs, overlaps, images)
+    return _scene(root.name, images, frames, len(names), pairs, overlaps)
 
 
 def read_megadepth_scene(
@@ -183,66 +183,62 @@ def read_megadepth_scene(
     if not rows:
         raise ConfigError(f"The scene {str(info)!r} has no photo with depth: nothing can be learned from it.")
     images = Images(folder=root, skip_missing=skip_missing)
-    frames = _Frames(count=len(rows))
+    frames: dict[int, Frame] = {}
     for number, i in enumerate(rows):
         with images.unless_missing():
             photo = megadepth_photo(info, arrays, i, images)
             depth = _megadepth_depth(root, info.stem, arrays["depth_paths"][i], photo.name)
-            frames.add(number, Path(photo.name).name, photo, root, depth, 1.0)
+            frames[number] = _frame(Path(photo.name).name, photo, root, depth, 1.0)
     overlap = np.asarray(arrays["overlap_matrix"], np.float64)[np.ix_(rows, rows)]
     smaller = np.triu(np.nan_to_num(np.minimum(overlap, overlap.T)), k=1)
     index0, index1 = np.nonzero(smaller > 0)
     pairs = torch.from_numpy(np.stack([index0, index1], axis=1).astype(np.int64))
-    return frames.scene(info.stem, root, pairs, torch.from_numpy(smaller[index0, index1].clip(max=1.0)), images)
+    overlaps = torch.from_numpy(smaller[index0, index1].clip(max=1.0))
+    return _scene(info.stem, images, frames, len(rows), pairs, overlaps)
 
 
-class _Frames:
-    """The frames of a scene while it is read; some may be missing.
+def _frame(name: str, photo: PosedPhoto, root: Path, depth: Path, depth_scale: float) -> Frame:
+    return Frame(
+        name=name,
+        image_path=root / photo.name,
+        depth_path=depth,
+        depth_scale=depth_scale,
+        camera=photo.camera,
+        cam_from_world=torch.from_numpy(photo.cam_from_world),
+    )
 
-    Args:
-        count: How many the scene names.
-    """
 
-    def __init__(self, count: int) -> None:
-        self.frames: dict[int, Frame] = {}
-        self.count = count
-
-    def add(self, number: int, name: str, photo: PosedPhoto, root: Path, depth: Path, depth_scale: float) -> None:
-        """Add the frame of a photo."""
-        self.frames[number] = Frame(
-            name=name,
-            image_path=root / photo.name,
-            depth_path=depth,
-            depth_scale=depth_scale,
-            camera=photo.camera,
-            cam_from_world=torch.from_numpy(photo.cam_from_world),
+def _scene(
+    name: str,
+    images: Images,
+    frames: dict[int, Frame],
+    count: int,
+    pairs: Int64[Tensor, "p 2"],
+    overlaps: Float64[Tensor, " p"],
+) -> Scene:
+    """The scene of those of ``count`` frames that are there and have a depth; ``pairs`` has the numbers of all."""
+    root = images.folder
+    absent = [frame.depth_path for frame in frames.values() if not frame.depth_path.is_file()]
+    if absent and not images.skip_missing:
+        raise ConfigError(
+            f"The scene in {str(root)!r} lacks {len(absent)} of {count} depths, such as {str(absent[0])!r}. "
+            "Add them, remove these photos from the scene, or leave them out: --skip-missing (skip_missing=True)."
         )
-
-    def scene(
-        self, name: str, root: Path, pairs: Int64[Tensor, "p 2"], overlaps: Float64[Tensor, " p"], images: Images
-    ) -> Scene:
-        """The scene of the frames that have a depth; ``pairs`` has the numbers of all frames."""
-        absent = [frame.depth_path for frame in self.frames.values() if not frame.depth_path.is_file()]
-        if absent and not images.skip_missing:
-            raise ConfigError(
-                f"The scene in {str(root)!r} lacks {len(absent)} of {self.count} depths, such as {str(absent[0])!r}. "
-                "Add them, remove these photos from the scene, or leave them out: --skip-missing (skip_missing=True)."
-            )
-        there = {number: frame for number, frame in sorted(self.frames.items()) if frame.depth_path not in absent}
-        known = torch.tensor([number in there for number in range(self.count)])
-        usable = known[pairs].all(dim=1)
-        if len(there) < self.count:
-            warnings.warn(
-                f"Scene {name!r}: {self.count - len(there)} of {self.count} photos are left out, because they or their "
-                f"depths are missing, such as {[*images.left_out, *map(str, absent)][0]!r}, and with them "
-                f"{int((~usable).sum())} of {len(pairs)} pairs.",
-                PhotoGlueWarning,
-                stacklevel=4,
-            )
-        if len(there) < self.count and not usable.any():
-            raise ConfigError(f"The scene in {str(root)!r} has no pair of photos with depth.")
-        numbers = known.cumsum(0) - 1
-        return Scene(name=name, frames=tuple(there.values()), pairs=numbers[pairs[usable]], overlaps=overlaps[usable])
+    there = {number: frame for number, frame in sorted(frames.items()) if frame.depth_path not in absent}
+    known = torch.tensor([number in there for number in range(count)])
+    usable = known[pairs].all(dim=1)
+    if len(there) < count:
+        warnings.warn(
+            f"Scene {name!r}: {count - len(there)} of {count} photos are left out, because they or their "
+            f"depths are missing, such as {[*images.left_out, *map(str, absent)][0]!r}, and with them "
+            f"{int((~usable).sum())} of {len(pairs)} pairs.",
+            PhotoGlueWarning,
+            stacklevel=3,
+        )
+    if len(there) < count and not usable.any():
+        raise ConfigError(f"The scene in {str(root)!r} has no pair of photos with depth.")
+    numbers = known.cumsum(0) - 1
+    return Scene(name=name, frames=tuple(there.values()), pairs=numbers[pairs[usable]], overlaps=overlaps[usable])
 
 
 def _read_pairs(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
