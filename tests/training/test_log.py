@@ -136,4 +136,4 @@ def test_a_damaged_line_counts_as_cut_off(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(
         f'{{"kind": "train", "pairs": 4}}\n{line}\n{{"kind": "train", "pairs": 9}}\n'
     )
-    assert read_metrics(tmp_path) == [{"kind": "a", "pairs": 4}]
+    assert read_metrics(tmp_path) == [{"kind": "train", "pairs": 4}]
