@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -131,7 +131,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(as_json(value), indent=indent, allow_nan=False)
 
 
-def from_json(kind: type[T], content: str | bytes | Mapping[str, Any], *, origin: str) -> T:
+def from_json(kind: type[T], content: Any, *, origin: str) -> T:
     """The dataclass that ``to_json`` wrote, checked: no field may be unknown, missing or of another type.
 
     Args:
@@ -154,8 +154,12 @@ def from_json(kind: type[T], content: str | bytes | Mapping[str, Any], *, origin
         raise ConfigError(f"{origin} holds no {kind.__name__} that can be used here: {error}.") from error
 
 
-def whole_lines(path: Path) -> tuple[list[Any], int]:
+def whole_lines(path: Path, check: Callable[[Any], object] = lambda row: None) -> tuple[list[Any], int]:  # noqa: ARG005
     """The lines of a file of JSON lines, up to the first that is damaged or was cut off in the middle.
+
+    Args:
+        path: The file.
+        check: Called with what a line holds; if it raises ConfigError, the line counts as damaged.
 
     Returns:
         What the lines hold, and their length in bytes; nothing and 0 if there is no such file.
@@ -168,11 +172,12 @@ def whole_lines(path: Path) -> tuple[list[Any], int]:
     if not path.exists():
         return rows, length
     for line in path.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not line.endswith(b"\n"):
+            check(row)
+        except (ValueError, RecursionError, ConfigError):
             break
         rows.append(row)
         length += len(line)

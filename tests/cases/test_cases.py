@@ -13,10 +13,6 @@ import torch
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 pytestmark = pytest.mark.filterwarnings("ignore")
-PENDING = {
-    "fuzz_journal_line", "evd_original_layout", "evaluate_inverted_pose",
-}  # fmt: skip
-"""Not mended yet; a test fails if one of them passes."""
 
 
 @pytest.fixture
@@ -25,8 +21,6 @@ def case(request, tmp_path, monkeypatch, as_a_user):
     name = request.node.originalname.removeprefix("test_")
     if not (CASES / name).is_dir():
         pytest.skip(f"no inputs at {CASES / name}")
-    if name in PENDING:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="not mended yet"))
     shutil.copytree(CASES / name, tmp_path / name)
     for folder, _, files in os.walk(tmp_path / name):  # the originals may be read-only
         Path(folder).chmod(0o755)

@@ -1,8 +1,11 @@
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
+import rendered_scene
+import tiny_training
 
 cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
@@ -105,3 +108,47 @@ def test_no_data(cli, tmp_path):
     code, _, err = cli(tmp_path / "absent")
     assert code == 1
     assert "There is no folder" in err
+
+
+@pytest.mark.filterwarnings("always::photoglue.errors.PhotoGlueWarning")  # to be printed, as for a user
+def test_missing_images_are_counted_and_left_out_with_the_option(cli, sequence, tmp_path):
+    np.savetxt(sequence / "H_1_3", np.eye(3))
+    common = (sequence, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--methods", "sift+nn")
+    code, _, err = cli(*common)
+    assert code == 1
+    assert "--skip-missing" in err
+    code, printed, err = cli(*common, "--skip-missing")
+    assert code == 0
+    assert "1 of 2 pairs" in err
+    assert "1 left out for missing images" in re.sub(r"\s+", " ", printed)
+
+
+def test_an_extractor_of_ones_own(cli, sequence, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "corners", raising=False)
+    (tmp_path / "corners.py").write_text(tiny_training.EXTRACTOR)
+    out = tmp_path / "out"
+    method = f"{tmp_path / 'corners.py'}:Corners+nn@float32"
+    code, printed, err = cli(sequence, "--methods", method, "--out", out, "--workers", 0, "--device", "cpu")
+    assert (code, err) == (0, "")
+    assert re.search(r"Corners\+nn +│ +\d", printed)
+    assert json.loads((out / "shifted.Corners+nn.json").read_text())["method"] == "Corners+nn"
+    assert len(list((out / "features").glob("shifted.Corners.*.h5"))) == 1
+    monkeypatch.delitem(sys.modules, "corners")
+    (tmp_path / "corners.py").write_text(tiny_training.EXTRACTOR.replace("[:60]", "[:40]"))
+    assert cli(sequence, "--methods", method, "--out", out, "--workers", 0, "--device", "cpu")[0] == 0
+    assert len(list((out / "features").glob("shifted.Corners.*.h5"))) == 2  # the code is another
+
+
+def test_poses_that_the_matches_contradict(cli, tmp_path):
+    """Three photos of a wall, with the poses inverted."""
+    folder = rendered_scene.write_scene(tmp_path / "wall", count=3, claimed=[
+        np.linalg.inv(pose) for pose in rendered_scene.poses(3)
+    ])  # fmt: skip
+    out = tmp_path / "out"
+    code, printed, _ = cli(folder, "--methods", "sift+ratio", "--out", out, "--workers", 0, "--device", "cpu")
+    assert code == 0
+    assert "sift+ratio: The matches contradict the given poses: " in printed
+    assert "inverted (camera-to-world)" in printed
+    for name in ("report.html", "report.md", "wall.sift+ratio.json"):
+        assert "contradict the given poses" in (out / name).read_text()

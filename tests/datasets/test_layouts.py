@@ -21,7 +21,7 @@ def test_nothing_found_says_what_was_looked_for(tmp_path):
     (tmp_path / "x").mkdir()
     with pytest.raises(ConfigError, match=r"no data set\. Looked for.*H_1_2.*corrs\.txt.*cameras\.json.*pairs_with_gt"):
         load_dataset(tmp_path)
-    with pytest.raises(ConfigError, match=r"no data set for homography\. Looked for, .*: 1\.jpg .* H_1_2\.$"):
+    with pytest.raises(ConfigError, match=r"no data set for homography\. Looked for, .*: 1\.jpg .* \(EVD\)\.$"):
         load_dataset(tmp_path, "homography")
     with pytest.raises(ConfigError, match="There is no folder"):
         load_dataset(tmp_path / "absent")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from photoglue.datasets.layouts import load_dataset
-from photoglue.errors import ConfigError, ImageError
+from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 
 K = np.array([[50, 0, 20], [0, 50, 15], [0, 0, 1.0]])
 
@@ -69,6 +69,20 @@ def test_missing_image(megadepth):
     (megadepth / "Undistorted_SfM/0015/images/0.jpg").unlink()
     with pytest.raises(ImageError, match=r"no image '.*0015/images/0\.jpg', which '.*0015_0\.1_0\.3\.npz' names"):
         load_dataset(megadepth)
+
+
+def test_pairs_of_a_missing_image_are_left_out_if_that_is_wanted(megadepth):
+    path = megadepth / "megadepth_test_1500_scene_info" / "0015_0.1_0.3.npz"
+    with np.load(path, allow_pickle=True) as content:
+        arrays = dict(content)
+    pairs = np.empty(2, dtype=object)
+    pairs[:] = [objects(np.array([2, 0]), 0.3, None), objects(np.array([2, 1]), 0.3, None)]
+    np.savez(path, **{**arrays, "pair_infos": pairs})
+    with pytest.raises(ImageError, match="--skip-missing"):
+        load_dataset(megadepth)
+    with pytest.warns(PhotoGlueWarning, match="1 of 2 pairs"):
+        dataset = load_dataset(megadepth, skip_missing=True)
+    assert [pair.name1 for pair in dataset.pairs] == ["Undistorted_SfM/0015/images/0.jpg"]
 
 
 def test_scannet(tmp_path, make):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photoglue.datasets.layouts import load_dataset
-from photoglue.errors import ConfigError, ImageError
+from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 
 
 def poses_of(plain):
@@ -181,3 +181,41 @@ def test_the_same_pairs_in_two_layouts(shared_data, tmp_path):
     for one, other in zip(ours, theirs, strict=True):
         assert (one.name0, one.name1, one.truth.camera0) == (other.name0, other.name1, other.truth.camera0)
         np.testing.assert_array_equal(one.truth.cam1_from_cam0, other.truth.cam1_from_cam0)
+
+
+def write_list(plain, layout):
+    """The three pairs of ``plain`` in another layout, instead of cameras.json."""
+    if layout == "cameras.json":
+        return
+    poses = poses_of(plain)
+    (plain / "cameras.json").unlink()
+    rows = []
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        pose = poses[j] @ np.linalg.inv(poses[i])
+        names = f"{i}.png {j}.png"
+        if layout == "pairs.json":
+            cameras = {"K0": K.tolist(), "K1": K.tolist(), "T_0to1": pose.tolist()}
+            rows.append({"image0": f"{i}.png", "image1": f"{j}.png", **cameras})
+        elif layout == "pairs_calibrated.txt":
+            rows.append(f"{names} {numbers(K, K, pose[:3, :3], pose[:3, 3])}")
+        else:
+            rows.append(f"{names} {i % 2} {j % 2} {numbers(K, K, pose)}")
+    (plain / layout).write_text(json.dumps(rows) if layout == "pairs.json" else "\n".join(rows))
+
+
+@pytest.mark.parametrize("layout", ["cameras.json", "pairs.json", "pairs_calibrated.txt", "test_pairs_with_gt.txt"])
+def test_pairs_of_a_missing_image_are_left_out_if_that_is_wanted(plain, layout):
+    write_list(plain, layout)
+    whole = load_dataset(plain, skip_missing=True)
+    assert (len(whole.pairs), whole.image_set.count("left out")) == (3, 0)
+    (plain / "images" / "1.png").unlink()
+    with pytest.raises(ImageError, match=r"no image '.*images/1\.png', which .* --skip-missing"):
+        load_dataset(plain)
+    with pytest.warns(PhotoGlueWarning, match=r"2 of 3 pairs of '.*plain' are left out, because .*images/1\.png'"):
+        dataset = load_dataset(plain, skip_missing=True)
+    assert [(pair.name0, pair.name1) for pair in dataset.pairs] == [("images/0.png", "images/2.png")]
+    assert dataset.image_set.startswith("1 pairs of ")
+    assert dataset.image_set.endswith(", 2 left out for missing images")
+    (plain / "images" / "2.png").unlink()
+    with pytest.raises(ConfigError, match=r"3 of 3 pairs of '.*plain' are left out"):
+        load_dataset(plain, skip_missing=True)

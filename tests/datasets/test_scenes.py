@@ -5,11 +5,12 @@ import json
 import numpy as np
 import PIL.Image
 import pytest
+import tiny_training
 import torch
 from rendered_scene import CAMERA, SIZE, poses, write_scene
 
 from photoglue.datasets.scenes import find_scenes, read_megadepth_scene, read_scene, read_scenes
-from photoglue.errors import ConfigError, ImageError
+from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 
 
 def _change(folder, **changes):
@@ -75,6 +76,41 @@ def test_missing_files_are_named(tmp_path):
     (folder / "cameras.json").unlink()
     with pytest.raises(ConfigError, match=r"flat/cameras\.json' cannot be read: .*No such file"):
         read_scene(folder)
+
+
+def test_photos_that_are_missing_or_have_no_depth_are_left_out_if_that_is_wanted(tmp_path):
+    folder = write_scene(tmp_path / "wall", count=5)
+    whole = read_scene(folder, skip_missing=True)
+    (folder / "images" / "1.png").unlink()
+    (folder / "depths" / "3.png").unlink()
+    with pytest.raises(ImageError, match="--skip-missing"):
+        read_scene(folder)
+    with pytest.warns(PhotoGlueWarning, match=r"'wall': 2 of 5 photos are left out.*images/1'.* of \d+ pairs"):
+        (scene,) = read_scenes(tmp_path, skip_missing=True)
+    assert [frame.name for frame in scene.frames] == ["0", "2", "4"]
+
+    def named(scene):
+        return {
+            (scene.frames[i].name, scene.frames[j].name): overlap
+            for (i, j), overlap in zip(scene.pairs.tolist(), scene.overlaps.tolist(), strict=True)
+        }
+
+    assert named(scene) == {pair: overlap for pair, overlap in named(whole).items() if not {"1", "3"} & set(pair)}
+    assert len(scene.pairs) > 0
+    for number in "02":
+        (folder / "depths" / f"{number}.png").unlink()
+    with pytest.warns(PhotoGlueWarning), pytest.raises(ConfigError, match="no pair of photos with depth"):
+        read_scene(folder, skip_missing=True)
+
+
+def test_photos_of_megadepth_that_are_missing_are_left_out_if_that_is_wanted(tmp_path):
+    root = tiny_training.write_megadepth(tmp_path, "0022")
+    assert len(read_scenes(root, skip_missing=True)[0]) == 2
+    (root / "images" / "0022" / "1.png").unlink()
+    with pytest.raises(ImageError, match="--skip-missing"):
+        read_scenes(root)
+    with pytest.warns(PhotoGlueWarning, match="1 of 2 photos"), pytest.raises(ConfigError, match="no pair of photos"):
+        read_scenes(root, skip_missing=True)
 
 
 @pytest.mark.parametrize(

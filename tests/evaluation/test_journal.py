@@ -41,6 +41,35 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path, cut):
         assert journal.done == {0: [{"value": 1.0}], 1: [{"value": 2.0}]}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"values": [{"e": 0.0}]}',
+        '{"pair": 0, "values": ["x"]}',
+        '{"pair": "0", "values": [{"e": 0.0}]}',
+        '{"pair": true, "values": [{"e": 0.0}]}',
+        '{"pair": -1, "values": [{"e": 0.0}]}',
+        '{"pair": 9, "values": [{"e": 0.0}]}',
+        '{"pair": 1, "values": [{"e": "x"}]}',
+        '{"pair": 1, "values": [{"e": null}]}',
+        '{"pair": 1, "values": []}',
+        '{"pair": 1, "values": {"e": 0.0}}',
+        '{"pair": 1, "values": [{"e": 0.0}], "more": 1}',
+        "[]",
+        "3",
+    ],
+)
+def test_a_bad_line_is_measured_again_with_all_that_follow(tmp_path, line):
+    path = tmp_path / "j.jsonl"
+    with Journal(path, RUN, pairs=9) as journal:
+        journal.append(0, [{"e": math.inf}])
+    good = path.read_text()
+    path.write_text(f'{good}{line}\n{{"pair": 2, "values": [{{"e": 1.0}}]}}\n')
+    with Journal(path, RUN, pairs=9) as journal:
+        assert journal.done == {0: [{"e": math.inf}]}
+    assert path.read_text() == good
+
+
 def test_another_run_begins_anew(tmp_path):
     path = tmp_path / "j.jsonl"
     with Journal(path, RUN) as journal:

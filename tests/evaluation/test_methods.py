@@ -1,4 +1,7 @@
+import sys
+
 import pytest
+import tiny_training
 import torch
 
 from photoglue import LightGlue, LightGlueShape
@@ -85,9 +88,57 @@ def test_suppression_is_for_superpoint_alone(monkeypatch):
         asked[name] = options
         return SIFT()
 
-    monkeypatch.setattr(module, "create_extractor", create)
+    monkeypatch.setattr(module, "named_extractor", create)
     protocol = protocol_named("superglue", "relative_pose")
     for name in ("superpoint", "aliked"):
         Method.parse(f"{name}+nn").build(protocol, CPU, allow_noncommercial=True)
     assert (asked["superpoint"]["nms_radius"], asked["superpoint"]["detection_threshold"]) == (4, 0.005)
     assert asked["aliked"].keys() == {"max_keypoints", "resize", "precision"}
+
+
+@pytest.fixture
+def corners(tmp_path, monkeypatch):
+    """A file with an extractor of one's own, in a folder with a plus sign; the modules of other tests are gone."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "corners", raising=False)
+    path = tmp_path / "a+b" / "corners.py"
+    path.parent.mkdir()
+    path.write_text(tiny_training.EXTRACTOR)
+    return path
+
+
+def test_a_class_of_ones_own(corners, tmp_path):
+    method = Method.parse(f"{corners}:Corners+nn@float32")
+    assert (method.name, method.resolved_name(CPU), method.matcher) == ("Corners+nn@float32", "Corners+nn", "nn")
+    built = method.build(protocol_named("glue-factory", "homography"), CPU, allow_noncommercial=False)
+    assert (built.extractor.kind, built.extractor.config.max_keypoints, built.extractor.config.resize) == (
+        "corners", 1024, None
+    )  # fmt: skip
+    path = tmp_path / "c+d.safetensors"
+    LightGlue(shape=LightGlueShape(input_dim=9, descriptor_dim=32, num_heads=2, n_layers=2)).save(path)
+    method = Method.parse(f"{corners}:Corners+{path}")
+    assert method.name == f"Corners+{path}"
+    built = method.build(protocol_named("glue-factory", "homography"), CPU, allow_noncommercial=False)
+    assert built.matcher.shape.input_dim == 9
+
+
+def test_a_module_of_ones_own(corners, monkeypatch):
+    monkeypatch.chdir(corners.parent)
+    assert Method.parse("corners:Corners+ratio@float32").name == "Corners+ratio@float32"
+
+
+def test_the_fingerprint_changes_with_the_code_of_the_class_and_not_with_its_place(corners, monkeypatch):
+    before = Method.parse(f"{corners}:Corners+nn").fingerprint(CPU)
+    monkeypatch.chdir(corners.parent)
+    assert Method.parse("corners.py:Corners+nn").fingerprint(CPU) == before
+    corners.write_text(tiny_training.EXTRACTOR + "\n# another\n")
+    assert Method.parse(f"{corners}:Corners+nn").fingerprint(CPU) != before
+    assert "source" not in Method.parse("sift+nn").fingerprint(CPU)
+
+
+@pytest.mark.parametrize("name", ["Absent", "NoKind"])
+def test_a_class_that_cannot_be_used_says_why(corners, name):
+    with pytest.raises(ConfigError, match=r"is not there|does not define kind"):
+        Method.parse(f"{corners}:{name}+nn").build(
+            protocol_named("photoglue", "homography"), CPU, allow_noncommercial=False
+        )

@@ -127,3 +127,13 @@ def test_a_disk_that_is_full_for_tensorboard_says_how_to_go_on(tmp_path):
     with pytest.raises(OutputError, match=r"metrics\.jsonl.*No space left on device"):
         log.write("train", 8, {"loss": 1.0})
     log.close()
+
+
+@pytest.mark.parametrize("line", ["3", "[]", '{"kind": "train"}', '{"kind": "train", "pairs": "8"}'])
+def test_a_damaged_line_counts_as_cut_off(tmp_path, line):
+    from photoglue.training.log import read_metrics
+
+    (tmp_path / "metrics.jsonl").write_text(
+        f'{{"kind": "train", "pairs": 4}}\n{line}\n{{"kind": "train", "pairs": 9}}\n'
+    )
+    assert read_metrics(tmp_path) == [{"kind": "train", "pairs": 4}]

@@ -23,15 +23,15 @@ from photoglue.evaluation.run import Progress as OnProgress
 class Evaluate:
     """Measure methods on data sets with a known truth, and write a report.
 
-    A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`; matchers lightglue, lightglue-adaptive (or
-    lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio (or ratio0.9), or a file of LightGlue
-    weights. @float32 or @bfloat16 behind it fixes the precision.
+    A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`, or a class of yours, path/file.py:Class;
+    matchers lightglue, lightglue-adaptive (or lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio
+    (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of data sets: with cameras.json or pairs.json, HPatches-like sequences, WxBS, or the lists of SuperGlue,
-    LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth files can
-    run code in them: use only those that LoFTR released."""
+    """Folders of data sets: with cameras.json or pairs.json, sequences of HPatches, Oxford-affine or EVD, WxBS, or the
+    lists of SuperGlue, LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth
+    files can run code in them: use only those that LoFTR released."""
     methods: tuple[str, ...] = ("aliked+lightglue",)
     """What to measure."""
     protocol: str = "photoglue"
@@ -44,6 +44,8 @@ class Evaluate:
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
     """At most so many pairs of each data set, evenly taken."""
+    skip_missing: bool = False
+    """Leave out pairs whose images are missing, and say how many, instead of an error."""
     seeds: int = 1
     """Solve the geometry with so many seeds, and show mean ± standard deviation."""
     estimator: str | None = None
@@ -74,7 +76,13 @@ class Evaluate:
             allow_noncommercial=self.allow_noncommercial,
         )
         datasets = [
-            load_dataset(folder, self.benchmark, all_pairs=self.all_pairs, max_pairs=self.max_pairs)
+            load_dataset(
+                folder,
+                self.benchmark,
+                all_pairs=self.all_pairs,
+                max_pairs=self.max_pairs,
+                skip_missing=self.skip_missing,
+            )
             for folder in self.data
         ]
         with _progress(console) as progress:
@@ -120,3 +128,6 @@ def _print(console: Console, results: Sequence[Result]) -> None:
     for row in grid.rows:
         shown.add_row(row.head, *(f"{cell.text} ± {cell.spread}" if cell.spread else cell.text for cell in row.cells))
     console.print(shown)
+    for result in results:
+        if result.warning is not None:
+            console.print(f"{result.method}: {result.warning}", style="yellow", markup=False, soft_wrap=True)

@@ -1,7 +1,8 @@
 """The images of a data set: found, measured, and checked against the cameras that come with them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ MIDDLE = (0.35, 0.65)
 two thirds, is outside."""
 
 
+class MissingImageError(ImageError):
+    """A data set names an image that is not there."""
+
+    def __init__(self, path: Path, named_by: Path | str) -> None:
+        super().__init__(
+            f"There is no image {str(path)!r}, which {str(named_by)!r} names. Was the data set unpacked whole, and is "
+            "this its folder? Single missing files can be left out: --skip-missing (skip_missing=True)."
+        )
+        self.path = str(path)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Images:
     """The images below a folder, each opened once for its size."""
@@ -26,6 +38,20 @@ class Images:
     """What names are relative to."""
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """(width, height) of those asked for, pixels, upright as their EXIF tag says."""
+    skip_missing: bool = False
+    """Leave out what needs an image that is missing, instead of an error."""
+    left_out: list[str] = field(default_factory=list)
+    """The missing image of each pair or photo that was left out."""
+
+    @contextmanager
+    def unless_missing(self) -> Iterator[None]:
+        """A block that makes one pair or photo; with ``skip_missing``, a missing image ends it without an error."""
+        try:
+            yield
+        except MissingImageError as error:
+            if not self.skip_missing:
+                raise
+            self.left_out.append(error.path)
 
     def name_of(self, path: Path) -> str:
         """The path below the folder, with slashes."""
@@ -39,15 +65,13 @@ class Images:
             named_by: The file that says that there is this image, for messages.
 
         Raises:
-            ImageError: If it is not there or is no image.
+            MissingImageError: If it is not there.
+            ImageError: If it is no image.
         """
         if name not in self.sizes:
             path = self.folder / name
             if not path.is_file():
-                raise ImageError(
-                    f"There is no image {str(path)!r}, which {str(named_by)!r} names. "
-                    "Was the data set unpacked whole, and is this its folder?"
-                )
+                raise MissingImageError(path, named_by)
             self.sizes[name] = read_image_size(path)
         return self.sizes[name]
 

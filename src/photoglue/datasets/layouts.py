@@ -1,7 +1,8 @@
 """From a folder to a data set: which layout it has, and its pairs."""
 
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from photoglue.datasets.base import DataSet, EvaluationPair
 from photoglue.datasets.images import Images
 from photoglue.datasets.loftr import loftr_scenes, scene_files
 from photoglue.datasets.photos import photos_below
-from photoglue.datasets.planar import is_marked, is_sequence, marked_pair, sequence
+from photoglue.datasets.planar import evd, is_evd, is_marked, is_sequence, marked_pair, sequence
 from photoglue.datasets.pose_lists import cameras_json, gluefactory_list, pairs_json, superglue_list
 from photoglue.datasets.truths import Apart
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 
 DEPTH = 2
 """Scenes are looked for so many folders down: ``GROUP/NAME`` of WxBS."""
@@ -61,9 +62,15 @@ def _superglue(folder: Path, images: Images, scene: str) -> Scene:
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         benchmark="homography",
-        looked_for="1.jpg (or .png, .ppm) with H_1_2",
+        looked_for="1.jpg (or .png, .ppm) with H_1_2, img1.ppm with H1to2p (Oxford-affine)",
         found=is_sequence,
         load=lambda folder, images, scene, _: Scene(pairs=sequence(folder, images, scene)),
+    ),
+    Layout(
+        benchmark="homography",
+        looked_for="1/NAME.png, 2/NAME.png, h/NAME.txt (EVD)",
+        found=is_evd,
+        load=lambda folder, images, _, __: Scene(pairs=evd(folder, images)),
     ),
     Layout(
         benchmark="correspondences",
@@ -105,7 +112,12 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def load_dataset(
-    folder: Path, benchmark: str | None = None, *, all_pairs: bool = False, max_pairs: int | None = None
+    folder: Path,
+    benchmark: str | None = None,
+    *,
+    all_pairs: bool = False,
+    max_pairs: int | None = None,
+    skip_missing: bool = False,
 ) -> DataSet:
     """The data set in a folder, whichever layout it has; several scenes in folders of their own are one data set.
 
@@ -114,6 +126,7 @@ def load_dataset(
         benchmark: Which kind, if the folder has several; "overlap": pairs of different scenes of any kind.
         all_pairs: All pairs of ``cameras.json``, whatever ``pairs.txt`` lists.
         max_pairs: So many at most, evenly taken from all.
+        skip_missing: Leave out pairs whose images are missing, with a warning that counts them, instead of an error.
 
     Raises:
         ConfigError: If no layout is there, or several kinds are, or a file is damaged.
@@ -124,11 +137,16 @@ def load_dataset(
         raise ConfigError(f"There is no folder {str(folder)!r}.")
     if max_pairs is not None and max_pairs < 1:
         raise ConfigError(f"max_pairs is {max_pairs}; it must be at least 1, or None for all.")
-    images = Images(folder=folder)
+    images = Images(folder=folder, skip_missing=skip_missing)
     apart = benchmark == "overlap"
     dataset = _apart(folder, images) if apart else _with_truth(folder, images, benchmark, all_pairs)
+    lost = len(images.left_out)
+    told = f"{lost} of {len(dataset.pairs) + lost} pairs of {str(folder)!r} are left out, because images are missing, "
     if not dataset.pairs:
-        raise ConfigError(f"{str(folder)!r} has no pairs.")
+        raise ConfigError(f"{told}such as {images.left_out[0]!r}." if lost else f"{str(folder)!r} has no pairs.")
+    if lost:
+        warnings.warn(f"{told}such as {images.left_out[0]!r}.", PhotoGlueWarning, stacklevel=2)
+        dataset = replace(dataset, image_set=f"{dataset.image_set}, {lost} left out for missing images")
     return dataset if max_pairs is None else dataset.evenly(max_pairs)
 
 
@@ -189,6 +207,8 @@ def _apart(folder: Path, images: Images) -> DataSet:
         if not NO_PHOTOS.isdisjoint(name.split("/")[:-1]):
             continue
         place = path.parent.parent if path.parent.name == "images" else path.parent
+        if place != folder and is_evd(place.parent):  # its folders 1 and 2 show the same places
+            place = place.parent / path.stem
         images.size(name, folder)
         scenes.setdefault(images.name_of(place) if place != folder else ".", []).append(name)
     if len(scenes) < 2:

@@ -10,7 +10,7 @@ import numpy as np
 from photoglue.datasets.base import EvaluationPair
 from photoglue.datasets.cameras import PosedPhoto, below_folder, checked_pose, megadepth_photo, read_megadepth
 from photoglue.datasets.images import Images, camera_of, lines_of
-from photoglue.datasets.pose_lists import posed_pair
+from photoglue.datasets.pose_lists import posed_pairs
 from photoglue.errors import ConfigError, ImageError
 
 SCANNET_SIZE = (640, 480)
@@ -62,9 +62,8 @@ def loftr_scenes(folder: Path, images: Images) -> list[EvaluationPair]:
 def _megadepth(path: Path, images: Images) -> list[EvaluationPair]:
     """Pairs by ``pair_infos``: ((i, j), overlap, …), numbers of photos."""
     arrays = read_megadepth(path, ("pair_infos",))
-    numbers = [(int(row[0][0]), int(row[0][1])) for row in arrays["pair_infos"]]
-    photos = {i: megadepth_photo(path, arrays, i, images) for i in {i for pair in numbers for i in pair}}
-    return [posed_pair(path.stem, photos[i], photos[j]) for i, j in numbers]
+    rows = [(path.stem, int(row[0][0]), int(row[0][1])) for row in arrays["pair_infos"]]
+    return posed_pairs(rows, lambda number: megadepth_photo(path, arrays, number, images), images)
 
 
 def _scannet(path: Path, images: Images) -> list[EvaluationPair]:
@@ -73,17 +72,20 @@ def _scannet(path: Path, images: Images) -> list[EvaluationPair]:
         rows = content["name"].astype(int).tolist()
     with np.load(path.with_name("intrinsics.npz")) as content:
         matrices = {name: np.array(content[name], dtype=np.float64) for name in content.files}
-    pairs = []
-    for scene_number, sub_scene, *frames in rows:
-        scene = f"scene{scene_number:04d}_{sub_scene:02d}"
-        photos = []
-        for frame in frames:
-            name = below_folder(f"{scene}/color/{frame}.jpg", images)
-            width, height = images.size(name, path)
-            scale = np.diag([width / SCANNET_SIZE[0], height / SCANNET_SIZE[1], 1.0])
-            camera = camera_of(scale @ matrices[scene].reshape(3, 3), (width, height), f"{name!r}")
-            file = (images.folder / name).parent.parent / "pose" / f"{frame}.txt"
-            world_from_cam = checked_pose(np.loadtxt(file), f"{name!r} in {str(file)!r}")
-            photos.append(PosedPhoto(name=name, camera=camera, cam_from_world=np.linalg.inv(world_from_cam)))
-        pairs.append(posed_pair(scene, *photos))
-    return pairs
+
+    def photo(place: str) -> PosedPhoto:
+        scene, _, frame = place.partition("/")
+        name = below_folder(f"{scene}/color/{frame}.jpg", images)
+        width, height = images.size(name, path)
+        scale = np.diag([width / SCANNET_SIZE[0], height / SCANNET_SIZE[1], 1.0])
+        camera = camera_of(scale @ matrices[scene].reshape(3, 3), (width, height), f"{name!r}")
+        file = (images.folder / name).parent.parent / "pose" / f"{frame}.txt"
+        world_from_cam = checked_pose(np.loadtxt(file), f"{name!r} in {str(file)!r}")
+        return PosedPhoto(name=name, camera=camera, cam_from_world=np.linalg.inv(world_from_cam))
+
+    places = [
+        (scene, f"{scene}/{frame0}", f"{scene}/{frame1}")
+        for number, sub_scene, frame0, frame1 in rows
+        for scene in [f"scene{number:04d}_{sub_scene:02d}"]
+    ]
+    return posed_pairs(places, photo, images)

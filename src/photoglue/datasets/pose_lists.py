@@ -4,9 +4,11 @@ Camera matrices of COLMAP (MegaDepth's) have the centre of the top-left pixel at
 Others are taken as they are.
 """
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from photoglue.datasets.images import Images, camera_of, lines_of, scene_of
 from photoglue.datasets.truths import Posed, turned_camera, turned_pose
 from photoglue.errors import ConfigError
 from photoglue.geometry.camera import PinholeCamera
+
+Key = TypeVar("Key", str, int)
 
 
 def cameras_json(folder: Path, images: Images, scene: str, *, all_pairs: bool) -> list[EvaluationPair]:
@@ -38,14 +42,33 @@ def cameras_json(folder: Path, images: Images, scene: str, *, all_pairs: bool) -
                 f"{str(listed)!r} names {name!r}, and {str(cameras.path)!r} has no camera of it. It has "
                 f"{len(cameras.frames)}, such as {next(iter(cameras.frames), 'none')!r}."
             )
-    photos = {name: cameras.photo(name, images) for name in names}
-    return [posed_pair(scene, photos[name0], photos[name1]) for name0, name1 in pairs]
+    return posed_pairs([(scene, *pair) for pair in pairs], lambda name: cameras.photo(name, images), images)
+
+
+def posed_pairs(
+    rows: Sequence[tuple[str, Key, Key]], photo: Callable[[Key], PosedPhoto], images: Images
+) -> list[EvaluationPair]:
+    """The pairs of (scene, photo 0, photo 1).
+
+    Args:
+        rows: With whatever ``photo`` knows photos by.
+        photo: Reads a photo; called once for each that is there.
+        images: Where the photos are.
+    """
+    known = cache(photo)
+    pairs = []
+    for scene, key0, key1 in rows:
+        with images.unless_missing():
+            pairs.append(posed_pair(scene, known(key0), known(key1)))
+    return pairs
 
 
 def posed_pair(scene: str, photo0: PosedPhoto, photo1: PosedPhoto) -> EvaluationPair:
     """The pair of two photos whose poses are in one frame of reference."""
     pose = photo1.cam_from_world @ np.linalg.inv(photo0.cam_from_world)
-    truth = Posed(camera0=photo0.camera, camera1=photo1.camera, cam1_from_cam0=pose)
+    truth = Posed(
+        camera0=photo0.camera, camera1=photo1.camera, cam1_from_cam0=pose, cam0_from_world=photo0.cam_from_world
+    )
     return EvaluationPair(scene=scene, name0=photo0.name, name1=photo1.name, truth=truth)
 
 
@@ -63,18 +86,18 @@ def pairs_json(folder: Path, images: Images, scene: str) -> list[EvaluationPair]
         raise ConfigError(f"{str(path)!r} has a {type(rows).__name__} where a list of pairs was wanted.")
     for number, row in enumerate(rows, start=1):
         try:
-            names = [located(folder, images, str(row[key]), path) for key in ("image0", "image1")]
-            cameras = [
-                camera_of(row[key], images.size(name, path), f"{name!r} in {str(path)!r}")
-                for key, name in zip(("K0", "K1"), names, strict=True)
-            ]
-            pose = row["T_0to1"]
+            with images.unless_missing():
+                names = [located(folder, images, str(row[key]), path) for key in ("image0", "image1")]
+                cameras = [
+                    camera_of(row[key], images.size(name, path), f"{name!r} in {str(path)!r}")
+                    for key, name in zip(("K0", "K1"), names, strict=True)
+                ]
+                pairs.append(_posed(scene, (names[0], names[1]), (cameras[0], cameras[1]), row["T_0to1"], path))
         except (KeyError, TypeError) as error:
             raise ConfigError(
                 f"Pair {number} of {str(path)!r} is not complete ({type(error).__name__}: {error}); each has image0, "
                 "image1, K0, K1 and T_0to1."
             ) from None
-        pairs.append(_posed(scene, (names[0], names[1]), (cameras[0], cameras[1]), pose, path))
     return pairs
 
 
@@ -88,13 +111,10 @@ def superglue_list(path: Path, folder: Path, images: Images, scene: str) -> tupl
         ConfigError: If a line has other columns.
         ImageError: If an image is missing.
     """
-    rows = _rows(path, 38, "name0 name1 turn0 turn1 K0 (9 numbers) K1 (9) T_0to1 (16)")
-    names = [tuple(located(folder, images, word, path) for word in words[:2]) for words, _ in rows]
+    rows = _rows(path, 38, "name0 name1 turn0 turn1 K0 (9 numbers) K1 (9) T_0to1 (16)", folder, images)
     turns: dict[str, int] = {}
     pairs = []
-    for (name0, name1), (_, numbers), where in zip(
-        names, rows, scene_of([pair[0] for pair in names], scene), strict=True
-    ):
+    for (name0, name1, numbers), where in zip(rows, scene_of([row[0] for row in rows], scene), strict=True):
         turn0, turn1 = int(numbers[0]) % 4, int(numbers[1]) % 4
         for name, turn in ((name0, turn0), (name1, turn1)):
             if turns.setdefault(name, turn) != turn:
@@ -116,12 +136,9 @@ def gluefactory_list(folder: Path, images: Images, scene: str) -> list[Evaluatio
         ImageError: If an image is missing.
     """
     path = folder / "pairs_calibrated.txt"
-    rows = _rows(path, 32, "name0 name1 K0 (9 numbers) K1 (9) R (9) t (3)")
-    names = [tuple(located(folder, images, word, path) for word in words[:2]) for words, _ in rows]
+    rows = _rows(path, 32, "name0 name1 K0 (9 numbers) K1 (9) R (9) t (3)", folder, images)
     pairs = []
-    for (name0, name1), (_, numbers), where in zip(
-        names, rows, scene_of([pair[0] for pair in names], scene), strict=True
-    ):
+    for (name0, name1, numbers), where in zip(rows, scene_of([row[0] for row in rows], scene), strict=True):
         cameras = [
             camera_of(
                 without_half_pixel(numbers[first : first + 9]), images.size(name, path), f"{name!r} in {str(path)!r}"
@@ -143,8 +160,8 @@ def _posed(
     return EvaluationPair(scene=scene, name0=names[0], name1=names[1], truth=truth)
 
 
-def _rows(path: Path, columns: int, wanted: str) -> list[tuple[list[str], np.ndarray]]:
-    """(words, the numbers after the two names) of each line."""
+def _rows(path: Path, columns: int, wanted: str, folder: Path, images: Images) -> list[tuple[str, str, np.ndarray]]:
+    """(image 0, image 1, the numbers after them) of each line."""
     rows = []
     for number, words in lines_of(path):
         if len(words) != columns:
@@ -152,7 +169,9 @@ def _rows(path: Path, columns: int, wanted: str) -> list[tuple[list[str], np.nda
                 f"Line {number} of {str(path)!r} has {len(words)} columns; {columns} were wanted: {wanted}."
             )
         try:
-            rows.append((words, np.array(words[2:], dtype=np.float64)))
+            numbers = np.array(words[2:], dtype=np.float64)
         except ValueError as error:
             raise ConfigError(f"Line {number} of {str(path)!r}: {error}.") from None
+        with images.unless_missing():
+            rows.append((located(folder, images, words[0], path), located(folder, images, words[1], path), numbers))
     return rows

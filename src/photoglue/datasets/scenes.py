@@ -15,6 +15,7 @@ And MegaDepth as D2-Net prepared it: scene_info/0015.npz beside Undistorted_SfM/
 import hashlib
 import math
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from photoglue.datasets.cameras import PosedPhoto, megadepth_photo, read_cameras, read_megadepth
 from photoglue.datasets.images import Images
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.geometry.camera import PinholeCamera
 
 
@@ -73,18 +74,22 @@ class Scene:
         return digest.hexdigest()[:16]
 
 
-def read_scenes(folder: str | os.PathLike[str], *, only: Sequence[str] = ()) -> list[Scene]:
+def read_scenes(folder: str | os.PathLike[str], *, only: Sequence[str] = (), skip_missing: bool = False) -> list[Scene]:
     """The scenes in one folder: ``read_folders`` with one."""
-    return read_folders([Path(folder)], only=only)
+    return read_folders([Path(folder)], only=only, skip_missing=skip_missing)
 
 
-def read_folders(folders: Sequence[Path], *, only: Sequence[str] = (), also: Sequence[str] = ()) -> list[Scene]:
+def read_folders(
+    folders: Sequence[Path], *, only: Sequence[str] = (), also: Sequence[str] = (), skip_missing: bool = False
+) -> list[Scene]:
     """The scenes of some folders, in either layout. Those that are not wanted are not read: they may be incomplete.
 
     Args:
         folders: Each with scenes, or a scene itself, or MegaDepth.
         only: Names of the wanted ones; empty: all.
         also: Names of others that are wanted.
+        skip_missing: Leave out photos that are missing or whose depth is, and their pairs, with a warning that counts
+            them, instead of an error.
 
     Raises:
         ConfigError: If there is none of such a name, or a wanted one is not complete.
@@ -94,10 +99,10 @@ def read_folders(folders: Sequence[Path], *, only: Sequence[str] = (), also: Seq
     for name in (*only, *also):
         if name not in names:
             raise ConfigError(f"There is no scene {name!r}. There are: {', '.join(names)}.")
-    return [read() for name, read in found if not only or name in (*only, *also)]
+    return [read(skip_missing=skip_missing) for name, read in found if not only or name in (*only, *also)]
 
 
-def _scenes_of(folder: Path) -> list[tuple[str, Callable[[], Scene]]]:
+def _scenes_of(folder: Path) -> list[tuple[str, Callable[..., Scene]]]:
     """The names of a folder's scenes, and what reads them."""
     infos = folder / "scene_info"
     if not infos.is_dir():
@@ -124,8 +129,12 @@ def find_scenes(folder: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def read_scene(folder: str | os.PathLike[str]) -> Scene:
+def read_scene(folder: str | os.PathLike[str], *, skip_missing: bool = False) -> Scene:
     """One scene of the plain layout.
+
+    Args:
+        folder: With ``cameras.json``, ``pairs.txt``, photos and ``depths/``.
+        skip_missing: As for ``read_folders``.
 
     Raises:
         ConfigError: If a file is missing or says something impossible; the message names the file and the photo.
@@ -138,16 +147,20 @@ def read_scene(folder: str | os.PathLike[str]) -> Scene:
         raise ConfigError(f'{str(cameras.path)!r} names no photos; it must have "frames": {{NAME: …}}.')
     if not isinstance(scale, int | float) or not scale > 0:
         raise ConfigError(f"{str(cameras.path)!r} has depth_scale {scale!r}; a positive number was wanted.")
-    images = Images(folder=root)
+    images = Images(folder=root, skip_missing=skip_missing)
     names = sorted(cameras.frames)
-    photos = [cameras.photo(name, images) for name in names]
-    depths = [root / "depths" / f"{Path(photo.name).stem}.png" for photo in photos]
+    frames: dict[int, Frame] = {}
+    for i, name in enumerate(names):
+        with images.unless_missing():
+            photo = cameras.photo(name, images)
+            frames[i] = _frame(name, photo, root, root / "depths" / f"{Path(photo.name).stem}.png", float(scale))
     pairs, overlaps = _read_pairs(root / "pairs.txt", names)
-    frames = _frames(root, names, photos, depths, float(scale))
-    return Scene(name=root.name, frames=frames, pairs=pairs, overlaps=overlaps)
+    return _scene(root.name, images, frames, len(names), pairs, overlaps)
 
 
-def read_megadepth_scene(info: str | os.PathLike[str], root: str | os.PathLike[str]) -> Scene:
+def read_megadepth_scene(
+    info: str | os.PathLike[str], root: str | os.PathLike[str], *, skip_missing: bool = False
+) -> Scene:
     """One scene of MegaDepth.
 
     Its overlap matrix has a value for each direction; the smaller counts. Photos without depth (None in the file) are
@@ -157,6 +170,7 @@ def read_megadepth_scene(info: str | os.PathLike[str], root: str | os.PathLike[s
         info: scene_info/NAME.npz. It holds Python objects, so that reading it can run code: only from a source that
             you trust.
         root: The folder that the paths in it begin at.
+        skip_missing: As for ``read_folders``.
 
     Raises:
         ConfigError: If a file is missing or says something impossible; the message names the file and the photo.
@@ -168,44 +182,63 @@ def read_megadepth_scene(info: str | os.PathLike[str], root: str | os.PathLike[s
     rows = [i for i, (image, depth) in enumerate(stated) if image is not None and depth is not None]
     if not rows:
         raise ConfigError(f"The scene {str(info)!r} has no photo with depth: nothing can be learned from it.")
-    images = Images(folder=root)
-    photos = [megadepth_photo(info, arrays, i, images) for i in rows]
-    depths = [
-        _megadepth_depth(root, info.stem, arrays["depth_paths"][i], photo.name)
-        for i, photo in zip(rows, photos, strict=True)
-    ]
+    images = Images(folder=root, skip_missing=skip_missing)
+    frames: dict[int, Frame] = {}
+    for number, i in enumerate(rows):
+        with images.unless_missing():
+            photo = megadepth_photo(info, arrays, i, images)
+            depth = _megadepth_depth(root, info.stem, arrays["depth_paths"][i], photo.name)
+            frames[number] = _frame(Path(photo.name).name, photo, root, depth, 1.0)
     overlap = np.asarray(arrays["overlap_matrix"], np.float64)[np.ix_(rows, rows)]
     smaller = np.triu(np.nan_to_num(np.minimum(overlap, overlap.T)), k=1)
     index0, index1 = np.nonzero(smaller > 0)
-    return Scene(
-        name=info.stem,
-        frames=_frames(root, [Path(photo.name).name for photo in photos], photos, depths, 1.0),
-        pairs=torch.from_numpy(np.stack([index0, index1], axis=1).astype(np.int64)),
-        overlaps=torch.from_numpy(smaller[index0, index1].clip(max=1.0)),
+    pairs = torch.from_numpy(np.stack([index0, index1], axis=1).astype(np.int64))
+    overlaps = torch.from_numpy(smaller[index0, index1].clip(max=1.0))
+    return _scene(info.stem, images, frames, len(rows), pairs, overlaps)
+
+
+def _frame(name: str, photo: PosedPhoto, root: Path, depth: Path, depth_scale: float) -> Frame:
+    return Frame(
+        name=name,
+        image_path=root / photo.name,
+        depth_path=depth,
+        depth_scale=depth_scale,
+        camera=photo.camera,
+        cam_from_world=torch.from_numpy(photo.cam_from_world),
     )
 
 
-def _frames(
-    root: Path, names: Sequence[str], photos: Sequence[PosedPhoto], depths: Sequence[Path], depth_scale: float
-) -> tuple[Frame, ...]:
-    """Frames of photos whose depths are there."""
-    absent = [path for path in depths if not path.is_file()]
-    if absent:
+def _scene(
+    name: str,
+    images: Images,
+    frames: dict[int, Frame],
+    count: int,
+    pairs: Int64[Tensor, "p 2"],
+    overlaps: Float64[Tensor, " p"],
+) -> Scene:
+    """The scene of those of ``count`` frames that are there and have a depth; ``pairs`` has the numbers of all."""
+    root = images.folder
+    absent = [frame.depth_path for frame in frames.values() if not frame.depth_path.is_file()]
+    if absent and not images.skip_missing:
         raise ConfigError(
-            f"The scene in {str(root)!r} lacks {len(absent)} of {len(depths)} depths, such as {str(absent[0])!r}. Add "
-            "them, or remove these photos from the scene."
+            f"The scene in {str(root)!r} lacks {len(absent)} of {count} depths, such as {str(absent[0])!r}. "
+            "Add them, remove these photos from the scene, or leave them out: --skip-missing (skip_missing=True)."
         )
-    return tuple(
-        Frame(
-            name=name,
-            image_path=root / photo.name,
-            depth_path=depth,
-            depth_scale=depth_scale,
-            camera=photo.camera,
-            cam_from_world=torch.from_numpy(photo.cam_from_world),
+    there = {number: frame for number, frame in sorted(frames.items()) if frame.depth_path not in absent}
+    known = torch.tensor([number in there for number in range(count)])
+    usable = known[pairs].all(dim=1)
+    if len(there) < count:
+        warnings.warn(
+            f"Scene {name!r}: {count - len(there)} of {count} photos are left out, because they or their "
+            f"depths are missing, such as {[*images.left_out, *map(str, absent)][0]!r}, and with them "
+            f"{int((~usable).sum())} of {len(pairs)} pairs.",
+            PhotoGlueWarning,
+            stacklevel=3,
         )
-        for name, photo, depth in zip(names, photos, depths, strict=True)
-    )
+    if len(there) < count and not usable.any():
+        raise ConfigError(f"The scene in {str(root)!r} has no pair of photos with depth.")
+    numbers = known.cumsum(0) - 1
+    return Scene(name=name, frames=tuple(there.values()), pairs=numbers[pairs[usable]], overlaps=overlaps[usable])
 
 
 def _read_pairs(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:

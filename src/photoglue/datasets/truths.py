@@ -3,7 +3,7 @@
 Arrays are float64 numpy, not tensors: truths travel to the worker processes that solve the geometry.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -30,6 +30,8 @@ class Posed:
     """Camera of image 1 as read (and turned)."""
     cam1_from_cam0: Float64[np.ndarray, "4 4"]
     """X1 = R · X0 + t; the unit of t is that of the data set."""
+    cam0_from_world: Float64[np.ndarray, "4 4"] = field(default_factory=lambda: np.eye(4))
+    """Pose of camera 0 as the data set gives it; the identity if it gives relative poses."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -54,8 +54,12 @@ class ProtocolExtractor(Extractor):
         self.turns = {str(dataset.folder / name): turn for name, turn in dataset.turns.items()}
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
-        """Features of a batch of images as the model finds them."""
-        return self.model.detect(images, masks)
+        """Features of a batch of images as the model finds them; the best, if a user's model ignores the limit."""
+        limit = self.config.max_keypoints
+        return [
+            each if limit is None or len(each) <= limit else each[each.scores.topk(limit).indices]
+            for each in self.model.detect(images, masks)
+        ]
 
     def _prepare(self, source: ImageSource | Photo, mask: ImageSource | None) -> Prepared:
         assert mask is None

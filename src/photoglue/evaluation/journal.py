@@ -1,6 +1,8 @@
 """What a run has measured so far, a line for each pair: a killed run goes on behind its last whole line."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -8,33 +10,54 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from photoglue.datasets.base import EvaluationPair
-from photoglue.errors import OutputError
-from photoglue.files import as_json, digest_of, to_json, whole_lines
+from photoglue.errors import ConfigError, OutputError
+from photoglue.files import as_json, digest_of, from_json, to_json, whole_lines
 
 PairValues: TypeAlias = list[dict[str, float]]
 """The values of one pair, for each seed of the estimator."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class JournalLine:
+    """A line of a journal, but for the first."""
+
+    pair: int
+    """The number of the pair in its data set."""
+    values: tuple[Mapping[str, float], ...]
+    """Its values for each seed of the estimator."""
+
+
 class Journal:
-    """A file of JSON lines; the first says which run it belongs to, the others have a pair's number and values.
+    """A file of JSON lines; the first says which run it belongs to, the others are ``JournalLine``.
 
     Args:
-        path: The file; its folder exists. What another run left there is replaced.
+        path: The file; its folder exists. What another run left there is replaced. What follows a damaged line is
+            dropped with it, to be measured again.
         run: Everything that the numbers depend on.
+        pairs: How many pairs the data set has; a line with a larger number is damaged. None: not known.
+
+    Raises:
+        OutputError: If the file cannot be read or written.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, run: Mapping[str, Any], *, pairs: int | None = None) -> None:
         self.path = path
         self.done: dict[int, PairValues] = {}
         header = {"run": as_json(run)}
+
+        def check(row: Any) -> None:
+            if row == header:
+                return
+            line = from_json(JournalLine, row, origin=repr(str(path)))
+            if isinstance(line.pair, bool) or line.pair < 0 or line.pair >= (pairs or math.inf) or not line.values:
+                raise ConfigError(f"{str(path)!r} has values of a pair {line.pair}, which is not in the data set.")
+            self.done[line.pair] = [dict(values) for values in line.values]
+
         try:
-            rows, length = whole_lines(path)
+            rows, length = whole_lines(path, check)
             if rows[:1] != [header]:
-                rows, length = [], 0
-            for row in rows[1:]:
-                self.done[row["pair"]] = [
-                    {name: float(value) for name, value in each.items()} for each in row["values"]
-                ]
+                length = 0
+                self.done.clear()
             self._file = path.open("r+b" if length else "wb")
             self._file.truncate(length)
             self._file.seek(length)

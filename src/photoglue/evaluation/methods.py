@@ -12,6 +12,7 @@ import torch
 from photoglue.errors import ConfigError
 from photoglue.evaluation.protocols import Protocol
 from photoglue.extractors import EXTRACTORS
+from photoglue.extractors.named import is_class, label_of, source_digest
 from photoglue.files import digest_of_file
 from photoglue.matchers.lightglue import LightGlueConfig, pretrained
 from photoglue.matchers.nearest import NearestNeighbor
@@ -48,9 +49,9 @@ class Method:
     """An extractor and a matcher."""
 
     name: str
-    """The name that it was asked for by."""
+    """The name that it was asked for by, with the class instead of "path/file.py:Class"."""
     extractor: str
-    """A key of ``EXTRACTORS``."""
+    """A name that ``named_extractor`` takes: a key of ``EXTRACTORS``, or a class of the user's."""
     matcher: str
     """``lightglue``, ``lightglue-adaptive`` or ``nn``."""
     ratio: float | None = None
@@ -69,9 +70,10 @@ class Method:
         Raises:
             ConfigError: If there is none; the message says what there is.
         """
-        extractor, plus, rest = text.partition("+")
-        if not plus or extractor not in EXTRACTORS:
+        extractor, plus, rest = _split(text)
+        if not plus or (extractor not in EXTRACTORS and not is_class(extractor)):
             raise ConfigError(f"{text!r} is no method. {_grammar()}")
+        name = f"{label_of(extractor)}+{rest}"
         matcher, at, ending = rest.rpartition("@")
         precision: Precision = "auto"
         if at and ending in get_args(Precision):
@@ -82,14 +84,14 @@ class Method:
         if found:
             ratio = float(found[1]) if found[1] else RATIO
             NearestNeighbor(ratio)  # refuses numbers that make no sense
-            return cls(name=text, extractor=extractor, matcher="nn", ratio=ratio, precision=precision)
+            return cls(name=name, extractor=extractor, matcher="nn", ratio=ratio, precision=precision)
         if matcher in ("nn", *CONFIGS):
-            return cls(name=text, extractor=extractor, matcher=matcher, precision=precision)
+            return cls(name=name, extractor=extractor, matcher=matcher, precision=precision)
         if found := re.fullmatch(rf"lightglue-adaptive:({CONFIDENCE}):({CONFIDENCE})", matcher):
             confidences = (_confidence(found[1]), _confidence(found[2]))
             _adaptive(confidences)  # refuses numbers that make no sense
             return cls(
-                name=text,
+                name=name,
                 extractor=extractor,
                 matcher="lightglue-adaptive",
                 confidences=confidences,
@@ -99,7 +101,7 @@ class Method:
         if not path.is_file():
             raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
         kind = "lightglue-adaptive" if matcher.startswith("adaptive:") else "lightglue"
-        return cls(name=text, extractor=extractor, matcher=kind, weights=path, precision=precision)
+        return cls(name=name, extractor=extractor, matcher=kind, weights=path, precision=precision)
 
     def resolved_name(self, device: torch.device) -> str:
         """The name with the precision that "auto" means on this device, unless it is float32 or nothing uses it."""
@@ -145,7 +147,8 @@ class Method:
     def fingerprint(self, device: torch.device) -> dict[str, Any]:
         """What the matches depend on besides the features: for files that must not be mixed up."""
         return {
-            "extractor": self.extractor,
+            "extractor": label_of(self.extractor),
+            **({"source": source_digest(self.extractor)} if is_class(self.extractor) else {}),
             "matcher": self.matcher,
             "ratio": self.ratio,
             "confidences": self.confidences,
@@ -153,6 +156,17 @@ class Method:
             "precision": str(choose_precision(self.precision, device)),
             "device": device.type,
         }
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    """Extractor, plus sign and matcher; a path of either may have plus signs of its own.
+
+    The extractor ends at the first plus sign, that of a class at the first behind its colon.
+    """
+    colon = re.match(r".*?\.py:|[\w.]+:", text)
+    start = colon.end() if colon else 0
+    head, plus, rest = text[start:].partition("+")
+    return text[:start] + head, plus, rest
 
 
 def _confidence(text: str) -> float | None:
@@ -167,5 +181,5 @@ def _grammar() -> str:
     matchers = "; ".join(f"{name} ({meaning})" for name, meaning in MATCHERS.items())
     return (
         f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16 or @float16. Extractors: "
-        f"{', '.join(EXTRACTORS)}. Matchers: {matchers}."
+        f"{', '.join(EXTRACTORS)}, path/file.py:Class or package.module:Class. Matchers: {matchers}."
     )

@@ -109,6 +109,8 @@ class Result:
     """What was measured on each pair with the first seed, in the order of the data set."""
     images: str
     """Folder that the image names of the records are relative to."""
+    warning: str | None = None
+    """What speaks against the numbers, such as poses that the matches contradict; None: nothing does."""
 
 
 def write_result(result: Result, path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +28,7 @@ from photoglue.evaluation.features import digest_of_features, feature_file
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.journal import Journal, PairValues, digest_of_pairs
 from photoglue.evaluation.methods import Method
+from photoglue.evaluation.pose_check import pose_warning
 from photoglue.evaluation.results import PairRecord, Result, write_result
 from photoglue.evaluation.solving import SolverPool, Task
 from photoglue.files import digest_of
@@ -80,11 +82,11 @@ def measure(
             (out / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {str(out)!r} cannot be made: {error.strerror}.") from error
-    results, journals = [], []
+    results: list[Result] = []
+    journals: list[Path] = []
     with _worker_loss_explained(), SolverPool(settings.workers) as pool:
         for group in _groups(jobs, settings):
-            for job, (values, journal) in zip(group, _measure(group, out, settings, pool, progress), strict=True):
-                result = _result(job, values, settings)
+            for result, journal in _measure(group, out, settings, pool, progress):
                 write_result(result, out / f"{result.dataset}.{_safe(result.method)}.json")
                 results.append(result)
                 journals.append(journal)
@@ -104,7 +106,7 @@ def features_of(job: Job, pipeline: Callable[[], Pipeline], out: Path, settings:
         progress: Called with how far the extraction is.
     """
     fingerprint = job.method.fingerprint(settings.torch_device)
-    options = {name: fingerprint[name] for name in ("extractor", "precision", "device")} | {
+    options = {name: fingerprint.get(name) for name in ("extractor", "source", "precision", "device")} | {
         name: getattr(job.protocol, name)
         for name in ("resize", "resize_side", "max_keypoints", "nms_radius", "detection_threshold")
     }
@@ -113,7 +115,7 @@ def features_of(job: Job, pipeline: Callable[[], Pipeline], out: Path, settings:
         lambda: pipeline().extractor,
         options,
         out / "features",
-        lambda done, total: progress(f"{job.dataset.name}: extract {job.method.extractor}", done, total),
+        lambda done, total: progress(f"{job.dataset.name}: extract {options['extractor']}", done, total),
     )
 
 
@@ -146,8 +148,8 @@ def _groups(jobs: Sequence[Job], settings: Settings) -> list[list[Job]]:
 
 def _measure(
     jobs: Sequence[Job], out: Path, settings: Settings, pool: SolverPool, progress: Progress
-) -> list[tuple[dict[int, PairValues], Path]]:
-    """For each job the values of all pairs by number, and the file that kept them meanwhile; one data set's jobs."""
+) -> list[tuple[Result, Path]]:
+    """The results of the jobs of one data set, each with the file that kept its values meanwhile."""
     pairs = jobs[0].dataset.pairs
     size = 1 if settings.time_singly else PAIRS_AT_ONCE.get(settings.torch_device.type, 4)
     with ExitStack() as stack:
@@ -156,7 +158,7 @@ def _measure(
             block = range(start, min(len(pairs), start + size))
             for one in runs if number % 2 == 0 else reversed(runs):
                 one.match(block)
-        return [(one.values(), one.journal.path) for one in runs]
+        return [(one.result(), one.journal.path) for one in runs]
 
 
 class _Run:
@@ -174,7 +176,7 @@ class _Run:
             "timing": [settings.time_singly, settings.clock],
         }
         name = f"{job.dataset.name}.{_safe(job.method.name)}.{digest_of(run)}.jsonl"
-        self.journal = Journal(out / "unfinished" / name, run)
+        self.journal = Journal(out / "unfinished" / name, run, pairs=len(job.dataset.pairs))
         self.pending: deque[tuple[int, float, Future[PairValues]]] = deque()
         self.warm = not settings.time_singly
 
@@ -216,11 +218,18 @@ class _Run:
                 self.pending.append((i, seconds, self.pool.submit(task)))
         self._write_down(leave=2 * len(block))
 
-    def values(self) -> dict[int, PairValues]:
-        """The values of all pairs by number; waits until they are solved."""
+    def result(self) -> Result:
+        """What was measured on all pairs; waits until they are solved."""
         while self.pending:
             self._write_down(leave=len(self.pending) - 1)
-        return dict(self.journal.done)
+        result = _result(self.job, self.journal.done, self.settings)
+        first_seed = {i: values[0] for i, values in sorted(self.journal.done.items())}
+        return replace(result, warning=pose_warning(self.job.dataset, first_seed, self._matches))
+
+    def _matches(self, pairs: Sequence[EvaluationPair]) -> list[Matches]:
+        return [
+            matches.cpu() for matches in self.pipeline.matcher.match_many(read_pairs(self.store, pairs, self.device))
+        ]
 
     def _write_down(self, leave: int) -> None:
         """Keeps what is solved, and waits for the oldest if there are more than ``leave`` left."""

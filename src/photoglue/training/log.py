@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from photoglue.errors import OutputError, require
+from photoglue.errors import ConfigError, OutputError, require
 from photoglue.files import to_json, whole_lines
 from photoglue.training.checkpoint import how_to_go_on, write_in_run
 
@@ -76,5 +76,10 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics, in order; a last line that was cut off is left out."""
-    return whole_lines(folder / METRICS)[0]
+    """The lines of a run's metrics, in order, up to the first that was cut off or is damaged."""
+    return whole_lines(folder / METRICS, _check)[0]
+
+
+def _check(line: Any) -> None:
+    if not isinstance(line, dict) or not isinstance(line.get("pairs"), int):
+        raise ConfigError("A line of metrics is an object with kind and pairs.")

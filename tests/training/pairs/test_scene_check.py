@@ -44,6 +44,7 @@ def check_scene(scene, sift, pairs):
             camera0=scene.frames[i].camera,
             camera1=scene.frames[j].camera,
             cam1_from_cam0=relative_pose(scene.frames[i].cam_from_world, scene.frames[j].cam_from_world),
+            cam0_from_world=scene.frames[i].cam_from_world,
         )
         for i, j in chosen.tolist()
     ]
@@ -52,7 +53,7 @@ def check_scene(scene, sift, pairs):
 
 def test_a_scene_without_any_right_match_is_told_of_without_a_median():
     told = SceneCheck(name="wall", pairs=8, matches=41, median_px=math.nan, share=0.0).describe()
-    assert "of 41 matches in 8 pairs, 0% are within 3 px of where they should be. Check" in told
+    assert "of 41 matches in 8 pairs, 0% are within 3 px of where they should be. Are they inverted" in told
 
 
 def test_a_right_scene_agrees(scene, sift):
@@ -65,12 +66,17 @@ def test_a_right_scene_agrees(scene, sift):
     assert check.describe().startswith(f"Scene 'wall': {check.matches} matches in 4 pairs, ")
 
 
-@pytest.mark.parametrize("what", ["inverted", "transposed", "depth", "intrinsics"])
+CONVENTIONS = {"inverted": "inverted (camera-to-world)", "opengl": "OpenGL axes"}
+
+
+@pytest.mark.parametrize("what", ["inverted", "opengl", "transposed", "depth", "intrinsics"])
 def test_a_wrong_scene_is_named(scene, sift, what):
     frames = []
     for frame, pose in zip(scene.frames, poses(4), strict=True):
         if what == "inverted":
             changed = replace(frame, cam_from_world=torch.from_numpy(np.linalg.inv(pose)))
+        elif what == "opengl":
+            changed = replace(frame, cam_from_world=torch.from_numpy(np.diag([1.0, -1.0, -1.0, 1.0]) @ pose))
         elif what == "transposed":
             pose[:3, :3] = pose[:3, :3].T
             changed = replace(frame, cam_from_world=torch.from_numpy(pose))
@@ -82,6 +88,10 @@ def test_a_wrong_scene_is_named(scene, sift, what):
     check = check_scene(replace(scene, frames=tuple(frames)), sift, pairs=4)
     assert check.contradicts
     assert "'wall': its poses or depths contradict its photos" in check.describe()
+    if what == "transposed":  # rotations about one axis: hardly another thing than inverted
+        return
+    assert check.convention == CONVENTIONS.get(what)
+    assert CONVENTIONS.get(what, "Are they inverted") in check.describe()
 
 
 def test_too_little_to_tell_is_no_contradiction():

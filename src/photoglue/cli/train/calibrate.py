@@ -25,6 +25,8 @@ class TrainCalibrate:
     """Folders of scenes of different places, none of which was trained on; as those of `photoglue train posed`."""
     only: tuple[str, ...] = ()
     """Use only the scenes of these names."""
+    skip_missing: bool = False
+    """Leave out photos that are missing or whose depth is, and say how many, instead of an error."""
     features: str = "sift"
     """sift, aliked, disk, superpoint, doghardnet, …; or a class of yours: package.module:Class, path/file.py:Class."""
     out: Path | None = None
@@ -56,7 +58,7 @@ class TrainCalibrate:
             tasks = {what: bars.add_task(what, total=None) for what in ("extracting", "matching")}
             found = calibrate(
                 self.weights,
-                read_folders(self.scenes, only=self.only),
+                read_folders(self.scenes, only=self.only, skip_missing=self.skip_missing),
                 extractor,
                 keypoints=self.keypoints,
                 pairs_per_scene=self.pairs_per_scene,

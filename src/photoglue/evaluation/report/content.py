@@ -41,6 +41,8 @@ class Section:
     """Kind of benchmark, number of pairs, protocol card."""
     finding: str
     """Who is best, in a sentence; empty if there is nothing to compare."""
+    warnings: tuple[str, ...]
+    """What speaks against the numbers."""
     notes: tuple[str, ...]
     """What differs between the protocol cards of the table."""
     values: Grid
@@ -133,6 +135,7 @@ def _section(group: Group, slug: str, card: str, worst_pairs: int, source: Pictu
         title=group.dataset,
         kicker=f"{_spoken(group.benchmark.name)} · {used} · protocol {shown}",
         finding=_finding(group),
+        warnings=tuple(f"{result.method}: {result.warning}" for result in group.results if result.warning),
         notes=group.notes,
         values=values_grid(group),
         plots_title=f"Pairs below each error{first_seed}",

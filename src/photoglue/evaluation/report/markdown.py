@@ -43,6 +43,8 @@ def _section(section: Section, folder: str, files: dict[str, bytes]) -> list[str
     lines = [f"## {escaped(section.title)}", "", escaped(section.kicker), ""]
     if section.finding:
         lines += [escaped(section.finding), ""]
+    for warning in section.warnings:
+        lines += [f"**Warning.** {escaped(warning)}", ""]
     if section.notes:
         lines += ["Not measured alike:", "", *(f"- {escaped(note)}" for note in section.notes), ""]
     lines += [*_table(section.values), ""]

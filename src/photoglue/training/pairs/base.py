@@ -5,9 +5,10 @@ rules can change without building anything again.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
@@ -39,6 +40,8 @@ class PosedPair(TensorStruct):
     camera1: PinholeCamera
     cam1_from_cam0: Float64[Tensor, "4 4"]
     """Relative pose: X1 = R · X0 + t."""
+    cam0_from_world: Float64[Tensor, "4 4"] = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
+    """Pose of camera 0 as the scene gives it."""
 
 
 TrainingPair: TypeAlias = HomographyPair | PosedPair

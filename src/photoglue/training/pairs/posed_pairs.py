@@ -158,6 +158,7 @@ class PosedPairs(PairSource):
             camera0=frame0.camera,
             camera1=frame1.camera,
             cam1_from_cam0=relative_pose(frame0.cam_from_world, frame1.cam_from_world),
+            cam0_from_world=frame0.cam_from_world,
         )
 
 

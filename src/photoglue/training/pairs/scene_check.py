@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from photoglue.datasets.conventions import PosedMatches, advice, fitting_convention
 from photoglue.datasets.depth import has_depth, project_points
 from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.structs import Matches
 from photoglue.training.pairs.base import PosedPair
 
 GOOD_PX = 3.0
@@ -35,6 +37,8 @@ class SceneCheck:
     """Median distance of matches from where depth and pose put them, up to 30 px; NaN if there is none."""
     share: float
     """Share of all matches that are nearer to it than 3 px, in [0, 1]; NaN if there are no matches."""
+    convention: str | None = None
+    """A key of ``conventions.CONVENTIONS`` in which contradicted poses would fit; None: none does."""
 
     @property
     def contradicts(self) -> bool:
@@ -48,8 +52,8 @@ class SceneCheck:
             median = "" if math.isnan(self.median_px) else f" (median {self.median_px:.1f} px)"
             return (
                 f"Scene {self.name!r}: its poses or depths contradict its photos: of {found}, {self.share:.0%} are "
-                f"within {GOOD_PX:g} px of where they should be{median}. Check the pose's "
-                "direction (world to camera), the unit of the depth and the size that K is for, or leave the scene out."
+                f"within {GOOD_PX:g} px of where they should be{median}. {advice(self.convention)} "
+                "Check the unit of the depth too, or leave the scene out."
             )
         if self.matches == 0:
             return (
@@ -60,16 +64,20 @@ class SceneCheck:
 
 def check_pairs(name: str, pairs: Iterable[PosedPair]) -> SceneCheck:
     """Match pairs of one scene by nearest neighbours with a ratio test, and compare with depth and pose."""
-    errors = [_errors(pair, NearestNeighbor(0.8)) for pair in pairs]
+    matched = [(pair, NearestNeighbor(0.8).match(pair.features0, pair.features1)) for pair in pairs]
+    errors = [_errors(pair, matches) for pair, matches in matched]
     every = torch.cat(errors) if errors else torch.zeros(0, dtype=torch.float64)
     near = every[every < MISMATCH_PX]
-    return SceneCheck(
+    check = SceneCheck(
         name=name,
         pairs=len(errors),
         matches=len(every),
         median_px=float(near.median()) if len(near) else float("nan"),
         share=float((every < GOOD_PX).double().mean()) if len(every) else float("nan"),
     )
+    if not check.contradicts:
+        return check
+    return replace(check, convention=fitting_convention([_posed(pair, matches) for pair, matches in matched]))
 
 
 def spread_over_overlaps(overlaps: Float64[Tensor, " p"], count: int) -> Int64[Tensor, " k"]:
@@ -81,10 +89,20 @@ def spread_over_overlaps(overlaps: Float64[Tensor, " p"], count: int) -> Int64[T
     return order[torch.from_numpy(places)]
 
 
-def _errors(pair: PosedPair, matcher: NearestNeighbor) -> Float64[Tensor, " k"]:
+def _errors(pair: PosedPair, matches: Matches) -> Float64[Tensor, " k"]:
     """How far the matches with depth land from their partners, pixels; infinite behind the camera."""
-    matches = matcher.match(pair.features0, pair.features1)
     depths = pair.depths0[matches.matches0 >= 0]
     landed = project_points(matches.points0, depths, pair.camera0, pair.camera1, pair.cam1_from_cam0)
     error = torch.hypot(*(landed - matches.points1).unbind(dim=1))
     return error[has_depth(depths)].nan_to_num(nan=torch.inf)
+
+
+def _posed(pair: PosedPair, matches: Matches) -> PosedMatches:
+    return PosedMatches(
+        points0=matches.points0,
+        points1=matches.points1,
+        camera0=pair.camera0,
+        camera1=pair.camera1,
+        cam0_from_world=pair.cam0_from_world.numpy(),
+        cam1_from_world=(pair.cam1_from_cam0 @ pair.cam0_from_world).numpy(),
+    )

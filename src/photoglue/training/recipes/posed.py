@@ -37,6 +37,8 @@ class PosedRecipe(Recipe):
     """Folders of scenes, or MegaDepth (a folder with scene_info); docs/training.md shows the layouts."""
     only: tuple[str, ...] = ()
     """Use only the scenes of these names."""
+    skip_missing: bool = False
+    """Leave out photos that are missing or whose depth is, and say how many, instead of an error."""
     val_scenes: tuple[str, ...] = ()
     """Names of scenes to validate with; none: every 6th, or of fewer than six the last, is kept out for that."""
     keypoints: int = PRESETS["warm-start-posed"].keypoints
@@ -86,7 +88,7 @@ class PosedRecipe(Recipe):
 
     def _scenes(self) -> tuple[list[Scene], list[Scene]]:
         """Scenes to train on, and scenes to validate with."""
-        scenes = read_folders(self.scenes, only=self.only, also=self.val_scenes)
+        scenes = read_folders(self.scenes, only=self.only, also=self.val_scenes, skip_missing=self.skip_missing)
         # Of fewer than six, the last; of a single one, none.
         some = scenes[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] or scenes[1:][-1:]
         kept_out = self.val_scenes or tuple(scene.name for scene in some)
