@@ -1,6 +1,7 @@
 """What every fuzz test asks: does it give a right result, or one error of this package that says why not."""
 
 from collections import Counter
+from functools import cache
 
 import pytest
 
@@ -46,3 +47,30 @@ def tries():
     print(f"tried {tried}: {dict(counter.outcomes)}, finds: {len(counter.finds)}")
     if counter.finds and not PENDING:
         pytest.fail(f"{len(counter.finds)} finds in {tried} inputs:\n" + "\n".join(counter.finds[:20]))
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory, astronaut):
+    """Runs commands in processes of their own, in a folder with photos and a data set."""
+    from commands_apart import Commands
+    from long_jobs import write_inputs
+
+    for package in ("cv2", "h5py", "poselib"):
+        pytest.importorskip(package, exc_type=ImportError)
+    with Commands(write_inputs(tmp_path_factory.mktemp("commands"), astronaut)) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def undisturbed(commands):
+    """How a job ends that nothing disturbs, and what it makes, by its name."""
+    from long_jobs import JOBS, OUT, begin_anew, contents
+
+    @cache
+    def run(job):
+        begin_anew(commands.folder)
+        ended = commands(*JOBS[job])
+        assert ended.code == 0, ended.printed
+        return ended, contents(commands.folder / OUT)
+
+    return run

@@ -137,10 +137,10 @@ class Store(ABC):
         paths: list[str] = []
         with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
             self._file.visit(paths.append)
-        ending = f"/{dataset}"
-        return sorted(
-            path.removesuffix(ending) for path in paths if path.endswith(ending) and not path.startswith(UNFINISHED)
-        )
+            ending = f"/{dataset}"
+            return sorted(  # names that are not UTF-8 are bytes, and no text can be looked for in them
+                path.removesuffix(ending) for path in paths if path.endswith(ending) and not path.startswith(UNFINISHED)
+            )
 
     def holds(self, name: str, dataset: str) -> bool:
         """Whether the group ``name`` has that dataset."""
