@@ -120,7 +120,8 @@ def from_json(kind: type[T], content: str | bytes | Mapping[str, Any], *, origin
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error
     except (dacite.DaciteError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{origin} holds no {kind.__name__} that can be used here: {error}.") from error
+        reason = " ".join(str(error).split())  # the wrong value may be of several lines
+        raise ConfigError(f"{origin} holds no {kind.__name__} that can be used here: {reason}.") from error
 
 
 def whole_lines(path: Path) -> tuple[list[Any], int]:

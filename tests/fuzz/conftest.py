@@ -5,8 +5,13 @@ from functools import cache
 
 import pytest
 
-PENDING = False
-"""Until what has been found is mended, finds are printed and fail nothing."""
+PENDING = {
+    "test_cameras_of_a_scene_to_train_on": "seed 46: an infinite width is an OverflowError (datasets/cameras.py)",
+    "test_checkpoint_of_a_run": "seeds 20, 38, 70: KeyError, TypeError (training/checkpoint.py reads without a check)",
+    "test_metrics_of_a_run": "seeds 0, 5, 8: KeyError, TypeError (training/log.py takes any line)",
+    "test_journal_of_an_evaluation": "seeds 0, 2, 8, 16: lines of other types (evaluation/journal.py)",
+}
+"""Tests whose finds are not mended yet, and why; they are printed and fail nothing."""
 
 
 class Tries:
@@ -14,12 +19,14 @@ class Tries:
 
     def __init__(self):
         self.finds = []
+        self.tried = 0
         self.outcomes = Counter()
 
     def __call__(self, action, what, check=None):
         """Run it: what it gives, or None if it refuses in one line. ``check`` raises if the result is wrong."""
         from photoglue.errors import PhotoGlueError
 
+        self.tried += 1
         try:
             result = action()
         except PhotoGlueError as error:
@@ -40,13 +47,18 @@ class Tries:
 
 
 @pytest.fixture
-def tries():
+def tries(request):
     counter = Tries()
     yield counter
-    tried = sum(counter.outcomes.values()) + len(counter.finds)
-    print(f"tried {tried}: {dict(counter.outcomes)}, finds: {len(counter.finds)}")
-    if counter.finds and not PENDING:
-        pytest.fail(f"{len(counter.finds)} finds in {tried} inputs:\n" + "\n".join(counter.finds[:20]))
+    name, found = request.node.name, len(counter.finds)
+    refused, accepted = counter.outcomes["refused"], counter.outcomes["accepted"]
+    # Finds may be among those that were accepted.
+    print(f"\n{name}: tried {counter.tried}, refused {refused}, accepted {accepted}, finds {found}")
+    listed = f"{found} finds in {counter.tried} inputs:\n" + "\n".join(counter.finds[:20])
+    if found and name in PENDING:
+        pytest.xfail(f"{PENDING[name]}; {listed}")
+    if found:
+        pytest.fail(listed)
 
 
 @pytest.fixture(scope="session")

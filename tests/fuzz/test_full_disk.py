@@ -1,4 +1,4 @@
-"""No room, no permission, files that vanish: one line says why, what was there stays whole, and with room it goes on."""
+"""No room, no permission, vanishing files: one line says why, what was there stays whole, with room it goes on."""
 
 import random
 import shutil

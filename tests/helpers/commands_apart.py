@@ -67,6 +67,7 @@ class Commands:
     def __exit__(self, *_: object) -> None:
         self.process.stdin.close()
         self.process.wait(60)
+        self.process.stdout.close()
 
     def __call__(
         self, *arguments: object, kill_after_s: float | None = None, at_change: int | None = None,

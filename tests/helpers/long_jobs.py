@@ -19,12 +19,13 @@ JOBS = {
         "--max-keypoints", 80, "--resize", "None", "--matcher", "nearest",
     ],
     "evaluate": [
-        "evaluate", "evd", "--methods", "sift+ratio", "sift+nn", "--protocol", "superglue", "--workers", 0, "--out",
+        "evaluate", "evd", "--methods", "sift+ratio", "sift+nn", "--protocol", "glue-factory", "--workers", 0, "--out",
         "out/runs",
     ],
     "train": [
         "train", "homography", "--images", "photos", "--features", "sift", "--model", "edge", "--views", 2,
-        "--patch-size", 128, 96, "--difficulty", 0.2, "--keypoints", 16, "--pairs", 8, "--batch-size", 4, "--warmup-steps", 1, "--precision",
+        "--patch-size", 128, 96, "--difficulty", 0.2, "--keypoints", 16,
+        "--pairs", 8, "--batch-size", 4, "--warmup-steps", 1, "--precision",
         "float32", "--workers", 0, "--build-workers", 0, "--save-every", 4, "--validate-every", 4, "--device", "cpu",
         "--out", "out/run",
     ],

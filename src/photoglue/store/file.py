@@ -100,7 +100,8 @@ class Store(ABC):
 
     def _prepare(self, mode: Mode, options: dict[str, Any] | None) -> None:
         with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
-            found, version = self._file.attrs.get("format", self.format), int(self._file.attrs.get("version", VERSION))
+            found = str(self._file.attrs.get("format", self.format))
+            version = int(self._file.attrs.get("version", VERSION))
             empty = len(self._file) == 0 and "format" not in self._file.attrs
             recorded = self.options
         if found != self.format:
