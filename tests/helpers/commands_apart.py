@@ -31,9 +31,9 @@ class Ended:
     printed: str
     seconds: float
     changes: int
-    """How often it was about to change something on the disk; 0 if it did not end by itself."""
+    """How often it was about to change something on the disk; 0 if it did not end by itself, or was not to count."""
     orphans: list[int]
-    """Processes that it left behind and that did not end within some seconds."""
+    """Processes that it left behind and that did not end within a minute."""
 
     @property
     def complaint(self) -> str:
@@ -78,7 +78,7 @@ class Commands:
         Args:
             arguments: Of the command line.
             kill_after_s: Kill it (SIGKILL) after so many seconds.
-            at_change: Before it changes something on the disk for the so manieth time, do ``action``.
+            at_change: Before it changes something on the disk for the so manieth time, do ``action``; 0: only count.
             action: ("kill",), ("unlink", FILE) or ("rename", FROM, TO).
             largest_file: No file may get larger, bytes.
         """
@@ -146,7 +146,8 @@ def _become(request: dict, place: Path) -> None:
 
     from photoglue.cli import main
 
-    sys.setprofile(about_to)
+    if request["at_change"] is not None:  # it makes everything slower; 0 only counts
+        sys.setprofile(about_to)
     try:
         code = main(request["arguments"])
     except SystemExit as ended:  # the parser's way
@@ -166,8 +167,8 @@ def _act(kind: str, *paths: str) -> None:
 
 
 def _orphans(group: int) -> list[int]:
-    """The living processes of a group, after some seconds in which they may end."""
-    for _ in range(100):
+    """The living processes of a group, after a minute in which they may end."""
+    for _ in range(600):  # one that is still importing torch hears of it only then
         living = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:

@@ -253,12 +253,10 @@ def _resumed(path: Path, partial: Path, options: Mapping[str, Any], store: type[
             store.open(partial, "r", options=options)._check()
             return store.open(partial, "a", options=options)
         except _UnreadableError:
-            warnings.warn(
-                f"{str(partial)!r}, left by an interrupted run, cannot be read: it begins anew.",
-                PhotoGlueWarning,
-                stacklevel=4,
-            )
-            partial.unlink()
+            if partial.exists():  # else nothing had been committed to it, and it was undone
+                message = f"{str(partial)!r}, left by an interrupted run, cannot be read: it begins anew."
+                warnings.warn(message, PhotoGlueWarning, stacklevel=4)
+                partial.unlink()
     if path.exists():
         with explained(f"{str(path)!r} cannot be copied to {str(partial)!r}, to add to it"):
             try:
