@@ -53,10 +53,11 @@ def tries(request):
     name, found = request.node.name, len(counter.finds)
     refused, accepted = counter.outcomes["refused"], counter.outcomes["accepted"]
     # Finds may be among those that were accepted.
-    print(f"\n{name}: tried {counter.tried}, refused {refused}, accepted {accepted}, finds {found}")
+    line = f"{name}: tried {counter.tried}, refused {refused}, accepted {accepted}, finds {found}"
+    request.node.user_properties.append(("fuzz", line))
     listed = f"{found} finds in {counter.tried} inputs:\n" + "\n".join(counter.finds[:20])
     if found and name in PENDING:
-        pytest.xfail(f"{PENDING[name]}; {listed}")
+        pytest.xfail(f"{PENDING[name]}; {found} finds")
     if found:
         pytest.fail(listed)
 
@@ -86,3 +87,19 @@ def undisturbed(commands):
         return ended, contents(commands.folder / OUT)
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A line for each test, and one for all."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind if hasattr(report, "when")]
+    properties = [report.user_properties for report in reports if report.when == "teardown"]
+    lines = sorted(line for each in properties for name, line in each if name == "fuzz")
+    if lines:
+        counts = Counter()
+        for line in lines:
+            for part in line.rpartition(": ")[2].split(", "):
+                word, number = part.split()
+                counts[word] += int(number)
+        terminalreporter.section("fuzz")
+        terminalreporter.write_line("\n".join(lines))
+        terminalreporter.write_line("all: " + ", ".join(f"{word} {number}" for word, number in counts.items()))

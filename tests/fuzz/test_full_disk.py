@@ -57,7 +57,7 @@ def test_no_file_may_grow_further(commands, undisturbed, job, tries):
     folder, out = commands.folder, commands.folder / OUT
     _, wanted = undisturbed(job)
     most = {"train": 25 << 20}.get(job, 4 << 20)
-    for number in seeds(2):
+    for number in seeds(2, 0.0005):
         begin_anew(folder)
         before = started_before(commands, job) if number % 2 else {}
         room = some_room(random.Random(number), most)
@@ -92,7 +92,7 @@ def test_the_disk_is_full(commands, undisturbed, small_disk, job, tries):
     folder, out = commands.folder, commands.folder / OUT
     subprocess.run(["umount", "-l", out], check=True)
     _, wanted = undisturbed(job)
-    for number in seeds(1):
+    for number in seeds(1, 0.0005):
         source = random.Random(number)
         begin_anew(folder)
         room = some_room(source, (60 << 20) if job == "train" else (6 << 20))
@@ -177,7 +177,7 @@ def test_files_that_vanish_meanwhile(commands, undisturbed, job, tries):
     whole, wanted = undisturbed(job)
     inputs = folder.parent / "inputs"
     shutil.copytree(folder, inputs, dirs_exist_ok=True)
-    for number in seeds(2):
+    for number in seeds(2, 0.0005):
         begin_anew(folder)
         source = random.Random(1000 + number)
         action, moment = source.choice(VANISHING[job]), source.randrange(1, whole.changes + 1)

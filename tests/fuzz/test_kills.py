@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def test_killed_and_run_again_is_as_if_never_killed(commands, undisturbed, job, tries):
     folder, out = commands.folder, commands.folder / OUT
     whole, wanted = undisturbed(job)
-    for number in seeds(2):
+    for number in seeds(2, 0.0005):
         begin_anew(folder)
         other = IN_PROCESSES[job] if number % 4 == 3 else []
         when = moment(number, whole.seconds, whole.changes)

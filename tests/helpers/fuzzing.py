@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-COUNT = int(os.environ.get("PHOTOGLUE_FUZZ", "0"))
-"""How many inputs each test tries; 0: its own small number. `make fuzz N=10000` sets it."""
+COUNT = int(os.environ.get("PHOTOGLUE_FUZZ") or 0)
+"""About how many inputs all tests together try; 0: a few each, for CI. `make fuzz N=10000` sets it."""
 
 
-def seeds(few):
-    """Numbers of the inputs that a test tries."""
-    return range(COUNT or few)
+def seeds(few: int, share: float) -> range:
+    """Numbers of the inputs that a test tries.
+
+    Args:
+        few: How many there are in CI, and at least.
+        share: The share of ``COUNT`` that the test gets.
+    """
+    return range(max(few, round(COUNT * share)))
 
 
 def damaged(content: bytes, random_source: random.Random) -> bytes:
