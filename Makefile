@@ -26,7 +26,7 @@ quick: $(VENV)/dev.stamp          ## the tests that are not slow: under a minute
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not slow" --durations=5 --durations-min=1
 
 fuzz: $(VENV)/dev.stamp           ## damaged files, odd arguments, killed processes: make fuzz N=10000
-	OMP_NUM_THREADS=1 PHOTOGLUE_FUZZ=$(N) $(RUN)/python -m pytest -n 2 -s tests/fuzz
+	OMP_NUM_THREADS=1 PHOTOGLUE_FUZZ=$(N) $(RUN)/python -m pytest -n 2 tests/fuzz
 
 fmt: $(VENV)/dev.stamp            ## format the code
 	$(RUN)/ruff check --fix .

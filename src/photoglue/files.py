@@ -151,7 +151,8 @@ def from_json(kind: type[T], content: Any, *, origin: str) -> T:
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error
     except (dacite.DaciteError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{origin} holds no {kind.__name__} that can be used here: {error}.") from error
+        reason = " ".join(str(error).split())  # the wrong value may be of several lines
+        raise ConfigError(f"{origin} holds no {kind.__name__} that can be used here: {reason}.") from error
 
 
 def whole_lines(path: Path, check: Callable[[Any], object] = lambda row: None) -> tuple[list[Any], int]:  # noqa: ARG005

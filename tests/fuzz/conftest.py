@@ -1,11 +1,18 @@
 """What every fuzz test asks: does it give a right result, or one error of this package that says why not."""
 
 from collections import Counter
+from functools import cache
 
 import pytest
 
-PENDING = False
-"""Until what has been found is mended, finds are printed and fail nothing."""
+PENDING = {
+    "test_cameras_of_a_scene_to_train_on": "seed 46: an infinite width is an OverflowError (datasets/cameras.py)",
+    "test_checkpoint_of_a_run": "seeds 20, 38, 70: KeyError, TypeError (training/checkpoint.py reads without a check)",
+    "test_metrics_of_a_run": "seeds 0, 5, 8: KeyError, TypeError (training/log.py takes any line)",
+    "test_journal_of_an_evaluation": "seeds 0, 2, 8, 16: lines of other types (evaluation/journal.py)",
+    "test_no_file_may_grow_further[evaluate]": "closing the journal raises OSError once more (evaluation/journal.py)",
+}
+"""Tests whose finds are not mended yet, and why; they are printed and fail nothing."""
 
 
 class Tries:
@@ -13,12 +20,14 @@ class Tries:
 
     def __init__(self):
         self.finds = []
+        self.tried = 0
         self.outcomes = Counter()
 
     def __call__(self, action, what, check=None):
         """Run it: what it gives, or None if it refuses in one line. ``check`` raises if the result is wrong."""
         from photoglue.errors import PhotoGlueError
 
+        self.tried += 1
         try:
             result = action()
         except PhotoGlueError as error:
@@ -39,10 +48,59 @@ class Tries:
 
 
 @pytest.fixture
-def tries():
+def tries(request):
     counter = Tries()
     yield counter
-    tried = sum(counter.outcomes.values()) + len(counter.finds)
-    print(f"tried {tried}: {dict(counter.outcomes)}, finds: {len(counter.finds)}")
-    if counter.finds and not PENDING:
-        pytest.fail(f"{len(counter.finds)} finds in {tried} inputs:\n" + "\n".join(counter.finds[:20]))
+    name, found = request.node.name, len(counter.finds)
+    refused, accepted = counter.outcomes["refused"], counter.outcomes["accepted"]
+    # Finds may be among those that were accepted.
+    line = f"{name}: tried {counter.tried}, refused {refused}, accepted {accepted}, finds {found}"
+    request.node.user_properties.append(("fuzz", line))
+    listed = f"{found} finds in {counter.tried} inputs:\n" + "\n".join(counter.finds[:20])
+    if found and name in PENDING:
+        pytest.xfail(f"{PENDING[name]}; {found} finds")
+    if found:
+        pytest.fail(listed)
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory, astronaut):
+    """Runs commands in processes of their own, in a folder with photos and a data set."""
+    from commands_apart import Commands
+    from long_jobs import write_inputs
+
+    for package in ("cv2", "h5py", "poselib"):
+        pytest.importorskip(package, exc_type=ImportError)
+    with Commands(write_inputs(tmp_path_factory.mktemp("commands"), astronaut)) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def undisturbed(commands):
+    """How a job ends that nothing disturbs, and what it makes, by its name."""
+    from long_jobs import JOBS, OUT, begin_anew, contents
+
+    @cache
+    def run(job):
+        begin_anew(commands.folder)
+        ended = commands(*JOBS[job], at_change=0)
+        assert ended.code == 0, ended.printed
+        return ended, contents(commands.folder / OUT)
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A line for each test, and one for all."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind if hasattr(report, "when")]
+    properties = [report.user_properties for report in reports if report.when == "teardown"]
+    lines = sorted(line for each in properties for name, line in each if name == "fuzz")
+    if lines:
+        counts = Counter()
+        for line in lines:
+            for part in line.rpartition(": ")[2].split(", "):
+                word, number = part.split()
+                counts[word] += int(number)
+        terminalreporter.section("fuzz")
+        terminalreporter.write_line("\n".join(lines))
+        terminalreporter.write_line("all: " + ", ".join(f"{word} {number}" for word, number in counts.items()))

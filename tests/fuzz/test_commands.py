@@ -124,7 +124,7 @@ def test_every_command_ends_well(folder, capfd, as_a_user, tries):
     from photoglue.cli import main
 
     before = {path.name for path in folder.iterdir()}
-    for number in seeds(60):
+    for number in seeds(60, 0.03):
         arguments = arguments_of(number)
         what = f"command {number}: photoglue {' '.join(arguments)}"
 

@@ -1,6 +1,7 @@
 """Seeded damage to files, and odd images of every format: the same number makes the same input for ever."""
 
 import io
+import json
 import os
 import random
 from pathlib import Path
@@ -8,13 +9,18 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-COUNT = int(os.environ.get("PHOTOGLUE_FUZZ", "0"))
-"""How many inputs each test tries; 0: its own small number. `make fuzz N=10000` sets it."""
+COUNT = int(os.environ.get("PHOTOGLUE_FUZZ") or 0)
+"""About how many inputs all tests together try; 0: a few each, for CI. `make fuzz N=10000` sets it."""
 
 
-def seeds(few):
-    """Numbers of the inputs that a test tries."""
-    return range(COUNT or few)
+def seeds(few: int, share: float) -> range:
+    """Numbers of the inputs that a test tries.
+
+    Args:
+        few: How many there are in CI, and at least.
+        share: The share of ``COUNT`` that the test gets.
+    """
+    return range(max(few, round(COUNT * share)))
 
 
 def damaged(content: bytes, random_source: random.Random) -> bytes:
@@ -121,3 +127,41 @@ def written(folder: Path, suffix: str, content: bytes) -> Path:
     path = folder / f"input{suffix}"
     path.write_bytes(content)
     return path
+
+
+ODD_VALUES = [
+    None, True, -1, 0, 1, 7.5, 1e300, float("inf"), float("nan"), 10**30, "", "x", "inf", "\ud800", "a\nb", [], {},
+    [[]], [1, "a"], {"a": 1}, [None] * 3, [[1, 2], [3]], "9" * 50,
+]  # fmt: skip
+"""What JSON may hold where something else was wanted."""
+
+
+def edited(document, random_source: random.Random):
+    """A copy of what a JSON file holds, as a careless editor or another program leaves it."""
+    document = json.loads(json.dumps(document))
+    for _ in range(random_source.choice([1, 1, 1, 2, 4])):
+        places = list(_places(document))
+        if not places or random_source.random() < 0.02:
+            return random_source.choice(ODD_VALUES)
+        holder, key = random_source.choice(places)
+        kind = random_source.randrange(6)
+        if kind == 0:
+            del holder[key]
+        elif kind == 1:
+            holder[key] = [holder[key]]
+        elif kind == 2 and isinstance(holder, dict):
+            holder[random_source.choice(["x", "", key.upper() + "_"])] = holder.pop(key)
+        elif kind == 3:
+            other_holder, other_key = random_source.choice(places)
+            holder[key] = json.loads(json.dumps(other_holder[other_key]))
+        else:
+            holder[key] = random_source.choice(ODD_VALUES)
+    return document
+
+
+def _places(value):
+    """(dict or list, key or index) of everything in a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in list(items):
+        yield value, key
+        yield from _places(item)

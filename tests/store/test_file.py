@@ -10,6 +10,7 @@ import torch
 from photoglue.errors import ConfigError, MissingExtra, OutputError, PhotoGlueWarning
 from photoglue.store import FeatureStore, MatchStore, atomic_store
 from photoglue.store.file import UNFINISHED
+from photoglue.store.undo import UndoableFile
 from photoglue.structs import Features
 
 h5py = pytest.importorskip("h5py", exc_type=ImportError)
@@ -262,6 +263,37 @@ def test_an_unreadable_rest_begins_anew_with_a_warning(tmp_path):
         atomic_store(path, OPTIONS, FeatureStore) as store,
     ):
         assert store.names() == ["a"]
+
+
+def test_a_rest_to_which_nothing_was_committed_is_no_rest(tmp_path):
+    """A process was killed between making the file and its first commit."""
+    path = tmp_path / "features.h5"
+    killed = UndoableFile(tmp_path / "features.h5.partial", "x+b")
+    killed._file.close()
+    killed._log.close()
+    assert (tmp_path / "features.h5.partial.undo").exists()
+    with atomic_store(path, OPTIONS, FeatureStore) as store:  # a warning would be an error
+        store.write("a", _features())
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["features.h5"]
+
+
+def test_names_that_are_no_text_are_damage(tmp_path):
+    path = tmp_path / "features.h5"
+    with FeatureStore.open(path, "w") as store:
+        store.write("abcdefgh", _features())
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abcd\xffefg"))
+    with FeatureStore.open(path) as store, pytest.raises(OutputError, match="is damaged"):
+        store.names()
+
+
+@pytest.mark.parametrize("odd", [[1, 2], b"\xff", 7.5])
+def test_a_format_that_is_no_text_is_another_format(tmp_path, odd):
+    path = tmp_path / "features.h5"
+    FeatureStore.open(path, "w").close()
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = odd
+    with pytest.raises(OutputError, match="'photoglue-features' was wanted"):
+        FeatureStore.open(path)
 
 
 @pytest.mark.parametrize("store", [FeatureStore, MatchStore])

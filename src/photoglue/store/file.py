@@ -100,7 +100,8 @@ class Store(ABC):
 
     def _prepare(self, mode: Mode, options: dict[str, Any] | None) -> None:
         with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
-            found, version = self._file.attrs.get("format", self.format), int(self._file.attrs.get("version", VERSION))
+            found = str(self._file.attrs.get("format", self.format))
+            version = int(self._file.attrs.get("version", VERSION))
             empty = len(self._file) == 0 and "format" not in self._file.attrs
             recorded = self.options
         if found != self.format:
@@ -137,10 +138,10 @@ class Store(ABC):
         paths: list[str] = []
         with explained(f"{str(self.path)!r} is damaged", _UnreadableError):
             self._file.visit(paths.append)
-        ending = f"/{dataset}"
-        return sorted(
-            path.removesuffix(ending) for path in paths if path.endswith(ending) and not path.startswith(UNFINISHED)
-        )
+            ending = f"/{dataset}"
+            return sorted(  # names that are not UTF-8 are bytes, and no text can be looked for in them
+                path.removesuffix(ending) for path in paths if path.endswith(ending) and not path.startswith(UNFINISHED)
+            )
 
     def holds(self, name: str, dataset: str) -> bool:
         """Whether the group ``name`` has that dataset."""
@@ -252,12 +253,10 @@ def _resumed(path: Path, partial: Path, options: Mapping[str, Any], store: type[
             store.open(partial, "r", options=options)._check()
             return store.open(partial, "a", options=options)
         except _UnreadableError:
-            warnings.warn(
-                f"{str(partial)!r}, left by an interrupted run, cannot be read: it begins anew.",
-                PhotoGlueWarning,
-                stacklevel=4,
-            )
-            partial.unlink()
+            if partial.exists():  # else nothing had been committed to it, and it was undone
+                message = f"{str(partial)!r}, left by an interrupted run, cannot be read: it begins anew."
+                warnings.warn(message, PhotoGlueWarning, stacklevel=4)
+                partial.unlink()
     if path.exists():
         with explained(f"{str(path)!r} cannot be copied to {str(partial)!r}, to add to it"):
             try:
