@@ -32,6 +32,6 @@ def test_lines_of_a_summary():
     )
     assert summary.lines() == [
         "6 photos, 100 points → f.h5",
-        "1 photos were there already",
+        "1 photo was there already",
         "1 photo replaced since: extracted again",
     ]

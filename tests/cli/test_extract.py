@@ -47,7 +47,7 @@ def test_store_and_resume(cli, folder, tmp_path):
     PIL.Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(folder / "c.png")
     code, printed, _ = cli(*command, 200)
     assert code == 0
-    assert printed.splitlines() == [f"1 photos, 0 points → {store}", "2 photos were there already"]
+    assert printed.splitlines() == [f"1 photo, 0 points → {store}", "2 photos were there already"]
     (folder / "a.png").write_bytes((folder / "sub" / "b.png").read_bytes())
     code, printed, _ = cli(*command, 200)
     assert code == 0

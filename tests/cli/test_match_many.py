@@ -54,7 +54,7 @@ def test_listed_pairs(cli, photos, tmp_path):
     (tmp_path / "pairs.txt").write_text("0.png 1.png\n1.png absent.png\n")
     code, printed, _ = cli("--pairs", tmp_path / "pairs.txt")
     assert code == 1
-    assert printed[-2].startswith("1 pairs, ")
+    assert printed[-2].startswith("1 pair, ")
     assert printed[-1].startswith("skipped: 1.png absent.png: ")
     with MatchStore.open(tmp_path / "matches.h5") as store:
         assert store.pairs() == [("0.png", "1.png")]

@@ -51,15 +51,16 @@ class Summary:
     def lines(self) -> list[str]:
         """Sentences for people; what failed is not among them."""
         verb, unit = ("extracted", "points") if self.what == "photo" else ("matched", "matches")
-        lines = [f"{self.done} {self.what}s, {self.size} {unit} → {self.path}"]
+        lines = [f"{self._counted(self.done)}, {self.size} {unit} → {self.path}"]
         if self.kept:
-            lines.append(f"{self.kept} {self.what}s were there already")
-        lines += [
-            f"{count} {self.what}{'s' * (count > 1)} {why}: {verb} again" for why, count in sorted(self.again.items())
-        ]
+            lines.append(f"{self._counted(self.kept)} {'were' if self.kept != 1 else 'was'} there already")
+        lines += [f"{self._counted(count)} {why}: {verb} again" for why, count in sorted(self.again.items())]
         if self.hidden:
             lines.append(f"{self.hidden} hidden files and folders were left out")
         return [*lines, *self.notes]
+
+    def _counted(self, number: int) -> str:
+        return f"{number} {self.what}{'s' * (number != 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
