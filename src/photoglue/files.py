@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +39,8 @@ def write_whole(path: Path, content: bytes, *, advice: str = "") -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the name may be too long
+            temporary.unlink(missing_ok=True)
         reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
         raise OutputError(f"{str(path)!r} cannot be written: {reason}.{' ' * bool(advice)}{advice}") from error
     except BaseException:
@@ -59,12 +61,26 @@ def check_output(path: Path, formats: tuple[str, ...]) -> None:
     """
     if path.suffix.lower() not in formats:
         raise ConfigError(f"{str(path)!r} has no known format; the name must end in {', '.join(formats)}.")
+    check_name(path)
     if not path.parent.is_dir():
         raise OutputError(f"The folder {str(path.parent)!r} does not exist; make it first.")
     if path.is_dir():
         raise OutputError(f"{str(path)!r} is a folder; give a file name.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"The folder {str(path.parent)!r} cannot be written to.")
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have here, such as one that is too long.
+
+    Raises:
+        OutputError: If the system says so.
+    """
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        shown = str(path) if len(str(path)) < 100 else f"{str(path)[:60]}…{str(path)[-30:]}"
+        raise OutputError(f"{shown!r} cannot be the name of a file: {getattr(error, 'strerror', error)}.") from error
 
 
 def digest_of(content: Any) -> str:
