@@ -89,6 +89,14 @@ def test_anything_else_is_refused_with_the_reason(text, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("length", [240, 300])
+def test_a_name_that_is_too_long_is_said_to_be(tmp_path, length):
+    path = tmp_path / ("a" * length + ".json")
+    with pytest.raises(OutputError, match="File name too long"):
+        check_output(path, (".json",))
+        write_whole(path, b"{}")
+
+
 def test_nan_becomes_text():
     assert as_json([math.nan, -math.inf, 1.5, True, None]) == ["nan", "-inf", 1.5, True, None]
 

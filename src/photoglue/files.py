@@ -88,14 +88,26 @@ def check_output(path: Path, formats: tuple[str, ...]) -> None:
     """
     if path.suffix.lower() not in formats:
         raise ConfigError(f"{str(path)!r} has no known format; the name must end in {', '.join(formats)}.")
-    if len(os.fsencode(path.name)) > LONGEST_NAME:
-        raise OutputError(f"{path.name[:40] + '…'!r} is too long for the name of a file: {LONGEST_NAME} bytes at most.")
+    check_name(path)
     if not path.parent.is_dir():
         raise OutputError(f"The folder {str(path.parent)!r} does not exist; make it first.")
     if path.is_dir():
         raise OutputError(f"{str(path)!r} is a folder; give a file name.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"The folder {str(path.parent)!r} cannot be written to.")
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have here, such as one that is too long.
+
+    Raises:
+        OutputError: If the system says so.
+    """
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        shown = str(path) if len(str(path)) < 100 else f"{str(path)[:60]}…{str(path)[-30:]}"
+        raise OutputError(f"{shown!r} cannot be the name of a file: {getattr(error, 'strerror', error)}.") from error
 
 
 def digest_of(content: Any) -> str:

@@ -277,6 +277,16 @@ def test_a_rest_to_which_nothing_was_committed_is_no_rest(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["features.h5"]
 
 
+@pytest.mark.parametrize("length", [245, 300])
+def test_a_name_that_is_too_long_is_said_to_be(tmp_path, length):
+    with (
+        pytest.raises(OutputError, match="File name too long"),
+        atomic_store(tmp_path / ("a" * length), {}, FeatureStore),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_names_that_are_no_text_are_damage(tmp_path):
     path = tmp_path / "features.h5"
     with FeatureStore.open(path, "w") as store:

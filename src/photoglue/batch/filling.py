@@ -92,7 +92,7 @@ class Filling(Generic[Opened, Key, State, Entry]):
         """
         path, progress = Path(path), progress or (lambda *_: None)
         reasons: dict[Key, str] | None = None
-        if path.exists() and not partial_path(path).exists():  # if nothing is to be done, the file is not touched
+        if not partial_path(path).exists() and path.exists():  # if nothing is to be done, the file is not touched
             with self.store.open(path, "r", options=self.options) as finished:
                 reasons = self._reasons(finished, keys, progress)
         done = size = 0

@@ -58,7 +58,7 @@ class CameraFile:
         try:
             stated = (int(frame["width"]), int(frame["height"])) if "width" in frame else None
             matrix, pose = frame["K"], frame["T_w2c"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(
                 f"The camera of {what} is not complete ({error}); it has K, T_w2c and, if any, width and height in "
                 "pixels."

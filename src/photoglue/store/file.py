@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError, PhotoGlueWarning, require
-from photoglue.store.undo import UndoableFile, roll_back, uninterrupted
+from photoglue.files import check_name
+from photoglue.store.undo import UndoableFile, log_path, roll_back, uninterrupted
 
 VERSION = 1
 UNFINISHED = ".photoglue-unfinished"
@@ -211,8 +212,14 @@ class Store(ABC):
 
 
 def partial_path(path: Path) -> Path:
-    """Where ``atomic_store`` works on a file."""
-    return path.with_name(path.name + ".partial")
+    """Where ``atomic_store`` works on a file.
+
+    Raises:
+        OutputError: If no file can have that name.
+    """
+    partial = path.with_name(path.name + ".partial")
+    check_name(log_path(partial))  # the longest name that is needed
+    return partial
 
 
 @contextmanager

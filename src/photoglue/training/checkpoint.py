@@ -114,22 +114,33 @@ def load_checkpoint(path: Path, config: TrainingConfig | None = None) -> Checkpo
         raise ConfigError(
             f"{str(path)!r} is no checkpoint of a training run; `photoglue train resume` needs its folder."
         )
-    if content["version"] != VERSION:
+    if content.get("version") != VERSION:
         raise ConfigError(
-            f"{str(path)!r} has format version {content['version']}; this PhotoGlue reads {VERSION}. "
+            f"{str(path)!r} has format version {content.get('version')}; this PhotoGlue reads {VERSION}. "
             "Go on with the version that began the run."
         )
-    stored = from_json(TrainingConfig, content["config"], origin=repr(str(path)))
-    different = [] if config is None else differences(stored, config)
+    try:
+        found = _checkpoint_of(content, repr(str(path)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{str(path)!r} is not complete or damaged ({type(error).__name__}: {error}).") from error
+    different = [] if config is None else differences(found.config, config)
     if different:
         raise ConfigError(
             f"{str(path)!r} is of a run with another config ({'; '.join(different)}). Go on with the config that it "
             "has, or begin a new run in another folder."
         )
+    return found
+
+
+def _checkpoint_of(content: dict[str, Any], origin: str) -> Checkpoint:
+    parts = {name: content[name] for name in ("model", "optimizer", "random")}
+    for name, part in {**parts, "trained": content["trained"], "scaler": content["scaler"]}.items():
+        if not isinstance(part, dict) and not (part is None and name not in parts):
+            raise TypeError(f"{name} is {type(part).__name__}")
     return Checkpoint(
-        config=stored,
-        network=from_json(LightGlueShape, content["network"], origin=repr(str(path))),
-        position=Position(**content["position"]),
+        config=from_json(TrainingConfig, content["config"], origin=origin),
+        network=from_json(LightGlueShape, content["network"], origin=origin),
+        position=from_json(Position, content["position"], origin=origin),
         model=content["trained"] or content["model"],
         averaged=content["model"] if content["trained"] else None,
         optimizer=content["optimizer"],
