@@ -88,7 +88,8 @@ def check_output(path: Path, formats: tuple[str, ...]) -> None:
     """
     if path.suffix.lower() not in formats:
         raise ConfigError(f"{str(path)!r} has no known format; the name must end in {', '.join(formats)}.")
-    check_name(path)
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise OutputError(f"{path.name[:40] + '…'!r} is too long for the name of a file: {LONGEST_NAME} bytes at most.")
     if not path.parent.is_dir():
         raise OutputError(f"The folder {str(path.parent)!r} does not exist; make it first.")
     if path.is_dir():
