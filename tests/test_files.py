@@ -92,7 +92,7 @@ def test_anything_else_is_refused_with_the_reason(text, message):
 @pytest.mark.parametrize("length", [240, 300])
 def test_a_name_that_is_too_long_is_said_to_be(tmp_path, length):
     path = tmp_path / ("a" * length + ".json")
-    with pytest.raises(OutputError, match="File name too long"):
+    with pytest.raises(OutputError, match="too long for the name of a file"):
         check_output(path, (".json",))
         write_whole(path, b"{}")
 
