@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a newcomer needs; each starts from a bare Python 3.11.
 PYTHON ?= python3.11
-# `make tests COVERAGE=` measures no coverage: a quarter faster.
+# Coverage is that of the tests that are not slow. `make tests COVERAGE=` measures none.
 COVERAGE ?= --cov --cov-report=term
 VENV := .venv
 SHELL := /bin/bash
@@ -20,7 +20,8 @@ check: $(VENV)/dev.stamp          ## lint, format, types (of benchmarks too), im
 	$(RUN)/lint-imports
 
 tests: $(VENV)/dev.stamp          ## all tests, with every shape annotation executed, and how much of the code they run
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 $(COVERAGE)
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 -m "not slow" $(COVERAGE)
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 -m slow
 
 quick: $(VENV)/dev.stamp          ## the tests that are not slow: under a minute, for the inner loop
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not slow" --durations=5 --durations-min=1

@@ -67,6 +67,7 @@ def test_unknown_features():
 class TestEverything:
     """What `photoglue match` can do, in one call."""
 
+    @pytest.mark.slow
     def test_a_pair(self, motorcycle, tmp_path):
         import photoglue
 
@@ -86,6 +87,7 @@ class TestEverything:
         assert torch.equal(kept.points1, result.matches.points1[result.inliers])
         assert 0 < len(kept) < len(alone)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("resize", [320, None])
     def test_the_threshold_scales(self, motorcycle, resize):
         from photoglue import NearestNeighbor, match_pair
@@ -98,6 +100,7 @@ class TestEverything:
         own = match_pair(*motorcycle, verify="homography", threshold_px=2.5, **options)
         assert own.verification.threshold_px == 2.5
 
+    @pytest.mark.slow
     def test_cameras(self, motorcycle):
         from photoglue import PinholeCamera, match_pair
 
@@ -109,6 +112,7 @@ class TestEverything:
         other = match_pair(camera0=text, camera1="700,700,311,254", **pair)
         assert not torch.equal(one.verification.rotation, other.verification.rotation)
 
+    @pytest.mark.slow
     def test_masks(self, motorcycle):
         import numpy as np
 
@@ -119,6 +123,7 @@ class TestEverything:
         found = match_images(*motorcycle, max_keypoints=100, mask1=mask)
         assert found.keypoints1[:, 1].max() < 201 < found.keypoints0[:, 1].max()
 
+    @pytest.mark.slow
     def test_weights_of_ones_own_are_read_again_when_they_change(self, motorcycle, tmp_path):
         import os
 

@@ -13,6 +13,7 @@ def _times(state, chunk):
 CHUNKS = {"a": [1, 2], "b": [], "c": [3]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [Inline(), pytest.param(Processes(workers=2), marks=pytest.mark.slow)])
 def test_every_chunk_is_done(engine):
     assert dict(engine.map(_times, 3, CHUNKS)) == {"a": [3, 6], "b": [], "c": [9]}

@@ -76,6 +76,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same_as_not_interrupted(photos, store, tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     helpers = Path(__file__).parents[1] / "helpers"
@@ -260,6 +261,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_what_was_done_is_kept(photos, store, tmp_path):
     """A limit on the size of files stands for a full disk."""
     (tmp_path / "full.py").write_text(FULL)

@@ -70,6 +70,7 @@ def assert_same(left, right):
             np.testing.assert_array_equal(value, right[pair][0][name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", [NearestNeighbor(), LightGlue(shape=LightGlueShape(input_dim=2, n_layers=2))])
 def test_each_pair_gets_what_it_would_get_alone(features, store, matcher):
     matcher = matcher.eval() if isinstance(matcher, torch.nn.Module) else matcher
@@ -185,6 +186,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same_as_not_interrupted(features, store, tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     done = subprocess.run([sys.executable, tmp_path / "killed.py", features, store], check=False)

@@ -32,6 +32,7 @@ def features():
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("m", "n"), [(60, 100), (256, 256)])
 def test_the_floor_counts_what_torch_counts(features, m, n, monkeypatch):
     from floor import match_flops
@@ -156,6 +157,7 @@ def test_one_pair_and_many_on_a_device(official, motorcycle, monkeypatch):
     assert text.get().count("official *") == 8
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("points", [96, 2100])
 def test_the_official_code_is_compiled_for_the_points_measured(official, features, monkeypatch, points):
@@ -174,6 +176,7 @@ def test_the_official_code_is_compiled_for_the_points_measured(official, feature
     assert seen == [(points, points)] * 9
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_the_official_settings_are_those_they_are_called(official, monkeypatch):
     import peers

@@ -166,6 +166,7 @@ def test_loftr_of_kornia(images):
     assert (off_grid - off_grid.round()).abs().max() > 0.01  # refined
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", ["transformers-lightglue", "kornia-loftr"])
 def test_peers_are_found_in_the_caches_of_their_libraries(tmp_path, monkeypatch, images, peer):
     from peer_methods import PEERS, UnavailableError

@@ -1,6 +1,9 @@
 """A tiny run of thresholds.py."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_thresholds(posed, tmp_path, capsys, started):
     import thresholds
 

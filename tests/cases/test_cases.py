@@ -71,6 +71,7 @@ def test_hidden_files(case, photoglue):
     assert "left out" in printed
 
 
+@pytest.mark.slow
 def test_masks_not_found(case, photoglue):
     code, printed = photoglue("extract", "im", "--masks", "absent", "--store", "s.h5", "--features", "sift")
     assert code != 0
@@ -87,6 +88,7 @@ def test_masks_not_found(case, photoglue):
         assert len(features) > 0
 
 
+@pytest.mark.slow
 def test_exif_mask(case, photoglue):
     """Masks in stored pixels, as COLMAP and hloc have them: no point where the mask is black in the stored photo."""
     import PIL.Image
@@ -107,6 +109,7 @@ def test_exif_mask(case, photoglue):
         assert mask[y, x].mean() > 0.98
 
 
+@pytest.mark.slow
 def test_exif_hloc(case, shared_data, photoglue):
     """Relative rotations of five photos, from points as another program reads them, with EXIF and without."""
     import json
@@ -172,6 +175,7 @@ def camera_of(row):
     )
 
 
+@pytest.mark.slow
 def test_odd_bits(case, photoglue):
     from photoglue import Pipeline
     from photoglue.errors import ImageError
@@ -183,6 +187,7 @@ def test_odd_bits(case, photoglue):
     assert len(matches) > 100
 
 
+@pytest.mark.slow
 def test_nonutf8_name(case, photoglue):
     assert python("make.py").returncode == 0
     code, printed = photoglue("extract", ".", "--store", "s.h5", "--features", "sift")
@@ -194,6 +199,7 @@ def test_nonutf8_name(case, photoglue):
     assert "latin" in printed or code == 1
 
 
+@pytest.mark.slow
 def test_cli_small_things(case, photoglue, astronaut):
     shutil.copy(astronaut, "a.png")
     shutil.copy(astronaut, "-dash.png")
@@ -249,6 +255,7 @@ def test_fuzz_cache_missing_arrays(case):
         writer.append([features], steps=1)
 
 
+@pytest.mark.slow
 def test_fuzz_full_disk_segfault(case):
     done = python("repro.py")
     assert done.returncode == 0, done.stderr
@@ -320,12 +327,14 @@ def test_fuzz_weights_config(case):
 # Evaluation
 
 
+@pytest.mark.slow
 def test_evd_original_layout(case, photoglue):
     code, printed = photoglue("evaluate", "EVD", "--methods", "sift+ratio")
     assert code == 0, printed
     assert "evd" in printed.lower()
 
 
+@pytest.mark.slow
 def test_evaluate_inverted_pose(case, shared_data, photoglue):
     assert python("make.py", shared_data / "eval").returncode == 0
     for name, warned in (("right", False), ("inverted", True), ("opengl", True)):
@@ -337,6 +346,7 @@ def test_evaluate_inverted_pose(case, shared_data, photoglue):
 # The official package's interface
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_compat_conf_ignored(case):
     """The official package gives 354 matches of these photos, 192 above 0.99, and exits after layer 2 or 9."""
@@ -350,6 +360,7 @@ def test_compat_conf_ignored(case):
     assert "[1, 100, 2]" in lines[4]
 
 
+@pytest.mark.slow
 def test_compat_imports(case):
     done = python("imports.py")
     assert done.returncode == 0
@@ -358,6 +369,7 @@ def test_compat_imports(case):
     assert all(line.endswith(" ok") for line in lines), done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_compat_warning_numbers(case):
     done = python("batches.py")

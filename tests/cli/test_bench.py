@@ -19,6 +19,7 @@ def few(monkeypatch):
 
 @pytest.mark.weights
 class TestCommand:
+    @pytest.mark.slow
     def test_tables_and_json(self, cli, few, motorcycle, tmp_path):
         pytest.importorskip("skimage", exc_type=ImportError)
         out = tmp_path / "bench.json"
@@ -51,6 +52,7 @@ class TestCommand:
         assert [choice["budget_ms"] for choice in found["choices"]] == [33, 100, 1000]
         assert list(tmp_path.iterdir()) == [out]
 
+    @pytest.mark.slow
     def test_own_photos_with_nothing_in_them(self, cli, few, tmp_path):
         for name in "ab":
             PIL.Image.new("RGB", (200, 100), "gray").save(tmp_path / f"{name}.png")

@@ -5,6 +5,7 @@ import re
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_demo(cli, tmp_path):
     code, printed, err = cli("demo", "--out", tmp_path / "demo", "--max-keypoints", 1024)

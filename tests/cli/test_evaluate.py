@@ -36,6 +36,7 @@ def sequence(astronaut, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_table_files_and_report(cli, sequence, tmp_path):
     out = tmp_path / "out"
     code, printed, err = cli(
@@ -54,6 +55,7 @@ def test_table_files_and_report(cli, sequence, tmp_path):
     assert str(out / "report.html") in printed
 
 
+@pytest.mark.slow
 def test_results_that_are_there_join_the_report_if_they_may(cli, sequence, tmp_path):
     common = (sequence, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu")
     assert cli(*common, "--methods", "sift+nn")[0] == 0
@@ -67,6 +69,7 @@ def test_results_that_are_there_join_the_report_if_they_may(cli, sequence, tmp_p
     assert "sift+ratio" in report
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::photoglue.errors.PhotoGlueWarning")  # to be printed, as for a user
 def test_a_damaged_result_is_left_out_and_replaced(cli, sequence, tmp_path):
     out = tmp_path / "out"
@@ -80,6 +83,7 @@ def test_a_damaged_result_is_left_out_and_replaced(cli, sequence, tmp_path):
     assert (out / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_same_method_again_replaces_its_result(cli, sequence, tmp_path):
     common = (sequence, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--methods", "sift+nn")
     for threshold in (2, 3):
@@ -110,6 +114,7 @@ def test_no_data(cli, tmp_path):
     assert "There is no folder" in err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::photoglue.errors.PhotoGlueWarning")  # to be printed, as for a user
 def test_missing_images_are_counted_and_left_out_with_the_option(cli, sequence, tmp_path):
     np.savetxt(sequence / "H_1_3", np.eye(3))
@@ -123,6 +128,7 @@ def test_missing_images_are_counted_and_left_out_with_the_option(cli, sequence, 
     assert "1 left out for missing images" in re.sub(r"\s+", " ", printed)
 
 
+@pytest.mark.slow
 def test_an_extractor_of_ones_own(cli, sequence, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "corners", raising=False)
@@ -140,6 +146,7 @@ def test_an_extractor_of_ones_own(cli, sequence, tmp_path, monkeypatch):
     assert len(list((out / "features").glob("shifted.Corners.*.h5"))) == 2  # the code is another
 
 
+@pytest.mark.slow
 def test_poses_that_the_matches_contradict(cli, tmp_path):
     """Three photos of a wall, with the poses inverted."""
     folder = rendered_scene.write_scene(tmp_path / "wall", count=3, claimed=[

@@ -35,6 +35,7 @@ def folder(motorcycle, tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_store_and_resume(cli, folder, tmp_path):
     store = tmp_path / "feats.h5"
     command = ("extract", folder, "--store", store, "--features", "sift", "--max-keypoints")
@@ -57,6 +58,7 @@ def test_store_and_resume(cli, folder, tmp_path):
     assert "max_keypoints: 200 there, 300 now" in err
 
 
+@pytest.mark.slow
 def test_unreadable_photos_are_listed(cli, folder, tmp_path):
     (folder / "bad[1].jpg").write_text("hello")
     code, printed, _ = cli("extract", folder, "--store", tmp_path / "f.h5", "--features", "sift")
@@ -65,6 +67,7 @@ def test_unreadable_photos_are_listed(cli, folder, tmp_path):
     assert "\nskipped: bad[1].jpg: " in printed
 
 
+@pytest.mark.slow
 def test_of_many_failures_some_are_listed(cli, folder, tmp_path):
     for number in range(25):
         (folder / f"{number}.jpg").write_text("hello")

@@ -22,6 +22,7 @@ def save(path, array):
 
 @pytest.mark.weights
 class TestMatch:
+    @pytest.mark.slow
     def test_summary_and_json(self, cli, small, tmp_path):
         out = tmp_path / "m.json"
         code, printed, err = cli("match", *small, "--out", out, "--resize", "None", "--verify", "fundamental")
@@ -48,6 +49,7 @@ class TestMatch:
         assert np.array(found["verification"]["matrix"]).shape == (3, 3)
         assert list(tmp_path.glob("*.partial")) == []
 
+    @pytest.mark.slow
     def test_npz_and_csv_hold_the_same(self, cli, small, tmp_path):
         for name in ("m.npz", "m.csv"):
             assert cli("match", *small, "--out", tmp_path / name, "--max-keypoints", 300)[0] == 0
@@ -59,6 +61,7 @@ class TestMatch:
         assert [int(row["index0"]) for row in rows] == npz["indices"][:, 0].tolist()
         assert json.loads(str(npz["facts"]))["options"]["max_keypoints"] == 300
 
+    @pytest.mark.slow
     def test_coordinates_are_those_of_the_photo_whatever_the_resize(self, cli, motorcycle, tmp_path):
         medians = []
         for resize in ("400", "741"):
@@ -69,12 +72,14 @@ class TestMatch:
             medians.append(np.median(points[:, 1] - np.array(found["points1"])[:, 1]))
         assert medians == pytest.approx([0, 0], abs=0.3)
 
+    @pytest.mark.slow
     def test_pictures(self, cli, small, tmp_path):
         code, _, _ = cli("match", *small, "--plot", tmp_path / "m.png", "--plot-pruning", tmp_path / "p.jpg")
         assert code == 0
         for name in ("m.png", "p.jpg"):
             assert size_of(tmp_path / name)[0] > 600
 
+    @pytest.mark.slow
     def test_essential(self, cli, small, tmp_path):
         code, _, err = cli(
             "match", *small, "--verify", "essential", "--intrinsics", "497,155,124", "--out", tmp_path / "m.json"
@@ -89,6 +94,7 @@ class TestMatch:
         np.testing.assert_allclose(pose["rotation"], np.eye(3), atol=0.03)
         assert abs(pose["translation"][0]) > 0.95  # the cameras stand side by side
 
+    @pytest.mark.slow
     def test_nearest(self, cli, small):
         code, printed, _ = cli("match", *small, "--features", "aliked-t16", "--matcher", "nearest")
         assert code == 0
@@ -96,6 +102,7 @@ class TestMatch:
         assert "exit" not in printed
         assert "overlap" not in printed
 
+    @pytest.mark.slow
     def test_photos_of_different_things(self, cli, small, astronaut, tmp_path):
         code, printed, _ = cli("match", small[0], astronaut, "--resize", 512, "--out", tmp_path / "m.json")
         assert code == 0
@@ -103,6 +110,7 @@ class TestMatch:
         assert re.search(r"overlap +(less than )?\d+\.\d% likely", printed)
         assert "note        not sure; if one photo is turned" in printed
 
+    @pytest.mark.slow
     def test_weights_of_ones_own_have_the_verdict_that_is_stored_with_them(self, cli, small, tmp_path):
         from photoglue import LightGlue
 
@@ -127,6 +135,7 @@ class TestMatch:
         assert code == 1
         assert "no released LightGlue for 'aliked-t16'" in err
 
+    @pytest.mark.slow
     def test_masks(self, cli, small, tmp_path):
         shape = size_of(small[0])[::-1]
         mask = np.zeros(shape, np.uint8)
@@ -163,6 +172,7 @@ class TestBadInput:
         assert code == 1
         assert "The device 'cuda:99' cannot be used here" in err
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("features", ["aliked", "disk", "sift"])
     @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 3000, 3), (64, 64, 3)])
     def test_blank_and_odd_sizes_are_empty_results(self, cli, small, tmp_path, shape, features):
@@ -203,6 +213,7 @@ class TestBadInput:
         assert code == 1
         assert ".png" in err
 
+    @pytest.mark.slow
     def test_an_existing_output_is_never_half_written(self, cli, small, tmp_path, monkeypatch):
         out = tmp_path / "m.json"
         out.write_text("the old one")

@@ -34,6 +34,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_all_pairs_of_few_photos(cli, photos, tmp_path):
     (photos / "bad.png").write_text("hello")
     code, printed, _ = cli()
@@ -50,6 +51,7 @@ def test_all_pairs_of_few_photos(cli, photos, tmp_path):
     assert printed[-2:] == ["3 pairs were there already", "3 pairs whose features changed since: matched again"]
 
 
+@pytest.mark.slow
 def test_listed_pairs(cli, photos, tmp_path):
     (tmp_path / "pairs.txt").write_text("0.png 1.png\n1.png absent.png\n")
     code, printed, _ = cli("--pairs", tmp_path / "pairs.txt")
@@ -68,6 +70,7 @@ def test_all_pairs_of_many_photos_must_be_listed(cli, photos):
     assert "All pairs of 65 photos are 2,080; that is done for up to 60 photos. List the pairs in a file" in err
 
 
+@pytest.mark.slow
 def test_other_options_of_the_matcher_are_refused(cli, photos):
     assert cli()[0] == 0
     code, _, err = cli("--matcher", "lightglue", "--weights", "absent.safetensors")
@@ -75,6 +78,7 @@ def test_other_options_of_the_matcher_are_refused(cli, photos):
     assert "absent.safetensors" in err
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_lightglue(cli, photos):
     assert cli("--matcher", "lightglue")[0] == 0
@@ -115,6 +119,7 @@ def test_one_photo_makes_no_pair(cli, photos):
     assert "There is no pair to match: one photo is none" in err
 
 
+@pytest.mark.slow
 def test_ignore_alpha(cli, photos, tmp_path):
     from photoglue.store import FeatureStore
 

@@ -50,6 +50,7 @@ class TestWeights:
         assert code == 1  # named, and not there
         assert "superpoint: not on this machine" in printed
 
+    @pytest.mark.slow
     def test_fetch_says_what_it_leaves_out(self, cli, tmp_path, monkeypatch):
         def offline(*_, **__):
             raise OSError("no network")

@@ -33,6 +33,7 @@ def near(a, b, px=0.05):
     return float((distances.amin(dim=1) < px).float().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conf", [{"resize": 160}, {"resize": 512}, {"resize": 160, "side": "short"}], ids=str)
 def test_other_sizes_too(extractor, theirs, image, conf):
     """The filter of the resize is the official one."""
@@ -59,6 +60,7 @@ def test_conf_is_live(extractor, image):
     assert extractor.extract(image)["keypoints"].shape[1] < all_["keypoints"].shape[1]
 
 
+@pytest.mark.slow
 def test_preprocess_conf_is_live(extractor, image):
     default, small = extractor.extract(image, resize=1024), extractor.extract(image, resize=200)
     assert torch.equal(extractor.extract(image)["keypoints"], default["keypoints"])
@@ -96,6 +98,7 @@ def test_official_weights(extractor, theirs):
     assert all((tensor == 0).all() for tensor in extractor.net.state_dict().values())
 
 
+@pytest.mark.slow
 def test_describe(extractor, theirs, image):
     """Official where the image is as it is; at any other size a point has the descriptor that it was extracted with."""
     points = torch.tensor([[[10.3, 20.6], [200.0, 150.5], [390.9, 250.0]]])

@@ -58,6 +58,7 @@ def assert_same(found, expected):
         torch.testing.assert_close(found[name], expected[name], atol=1e-4, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -201,6 +202,7 @@ class TestWeights:
         assert set(official) - set(ours) == {"confidence_thresholds"}
         assert set(ours) <= set(official)
 
+    @pytest.mark.slow
     def test_official_state(self, ours, their_matcher, matcher, pair):
         """Official names, old ones too, go into a matcher that was made without weights."""
         state = their_matcher.state_dict()

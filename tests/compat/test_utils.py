@@ -28,6 +28,7 @@ def pixels(motorcycle):
 
 
 class TestImagePreprocessor:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "conf",
         [

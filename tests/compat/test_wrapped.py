@@ -54,6 +54,7 @@ def test_different_numbers_of_points(extractor, image):
         extractor({"image": torch.stack([image, torch.zeros_like(image)])})
 
 
+@pytest.mark.slow
 def test_a_new_conf(extractor, image):
     from types import SimpleNamespace
 
@@ -62,6 +63,7 @@ def test_a_new_conf(extractor, image):
     assert extractor.extract(image)["keypoints"].shape == (1, 5, 2)
 
 
+@pytest.mark.slow
 def test_copies(extractor, image):
     expected = extractor.extract(image)["keypoints"]
     for other in (copy.deepcopy(extractor), pickle.loads(pickle.dumps(extractor))):

@@ -65,6 +65,7 @@ def released(planes, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_oxford_affine_and_evd_as_released_are_the_same_data(planes, released, tmp_path):
     ours = load_dataset(planes)
     oxford, evd = (load_dataset(released / name / "planes") for name in ("oxford", "evd"))

@@ -59,6 +59,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(planes, out, monkeypatch):
     append, matched, match_many = run.Journal.append, [], NearestNeighbor.match_many
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 
 from photoglue.datasets.layouts import load_dataset
@@ -20,6 +21,7 @@ def test_the_same_matches_again(planes, out):
     assert float(correct.float().mean()) == torch.tensor(record.values["precision_3px"]).float()
 
 
+@pytest.mark.slow
 def test_epipolar_truth(plain, out, make):
     """Both cameras look the same way and the second stands to the right: rows must agree."""
     dataset = load_dataset(plain, max_pairs=1)

@@ -52,6 +52,7 @@ def test_results_of_a_run(planes, tmp_path):
     assert seen[-1] == ("planes: sift+nn", 4, 4)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers_and_others_do_not(planes, out):
     dataset = load_dataset(planes)
     first, second = (run.measure([dataset], ["sift+nn"], out, SETTINGS)[0] for _ in range(2))
@@ -67,6 +68,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("survive", [0, 1, 3])
 def test_killed_and_resumed_is_as_if_never_killed(planes, out, monkeypatch, survive):
     """Blocks of two pairs; the process dies after so many pairs are written down."""
@@ -125,6 +127,7 @@ def test_batches_and_their_order_change_nothing(planes, out, tmp_path, monkeypat
             assert record.values[name] == pytest.approx(same.values[name], rel=1e-3, nan_ok=True), name
 
 
+@pytest.mark.slow
 def test_pairs_without_matches_are_failures_that_stay(textured, tmp_path):
     """A black image has no features at all."""
     PIL.Image.new("RGB", (256, 192)).save(textured / "v_0" / "3.png")
@@ -135,6 +138,7 @@ def test_pairs_without_matches_are_failures_that_stay(textured, tmp_path):
     assert result.values["AUC@5"] <= 0.5
 
 
+@pytest.mark.slow
 def test_other_protocols_change_size_and_frame(planes, out):
     settings = replace(SETTINGS, protocol="lightglue-paper")
     (result,) = run.measure([load_dataset(planes)], ["sift+ratio"], out, settings)
@@ -177,6 +181,7 @@ def test_a_lost_solver_process_is_explained(planes, out, monkeypatch):
         run.measure([load_dataset(planes)], ["sift+nn"], out, replace(SETTINGS, seeds=2))
 
 
+@pytest.mark.slow
 def test_the_verdict_is_that_of_the_matcher(textured, out, monkeypatch):
     """Not of any other: same matches, other weights, another meaning."""
     dataset = load_dataset(textured, "overlap", max_pairs=2)

@@ -139,6 +139,7 @@ def test_other_radii_equal_official(official, crops, radius):
     check_same(pair_up(found, pretrained(config).detect(image[None])[0]), at_least=100)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_gray_equals_official(official, crops, everything):
     gray = to_gray(crops["square"])
@@ -257,6 +258,7 @@ def test_a_blank_image_has_no_points(variant, colour):
         assert features.image_size == (201, 150)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 3000), (3000, 5), (32, 32), (4, 6), (33, 31)])
 @pytest.mark.parametrize("resize", [None, 256])
@@ -275,6 +277,7 @@ def test_tiny_and_extreme_images_work(height, width, resize):
         torch.testing.assert_close(described.norm(dim=1), torch.ones(2))
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_describing_detected_points_gives_their_descriptors(everything, photo):
     detected = everything.detect(photo[None])[0]

@@ -62,6 +62,7 @@ def test_chunks_change_nothing(monkeypatch):
     torch.testing.assert_close(deform_conv(maps, offsets, weight, bias), whole, atol=1e-13, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_gradients():
     maps, weight, bias = (tensor.requires_grad_() for tensor in layers(2, 3, 4))
     # Between pixels: at whole pixels interpolation has a kink.

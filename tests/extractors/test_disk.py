@@ -47,6 +47,7 @@ def padded(image: torch.Tensor) -> torch.Tensor:
     return functional.pad(image, (0, -image.shape[2] % 16, 0, -image.shape[1] % 16))[None]
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @torch.no_grad()
 def test_dense_maps_equal_kornia_everywhere(everything, reference, photo):
@@ -104,6 +105,7 @@ def test_border_points_are_the_maxima_of_clipped_windows(everything, reference, 
     assert {point for point in by_position(everything.detect(photo[None])[0]) if point in set(strip)} == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_extract_finds_what_the_official_package_finds(official, motorcycle):
     # At full size: the two resize differently.
@@ -170,6 +172,7 @@ def test_masks_apply_before_the_best_are_chosen(everything, photo):
     assert everything.extract(photo, pixel).keypoints.tolist() == [[x, y]]
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_a_batch_equals_one_by_one(photo):
     extractor = pretrained(DISKConfig(max_keypoints=100, resize=None, precision="float32"))
@@ -207,6 +210,7 @@ def test_a_blank_image_has_no_points(colour):
         assert features.image_size == (201, 150)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 3000), (3000, 5), (16, 16), (9, 14), (17, 16)])
 @pytest.mark.parametrize("resize", [None, 256])
@@ -254,6 +258,7 @@ def test_describing_between_pixels_interpolates_the_dense_map(everything, refere
     torch.testing.assert_close(everything.describe_in(photo, points), wanted, atol=2e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_describing_more_points_than_one_chunk(everything, photo):
     points = torch.rand(5000, 2) * 200

@@ -42,6 +42,7 @@ def plain(network: UNet, image: torch.Tensor) -> torch.Tensor:
     return maps.float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [2, 4, 16, 64])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_strips_give_what_the_plain_network_gives(network, monkeypatch, height, width, rows):

@@ -152,6 +152,7 @@ def test_units_are_opencvs_and_twice_the_sigma_of_sift(photo, peer):
     assert ((turns - turns.round()).abs() < 1e-5).float().mean() > 0.8  # the others have several orientations
 
 
+@pytest.mark.slow
 def test_batches_equal_one_by_one(photo, peer):
     images = [photo, photo[:, ::-1].copy(), np.rot90(photo).copy()]
     mask = np.zeros(photo.shape, dtype=bool)
@@ -184,6 +185,7 @@ def test_gray_and_rgb_of_the_same_photo_are_the_same(photo, peer):
     torch.testing.assert_close(gray.descriptors, rgb.descriptors, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", [None, 1024])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3000), (3, 3)])
 def test_tiny_and_extreme_images_give_nothing_rather_than_an_error(shape, resize):

@@ -215,6 +215,7 @@ def test_gray_and_rgb_of_the_same_photo_are_the_same(photo):
     assert torch.equal(gray.descriptors, rgb.descriptors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", [None, 1024])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3000), (3000, 5), (3, 3)])
 def test_tiny_and_extreme_images_give_nothing_rather_than_an_error(shape, resize):

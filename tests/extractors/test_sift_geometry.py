@@ -163,6 +163,7 @@ def fundamental(cameras, name0, name1):
     return np.linalg.inv(k1).T @ cross @ cam1_from_cam0[:3, :3] @ np.linalg.inv(k0)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_matches_of_a_calibrated_pair_lie_on_their_epipolar_lines(shared_data):
     folder = shared_data / "eval" / "strecha" / "fountain-P11"

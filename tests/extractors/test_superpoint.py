@@ -107,6 +107,7 @@ def test_points_equal_those_of_transformers(photo, config):
     torch.testing.assert_close(ours.descriptors[order], descriptors, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_best_equal_those_of_transformers(motorcycle):
     extractor = lively(dataclasses.replace(SELECTIVE, max_keypoints=150))
     gray = to_gray(load_image(motorcycle[0]))[:, 100:420, 200:601]
@@ -150,6 +151,7 @@ def test_masks_apply_before_the_best_are_chosen(everything, photo):
     assert everything.extract(photo, pixel).keypoints.tolist() == [[x, y]]
 
 
+@pytest.mark.slow
 def test_a_batch_equals_one_by_one(photo):
     extractor = lively(dataclasses.replace(EVERYTHING, max_keypoints=100))
     images = [photo, photo.flip(2), 0.5 * photo]

@@ -53,6 +53,7 @@ def test_directions_are_those_of_neighbouring_points(orientation):
     assert ((frame.angles_to_upright(found) - angles + math.pi) % (2 * math.pi) - math.pi).abs().max() < 1e-6
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(ORIENTATIONS),
     st.tuples(st.integers(1, 20_000), st.integers(1, 20_000)),

@@ -94,6 +94,7 @@ ELSEWHERE = {
 """Options of other programs: pip, torchrun, benchmarks."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_options_exist(path):
     """Every option that a page names is one of a command of photoglue."""

@@ -20,6 +20,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", COMMANDS)
 @pytest.mark.parametrize("name", ["valuess", "values"])
 def test_a_misspelt_name_is_caught(tool, name, tmp_path):

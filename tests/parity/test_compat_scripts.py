@@ -156,6 +156,7 @@ def hloc_match(lightglue, features0, features1):
     return pred["matches0"][0].cpu().short().numpy(), pred["matching_scores0"][0].cpu().half().numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ALIKED", "DISK"])
 def test_hloc_extract_features(ours, theirs, motorcycle, kind):
     conf = {"max_num_keypoints": 200}
@@ -167,6 +168,7 @@ def test_hloc_extract_features(ours, theirs, motorcycle, kind):
     assert share_near(others, points, px=0.6) > 0.95  # half precision
 
 
+@pytest.mark.slow
 def test_hloc_match_features(ours, theirs, motorcycle):
     model = theirs.ALIKED(max_num_keypoints=200).eval()
     features = [hloc_extract(theirs, path, model) for path in motorcycle]
@@ -199,6 +201,7 @@ def test_vismatch(ours, theirs, motorcycle):
     assert share_near(torch.cat(expected[:2], dim=1), torch.cat(found[:2], dim=1)) > 0.95
 
 
+@pytest.mark.slow
 def test_frames_of_a_video(ours, theirs, motorcycle):
     """BGR arrays with negative strides, one black; the features of the first image are used again and again."""
     counts = []
@@ -221,54 +224,6 @@ def test_frames_of_a_video(ours, theirs, motorcycle):
 def matcher_of_nothing(lightglue, feats0, image1):
     feats1 = lightglue.ALIKED(max_num_keypoints=128).extract(image1, resize=None)
     return lightglue.LightGlue("aliked")({"image0": feats0, "image1": feats1})["matches"][0]
-
-
-class TestCases:
-    """Small inputs that once failed; they lie beside a checkout."""
-
-    @pytest.mark.slow
-    def test_conf_ignored(self, ours, theirs, shared_cases):
-        counts = []
-        for lightglue in (ours, theirs):
-            extractor, matcher = lightglue.ALIKED(max_num_keypoints=512).eval(), lightglue.LightGlue("aliked").eval()
-            images = [lightglue.utils.load_image(shared_cases / "compat_conf_ignored" / f"{i}.jpg") for i in "ab"]
-            pair = {f"image{i}": extractor.extract(image) for i, image in enumerate(images)}
-            counts.append([])
-            for conf in (
-                {},
-                {"filter_threshold": 0.99},
-                {"filter_threshold": 0.1, "depth_confidence": -1, "width_confidence": -1},
-            ):
-                for name, value in conf.items():
-                    setattr(matcher.conf, name, value)
-                out = matcher(pair)
-                counts[-1].append((out["stop"], len(out["matches"][0])))
-            extractor.preprocess_conf = {"resize": 256}
-            counts[-1].append((0, extractor.extract(images[0])["keypoints"].shape[1]))
-        assert [stop for stop, _ in counts[0]] == [stop for stop, _ in counts[1]] == [2, 2, 9, 0]
-        found, expected = ([count for _, count in some] for some in counts)
-        assert found == pytest.approx(expected, abs=2)
-        assert expected[1] < 0.7 * expected[0]
-        extractor = ours.ALIKED(max_num_keypoints=512)
-        extractor.conf.max_num_keypoints = 100
-        assert extractor.extract(images[0])["keypoints"].shape == (1, 100, 2)
-
-    def test_imports(self, shared_cases):
-        done = run(shared_cases / "compat_imports" / "imports.py")
-        lines = done.stdout.splitlines()
-        assert len(lines) == 11
-        assert all(line.endswith(" ok") for line in lines), done.stdout
-
-    @pytest.mark.slow
-    def test_warning_numbers(self, shared_cases, ours):
-        path = shared_cases / "compat_warning_numbers" / "a.jpg"
-        width, height = ours.utils.load_image(path).shape[:0:-1]
-        done = run(shared_cases / "compat_warning_numbers" / "batches.py")
-        assert "AttributeError" not in done.stdout
-        assert "far outside their image of 427 × 640 pixels. All fit into 640 × 427: were width" in done.stderr
-        largest = done.stderr.split(" to (")[1].split(")")[0].split(", ")
-        assert 0.9 * width < int(largest[0]) <= width
-        assert 0.9 * height < int(largest[1]) <= height
 
 
 def run(script):

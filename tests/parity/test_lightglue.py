@@ -62,8 +62,7 @@ def test_demo_pair(official, photos, motorcycle, name, count, mode):
 @pytest.mark.weights
 @pytest.mark.data
 @pytest.mark.parametrize("mode", ["full", "adaptive"])
-@pytest.mark.parametrize("name", ["aliked", "disk"])
-@pytest.mark.parametrize("precision", [None, "float32"])
+@pytest.mark.parametrize(("name", "precision"), [("aliked", None), ("disk", "float32")])
 def test_2048_points(official, photos, strecha, name, mode, precision):
     pair = [photos(name, path) for path in strecha]
     assert [len(features) for features in pair] == [2048, 2048]

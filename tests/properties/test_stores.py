@@ -45,6 +45,7 @@ def assert_same(ours, others):
             assert again == value, name
 
 
+@pytest.mark.slow
 @given(names, features())
 def test_features(name, found):
     with reopened(FeatureStore, lambda store: store.write(name, found)) as store:
@@ -53,6 +54,7 @@ def test_features(name, found):
         assert_same(found, store[name])
 
 
+@pytest.mark.slow
 @given(st.dictionaries(parts, features(st.integers(0, 2)), max_size=5))
 def test_many_images_do_not_touch_each_other(images):
     def write(store):
@@ -65,6 +67,7 @@ def test_many_images_do_not_touch_each_other(images):
             assert_same(found, store[name])
 
 
+@pytest.mark.slow
 @given(names, features(), features())
 def test_the_last_features_of_a_name_count(name, first, second):
     def write(store):
@@ -97,6 +100,7 @@ def test_any_text_is_a_name_or_is_refused(name):
             assert len(store.names()) == 1
 
 
+@pytest.mark.slow
 @given(parts, parts, matches())
 def test_matches_in_either_order(name0, name1, found):
     with reopened(MatchStore, lambda store: store.write(name0, name1, found)) as store:
@@ -109,6 +113,7 @@ def test_matches_in_either_order(name0, name1, found):
             assert_same(found, transposed(other))
 
 
+@pytest.mark.slow
 @given(parts, parts, matches(), matches(), st.booleans())
 def test_the_last_matches_of_a_pair_count(name0, name1, first, second, turned):
     """Also if they were written in the other order."""

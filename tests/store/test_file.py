@@ -131,6 +131,7 @@ with atomic_store({str(path)!r}, {{"a": 1}}, FeatureStore) as store:
         assert store.names() == [*names, "last"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [90, 2_000_000])
 def test_a_store_that_cannot_grow_is_an_error_and_not_the_end_of_the_process(tmp_path, limit):
     """A limit on the size of files stands for a full disk. What was written before is still there."""

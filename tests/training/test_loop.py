@@ -46,6 +46,7 @@ def lines_of(trainer, kind="train"):
 
 
 class TestLearning:
+    @pytest.mark.slow
     def test_the_loss_falls_and_the_end_is_the_end(self, trainer):
         run = trainer(pairs=240, batch_size=4, learning_rate=3e-3)
         outcome = run.run()
@@ -65,6 +66,7 @@ class TestLearning:
         rates = [line["learning_rate"] for line in lines_of(run)]
         assert rates == [learning_rate(run.config, step, step * 4 / 48) for step in range(12)]
 
+    @pytest.mark.slow
     def test_parts_of_a_batch_make_the_same_step(self, trainer):
         whole, parts = trainer("whole"), trainer("parts", accumulate=4)
         whole.run()
@@ -75,12 +77,14 @@ class TestLearning:
             assert other["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-3)
             assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
+    @pytest.mark.slow
     def test_checkpointed_layers_make_the_same_step(self, trainer):
         plain, checkpointed = trainer("plain"), trainer("checkpointed", checkpointed=True)
         plain.run()
         checkpointed.run()
         assert torch.equal(weights_of(plain), weights_of(checkpointed))
 
+    @pytest.mark.slow
     def test_bfloat16_learns_and_keeps_weights_in_float32(self, trainer):
         run = trainer(precision="bfloat16", pairs=120, learning_rate=3e-3)
         run.run()
@@ -154,6 +158,7 @@ class TestAveraging:
 
 
 class TestResuming:
+    @pytest.mark.slow
     @pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "accumulate": 2, "workers": 1}], ids=["plain", "all"])
     def test_interrupted_and_resumed_is_uninterrupted(self, trainer, tiny_model, changes):
         """To the last bit: weights, average, state of the optimiser, position and metrics."""
@@ -182,6 +187,7 @@ class TestResuming:
         losses = [[line["loss"] for line in lines_of(run)] for run in (whole, second)]
         assert losses[0] == losses[1]
 
+    @pytest.mark.slow
     def test_a_killed_run_goes_on_from_its_last_checkpoint(self, trainer):
         whole = trainer("whole")
         whole.run()
@@ -225,6 +231,7 @@ class TestResuming:
         second.resume()
         assert second.position.pairs == 12
 
+    @pytest.mark.slow
     def test_the_clock_ends_a_run_given_in_hours(self, trainer):
         """Each look at the clock is a minute later: the rate has come to its end when the hour is over."""
         import itertools

@@ -16,20 +16,35 @@ from photoglue.training.progress import Score
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """Where the run lies that the first test makes, and the others look at."""
+def place_of_whole(tmp_path_factory):
     return tmp_path_factory.mktemp("whole") / "run"
 
 
-def test_from_photos_to_weights(tiny_recipe, whole):
-    told, reports, validations = [], [], []
-    hooks = Hooks(
-        on_message=told.append,
-        on_report=reports.append,
-        on_validation=lambda pairs, score: validations.append(pairs),
-        tensorboard=False,
-    )
-    outcome = train(tiny_recipe(data_licence="CC0"), out=str(whole), hooks=hooks)
+@pytest.fixture
+def trained(tiny_recipe, place_of_whole, made={}):  # noqa: B006  (once for all tests of a process)
+    """A run from beginning to end: its outcome, and what its hooks were told."""
+    if place_of_whole not in made:
+        told, reports, validations = [], [], []
+        hooks = Hooks(
+            on_message=told.append,
+            on_report=reports.append,
+            on_validation=lambda pairs, score: validations.append(pairs),
+            tensorboard=False,
+        )
+        outcome = train(tiny_recipe(data_licence="CC0"), out=str(place_of_whole), hooks=hooks)
+        made[place_of_whole] = outcome, told, reports, validations
+    return made[place_of_whole]
+
+
+@pytest.fixture
+def whole(trained, place_of_whole):
+    """Where that run lies."""
+    return place_of_whole
+
+
+@pytest.mark.slow
+def test_from_photos_to_weights(trained, whole):
+    outcome, told, reports, validations = trained
     assert (outcome.finished, outcome.position.pairs) == (True, 16)
     assert "begins with random weights" in told
     assert validations == [0, 8, 16]
@@ -42,6 +57,7 @@ def test_from_photos_to_weights(tiny_recipe, whole):
     assert "CC0" in (whole / "model_card.md").read_text()
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_uninterrupted(tiny_recipe, whole, tmp_path, monkeypatch):
     seen = []
 
@@ -64,6 +80,7 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_recipe, whole, tmp_path, 
     assert all(torch.equal(tensor, second.model[name]) for name, tensor in first.model.items())
 
 
+@pytest.mark.slow
 def test_resumed_from_elsewhere_after_what_it_began_with_is_gone(tiny_recipe, place, whole, tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     shutil.copy(place / "corners.py", tmp_path / "a")
@@ -80,6 +97,7 @@ def test_resumed_from_elsewhere_after_what_it_began_with_is_gone(tiny_recipe, pl
     assert any(line.startswith("began with ") for line in told)
 
 
+@pytest.mark.slow
 def test_another_measure_of_how_good_weights_are(tiny_recipe, tmp_path):
     hooks = Hooks(validate=lambda model: Score(score=0.5, numbers={"own": 0.5}), tensorboard=False)
     assert train(tiny_recipe(pairs=4), out=tmp_path / "run", hooks=hooks).last.numbers == {"own": 0.5}

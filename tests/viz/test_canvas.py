@@ -16,6 +16,7 @@ def _photo(width, height):
     return np.full((height, width, 3), 90, dtype=np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [((640, 480), (480, 640)), ((5, 3000), (3000, 5)), ((1, 1), (4000, 3000))])
 def test_photos_stand_at_one_height_and_the_picture_is_never_too_wide(sizes):
     canvas = Canvas([_photo(*size) for size in sizes])

@@ -108,6 +108,7 @@ def test_lines_are_coloured_by_score_and_the_best_is_drawn_last():
     assert _bar_label(figure) == ["match score"]
 
 
+@pytest.mark.slow
 def test_too_many_matches_are_sampled_along_their_scores():
     scores = torch.rand(1000)
     figure = draw_matches(_photo(), _photo(), _pairs(scores, stop=7, n_layers=9))
@@ -231,6 +232,7 @@ def test_a_photo_without_keypoints_is_a_picture():
     assert _rendered(figure).shape[1] < 1300
 
 
+@pytest.mark.slow
 def test_any_kind_of_image_gives_the_same_picture(tmp_path):
     array = (torch.rand(48, 64, 3) * 255).to(torch.uint8).numpy()
     picture = PIL.Image.fromarray(array)

@@ -15,6 +15,7 @@ def words(shared_data):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_weights_that_carry_what_was_measured(cli, words, tmp_path):
     import safetensors.torch
@@ -48,6 +49,7 @@ def test_weights_that_carry_what_was_measured(cli, words, tmp_path):
     assert LightGlue.from_checkpoint(out).verdict == verdict
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("changes", "message"),

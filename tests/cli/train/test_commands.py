@@ -65,6 +65,7 @@ def test_from_photos_to_weights(place, trained):
     assert json.loads((out / "recipe.json").read_text())["recipe"]["images"] == str(place / "photos")
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(cli, small, tmp_path, monkeypatch):
     from photoglue.cli.train.progress import TrainingProgress
 
@@ -79,6 +80,7 @@ def test_interrupted_and_resumed(cli, small, tmp_path, monkeypatch):
     assert "goes on after 4 pairs" in told
 
 
+@pytest.mark.slow
 def test_stages_follow_each_other(cli, small, trained, tmp_path):
     again = ["train", "confidence", *small[2:], "--cache", trained[0] / "cache.h5"]
     code, told, err = cli(*again, "--out", tmp_path / "second", "--init", trained[0])

@@ -271,6 +271,7 @@ class TestWeights:
         with pytest.raises(ConfigError, match="is for features of the kind sift-opencv, not dots"):
             calibrate(own, [], extractor)
 
+    @pytest.mark.slow
     def test_pairs_are_drawn_by_the_seed_and_matched_variously(self, own, extractor, tmp_path, monkeypatch):
         for name in ("a", "b"):
             rendered_scene.write_scene(tmp_path / "scenes" / name, count=4)

@@ -124,6 +124,7 @@ class TestInvariances:
         in_both = (fast.matches0 == full.matches0) & (full.matches0 >= 0)
         assert int(in_both.sum()) > 0.9 * len(full)
 
+    @pytest.mark.slow
     def test_pruning_threshold(self, real):
         pair = real[0][:200], real[2][:200]
         assert (model(pruning_min_keypoints=200).match(*pair).prune0 == 1).all()
@@ -198,6 +199,7 @@ class TestSurroundings:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 check_equal(net.match(*pair), wanted, atol=0)
 
+    @pytest.mark.slow
     def test_default_type_and_device(self):
         net, pair = random_pair(depth_confidence=0.1, width_confidence=0.5)
         wanted = net.match(*pair)

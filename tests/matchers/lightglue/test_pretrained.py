@@ -250,6 +250,7 @@ class TestVerdict:
         assert loaded.eval().verdict == verdict
         assert loaded.train().eval().verdict is None
 
+    @pytest.mark.slow
     @pytest.mark.weights
     def test_released_models_have_that_of_the_table(self):
         from photoglue.matchers.lightglue import LightGlue

@@ -44,6 +44,7 @@ def test_quadrilaterals_are_inside_the_photo_and_convex(size, max_angle_deg):
         assert (np.cross(here - before, after - here) > 0).all()
 
 
+@pytest.mark.slow
 def test_no_corner_is_nearly_straight():
     """Without the limit some are."""
     sines = []
@@ -69,6 +70,7 @@ def test_corners_move_inwards_by_up_to_half_the_difficulty():
     assert widths.std() == pytest.approx(math.sqrt(2 * 0.09 / 12), abs=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("max_angle_deg", "largest", "upright"), [(45.0, 31.5, 0.1), (180.0, 126.0, 0.3)])
 def test_angles_are_those_asked_for(max_angle_deg, largest, upright):
     """The same quadrilaterals with and without rotation: turned as a whole, by one of ten angles or, seldom, not."""
@@ -88,6 +90,7 @@ def test_angles_are_those_asked_for(max_angle_deg, largest, upright):
     assert np.abs(counts[:5].sum() - counts[5:10].sum()) < 4 * math.sqrt(len(angles))  # left as often as right
 
 
+@pytest.mark.slow
 def test_the_patch_moves_evenly_through_the_free_margin():
     corners = corners_of_many((1001, 501), difficulty=1.0)
     free = [1000, 500] - (corners.max(axis=1) - corners.min(axis=1))
@@ -145,6 +148,7 @@ def photo(request, astronaut, motorcycle):
     return read_photo({"astronaut": astronaut, "motorcycle": motorcycle[0]}[request.param])
 
 
+@pytest.mark.slow
 def test_a_warped_photo_shows_what_the_homography_says(photo):
     """Bilinear samples computed in plain numpy; OpenCV rounds positions to 1/32 pixel."""
     size = (photo.shape[1], photo.shape[0])

@@ -172,6 +172,7 @@ def test_workers_change_nothing(built, photos, tmp_path):
     assert seen == [(i, 6) for i in range(7)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("commit", [1, 2])
 def test_interrupted_anywhere_and_resumed_is_the_same(built, photos, tmp_path, monkeypatch, commit):
     """Interrupted again and again, each time a little later, before or after something was committed."""

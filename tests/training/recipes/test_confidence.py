@@ -22,6 +22,7 @@ def weights(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_only_the_heads_change(tiny_recipe, weights, tmp_path):
     scores = []
     hooks = Hooks(tensorboard=False, on_validation=lambda _, score: scores.append(score))

@@ -90,6 +90,7 @@ class TestModel:
         config = LightGlueConfig(**changes)
         return [LightGlue.pretrained("aliked", config, precision=p) for p in (None, "float32", "bfloat16")]
 
+    @pytest.mark.slow
     def test_fp32_is_the_plain_one(self, real):
         plain, fast, _ = self.models()
         for pair in [(real[0], real[1]), (real[0][:300], real[2][:500])]:
@@ -100,6 +101,7 @@ class TestModel:
             torch.testing.assert_close(a.matching_scores0, b.matching_scores0, atol=1e-4, rtol=0)
         assert (a.precision, b.precision) == ("float32", "float32")
 
+    @pytest.mark.slow
     def test_bf16_keeps_the_matches(self, real):
         plain, _, fast = self.models(depth_confidence=None, width_confidence=None)
         a, b = plain.match(real[0], real[1]), fast.match(real[0], real[1])
@@ -107,6 +109,7 @@ class TestModel:
         assert kept.sum() >= 0.97 * len(a)
         assert b.precision == "bfloat16"
 
+    @pytest.mark.slow
     def test_bf16_batches_equal_one_by_one(self, real):
         _, _, fast = self.models()
         pairs = [(real[0][:500], real[1][:700]), (real[2][:100], real[0][:60]), (real[1][:500], real[0][:700])]
@@ -139,6 +142,7 @@ class TestModel:
         assert len(finite) >= len(odd)
         assert all(finite)
 
+    @pytest.mark.slow
     def test_new_weights_are_noticed(self, real):
         from photoglue.matchers.lightglue import LightGlue
 
@@ -148,6 +152,7 @@ class TestModel:
         net.load_state_dict(state)
         assert not torch.equal(net.match(real[0][:100], real[1][:100]).matching_scores0, before.matching_scores0)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("how", ["in place", "through its parent", "replaced"])
     def test_other_changes_are_noticed(self, real, how):
         """Half of the tensors of the folded layers are the weights themselves: all have to follow, or none."""
@@ -170,6 +175,7 @@ class TestModel:
         plain = net.prepare(None).match(*pair)
         torch.testing.assert_close(found.matching_scores0, plain.matching_scores0, atol=1e-4, rtol=0)
 
+    @pytest.mark.slow
     def test_copies_carry_no_folded_layers(self, real):
         """Not only for their size: tensors made in inference mode cannot be changed outside of it."""
         _, fast, _ = self.models()
@@ -180,6 +186,7 @@ class TestModel:
         for again in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
             assert torch.equal(again.match(real[0][:100], real[1][:100]).matches0, wanted.matches0)
 
+    @pytest.mark.slow
     def test_two_threads(self, real):
         from concurrent.futures import ThreadPoolExecutor
 
@@ -190,6 +197,7 @@ class TestModel:
             for found in pool.map(lambda _: fast.match(real[0][:100], real[1][:100]), range(6)):
                 assert torch.equal(found.matching_scores0, wanted.matching_scores0)
 
+    @pytest.mark.slow
     def test_the_folded_layers_are_not_part_of_the_state(self, real):
         _, fast, _ = self.models()
         names = set(fast.state_dict())
