@@ -23,7 +23,7 @@ print("after", os.environ.get("GOMP_SPINCOUNT"))
 @pytest.mark.parametrize(
     ("given", "before", "printed"),
     [
-        ({}, "", ["loads torch with 1000", "after None"]),
+        ({}, "", ["loads torch with 20000", "after None"]),
         ({"GOMP_SPINCOUNT": "7"}, "", ["loads torch with 7", "after 7"]),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "", ["loads torch with None", "after None"]),
         ({}, "import torch", ["after None"]),

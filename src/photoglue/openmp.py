@@ -9,8 +9,8 @@ GOMP_SPINCOUNT, or imports torch before PhotoGlue, keeps what they have.
 import os
 import sys
 
-SPINS = 1000
-"""Rounds, about two microseconds: longer than an idle machine's threads mostly wait for each other."""
+SPINS = 20_000
+"""Rounds, some tens of microseconds: longer than the threads of an idle machine mostly wait (1000: a third slower)."""
 
 
 def _import_torch_with_short_spins() -> None:
