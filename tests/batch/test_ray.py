@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_photos import Bright, assert_same_features, write_photo
 
 from photoglue import batch
@@ -104,6 +105,8 @@ def test_all_workers_get_something():
 def test_bad_numbers_and_no_ray(monkeypatch):
     with pytest.raises(ConfigError, match="workers is 0; it must be at least 1"):
         batch.Ray(workers=0)
+    with pytest.raises(ConfigError, match="The workers of Ray are for CPUs, and this is for meta"):
+        batch.Ray(workers=1).checked_for(torch.device("meta"))
     monkeypatch.setitem(sys.modules, "ray", None)
     assert list(batch.Ray(workers=1).map(_fails, None, {})) == []
     with pytest.raises(MissingExtra, match=r"photoglue\[ray\]"):

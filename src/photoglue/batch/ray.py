@@ -84,11 +84,12 @@ class Ray(Engine):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it tells its makers
         ray = require("ray", extra="ray")
         ours = not ray.is_initialized()
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
         try:
             if ours and self.address is None:
-                ray.init("local", num_cpus=self.workers, include_dashboard=False, log_to_driver=False)
+                ray.init("local", num_cpus=self.workers, include_dashboard=False, **options)
             elif ours:
-                ray.init(self.address, log_to_driver=False)
+                ray.init(self.address, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"There is no cluster of Ray at {self.address!r}: {str(error).splitlines()[0]} Start one with "

@@ -64,6 +64,8 @@ class ManyPhotos(ABC):
     def where(self) -> batch.Engine:
         """What --jobs, --engine and --address ask for: this process, several, or those of a cluster."""
         if self.engine == "ray":
+            if not self.jobs:
+                raise ConfigError("--engine ray needs --jobs: how many workers of one CPU each.")
             return batch.Ray(workers=self.jobs, address=self.address)
         if self.address is not None:
             raise ConfigError("--address is that of a cluster: give --engine ray, too, and --jobs as its workers.")
