@@ -20,14 +20,14 @@ check: $(VENV)/dev.stamp          ## lint, format, types (of benchmarks too), im
 	$(RUN)/lint-imports
 
 tests: $(VENV)/dev.stamp          ## all tests, with every shape annotation executed, and how much of the code they run
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 -m "not slow" $(COVERAGE)
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(COVERAGE)
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m slow
 
 quick: $(VENV)/dev.stamp          ## the tests that are not slow: under a minute, for the inner loop
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 -m "not slow" --durations=5 --durations-min=1
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=5 --durations-min=1
 
 fuzz: $(VENV)/dev.stamp           ## damaged files, odd arguments, killed processes: make fuzz N=10000
-	OMP_NUM_THREADS=1 PHOTOGLUE_FUZZ=$(N) $(RUN)/python -m pytest -n 2 tests/fuzz
+	OMP_NUM_THREADS=1 PHOTOGLUE_FUZZ=$(N) $(RUN)/python -m pytest -n 2 --dist worksteal tests/fuzz
 
 fmt: $(VENV)/dev.stamp            ## format the code
 	$(RUN)/ruff check --fix .

@@ -122,7 +122,7 @@ def _transformers(mode: str) -> Callable[[Features, Features], Tensor]:
 
     detector = SuperPointConfig(descriptor_decoder_dim=128)
     config = TheirConfig(keypoint_detector_config=detector, **MODES[mode])
-    model = LightGlueForKeypointMatching(config).eval()  # type: ignore[no-untyped-call]
+    model = LightGlueForKeypointMatching(config).eval()
     missing, unexpected = model.load_state_dict(_as_transformers(weights()), strict=False)
     if unexpected or any(not name.startswith("keypoint_detector.") for name in missing):
         raise ValueError("transformers' LightGlue has other tensors than expected")

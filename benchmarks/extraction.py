@@ -125,7 +125,7 @@ def superpoint() -> dict[str, Run]:
         "border_removal_distance": 4,
     }
     config = transformers.SuperPointConfig(**options)
-    reference = transformers.SuperPointForKeypointDetection(config).eval()  # type: ignore[no-untyped-call]
+    reference = transformers.SuperPointForKeypointDetection(config).eval()
     torch.manual_seed(7)
     for parameter in reference.parameters():
         if parameter.ndim == 4:

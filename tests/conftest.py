@@ -3,6 +3,7 @@
 `photoglue` must not be imported here at the top: the jaxtyping hook has to be in place first.
 """
 
+import gc
 import os
 import sys
 import types
@@ -27,6 +28,22 @@ SHARED_DATA = SHARED / "data"
 @pytest.fixture(autouse=True)
 def _deterministic():
     torch.manual_seed(0)
+
+
+def pytest_collection_finish():
+    """What is there now stays: neither searched again and again for garbage, nor taken to pieces at the end."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def not_enlarged(monkeypatch):
+    """Photos are made smaller where that is asked for, but never larger: small ones are quick."""
+    from photoglue.image import Resize
+
+    original = Resize.long_side
+    capped = staticmethod(lambda size, length: original(size, length and min(length, max(size))))
+    monkeypatch.setattr(Resize, "long_side", capped)
 
 
 @pytest.fixture(scope="session")

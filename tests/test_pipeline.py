@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.usefixtures("not_enlarged")]
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def _begin(task: bytes) -> None:
     global _task  # noqa: PLW0603  (a pool gives its processes nowhere else to keep things)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _set_threads(1, 1)
+    set_threads(1, 1)
     _task = pickle.loads(task) if task else None
 
 
@@ -96,7 +96,7 @@ def _do(item: Any) -> bytes:
     return pickle.dumps(work(state, item))
 
 
-def _set_threads(torch_threads: int, opencv_threads: int) -> tuple[int, int]:
+def set_threads(torch_threads: int, opencv_threads: int) -> tuple[int, int]:
     """Sets the number of threads of torch and, where it is installed, of OpenCV; returns those before."""
     before = torch.get_num_threads()
     torch.set_num_threads(torch_threads)
@@ -111,8 +111,8 @@ def _set_threads(torch_threads: int, opencv_threads: int) -> tuple[int, int]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    before = _set_threads(1, 1)
+    before = set_threads(1, 1)
     try:
         yield
     finally:
-        _set_threads(*before)
+        set_threads(*before)

@@ -235,7 +235,7 @@ def test_processes_give_the_same(photos, store, tmp_path):
 
 
 def test_processes_are_for_cpus(photos, store):
-    with pytest.raises(ConfigError, match="Processes are for CPUs, and the extractor is on meta"):
+    with pytest.raises(ConfigError, match="workers of Processes are for CPUs, and this is for meta"):
         batch.extract(photos, store, Bright().to("meta"), engine=batch.Processes(workers=2))
 
 

@@ -261,6 +261,7 @@ def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib", exc_type=ImportError)
     import speed
 
+    monkeypatch.setattr("pairs.SIDE", 640)  # for speed
     out, picture = tmp_path / "s.json", tmp_path / "s.png"
     options = f"--threads 1 --rounds 1 --keypoints 128 --only match --out {out} --plot {picture}"
     monkeypatch.setattr("sys.argv", ["speed.py", *options.split()])

@@ -23,8 +23,8 @@ def cli(capsys):
 
 
 @pytest.fixture
-def small(motorcycle, tmp_path):
-    """The demo pair at half its size, for speed."""
+def small(motorcycle, tmp_path, not_enlarged):
+    """The demo pair at half its size, for speed, whatever the size that is asked for."""
     paths = []
     for path in motorcycle:
         paths.append(tmp_path / path.name)

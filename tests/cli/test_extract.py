@@ -100,3 +100,16 @@ def test_jobs_and_masks(cli, folder, tmp_path):
     with FeatureStore.open(tmp_path / "one.h5") as one, FeatureStore.open(tmp_path / "two.h5") as two:
         assert len(one["a.png"]) == 0
         assert [one.digest(name) for name in one.names()] == [two.digest(name) for name in two.names()]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--engine", "ray"], "--engine ray needs --jobs"),
+        (["--address", "auto"], "give --engine ray, too"),
+    ],
+)
+def test_engines_that_cannot_work(cli, folder, tmp_path, options, told):
+    code, _, err = cli("extract", folder, "--store", tmp_path / "f.h5", "--features", "sift", *options)
+    assert code == 1
+    assert told in err

@@ -120,7 +120,7 @@ def tidied(folder, before):
 @pytest.mark.weights
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_every_command_ends_well(folder, capfd, as_a_user, tries):
+def test_every_command_ends_well(folder, capfd, as_a_user, not_enlarged, tries):
     from photoglue.cli import main
 
     before = {path.name for path in folder.iterdir()}

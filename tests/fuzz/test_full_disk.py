@@ -172,7 +172,7 @@ def test_a_match_without_room_leaves_what_was_there(commands, output):
 VANISHING = {
     "extract": [("unlink", "photos/9.png"), ("unlink", "out/s.h5.partial"), ("rename", "photos", "aside")],
     "match-pairs": [("unlink", "out/f.h5"), ("unlink", "out/m.h5.partial"), ("rename", "photos", "aside")],
-    "evaluate": [("unlink", "evd/scene/6.png"), ("rename", "evd", "aside"), ("rename", "out/runs", "aside")],
+    "evaluate": [("unlink", "evd/scene/4.png"), ("rename", "evd", "aside"), ("rename", "out/runs", "aside")],
     "train": [("unlink", "photos/9.png"), ("unlink", "out/run/cache.h5"), ("rename", "out/run", "aside")],
 }
 

@@ -184,8 +184,10 @@ def _orphans(group: int) -> list[int]:
 
 
 if __name__ == "__main__":
+    import gc
     import importlib
 
-    for name in ("photoglue.cli", "cv2", "h5py", "poselib", "matplotlib.figure", "tyro", "torch._dynamo"):
+    for name in ("photoglue.cli", "cv2", "h5py", "poselib", "matplotlib.figure", "tyro", "typeguard", "torch._dynamo"):
         importlib.import_module(name)
+    gc.freeze()  # or each command, at its end, would spend a second on taking these modules to pieces
     _serve(sys.argv[1])

@@ -48,7 +48,7 @@ def write_inputs(folder: Path, astronaut: Path) -> Path:
             picture.crop((left, top, left + 170, top + 165)).save(folder / "photos" / f"{i}.png")
         scene = folder / "evd" / "scene"
         scene.mkdir(parents=True)
-        for i in range(1, 7):
+        for i in range(1, 5):
             picture.crop((60 + 5 * i, 30 + 3 * i, 200 + 5 * i, 130 + 3 * i)).save(scene / f"{i}.png")
             (scene / f"H_1_{i}").write_text(f"1 0 {5 - 5 * i}\n0 1 {3 - 3 * i}\n0 0 1\n")
     (folder / OUT).mkdir()

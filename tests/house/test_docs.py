@@ -21,7 +21,7 @@ LANGUAGES = {"python", "bash", "text", "json"}
 NOT_RUN = {"training.md"}
 """Needs photos, scenes and hours: its commands are parsed; of its Python code the imports run, and calls of what they
 bring are compared with its parameters."""
-RUN = {"match", "extract", "weights list", "weights verify"}
+RUN = {"match", "match-pairs", "extract", "weights list", "weights verify"}
 """Commands that take seconds and no network. The others are parsed."""
 SMALLER = ("--max-keypoints", "256", "--resize", "320")
 """What makes a command three times as quick."""
@@ -42,7 +42,7 @@ def name_of(path: Path) -> str:
 
 
 @pytest.fixture
-def folder_with_photos(motorcycle, astronaut, tmp_path, monkeypatch) -> Path:
+def folder_with_photos(motorcycle, astronaut, tmp_path, monkeypatch, not_enlarged) -> Path:
     """The current folder as the guides suppose it: a.jpg, b.jpg and c.jpg, and the same in photos/."""
     import PIL.Image
 
@@ -79,6 +79,10 @@ def test_blocks(path, folder_with_photos, capsys):
         if block.language == "text":
             for arguments in block.photoglue_commands():
                 check_command(["photoglue", *arguments], place, run=False)
+    if path.name == "many_photos.md":
+        printed = capsys.readouterr().out
+        assert "3 photos were there already" in printed
+        assert "3 pairs were there already" in printed
 
 
 def check_calls(block: Block, place: str) -> None:

@@ -1,38 +1,9 @@
-"""The guide to many photos is true: its commands and its code run, one after the other, in a folder with photos."""
+"""What the guides to many photos and to inputs say of limits is true; test_docs.py runs their blocks."""
 
 from pathlib import Path
 
-import PIL.Image
-import pytest
-from doc_blocks import blocks_of
-
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 GUIDE = (DOCS / "many_photos.md").read_text()
-BLOCKS = [block for block in blocks_of(DOCS / "many_photos.md") if block.language in ("bash", "python")]
-
-
-@pytest.mark.weights
-@pytest.mark.slow
-def test_all_blocks_run(motorcycle, tmp_path, monkeypatch, capsys):
-    from photoglue.cli import main
-
-    pytest.importorskip("h5py", exc_type=ImportError)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for name, path in zip("abc", (*motorcycle, motorcycle[0]), strict=True):
-        with PIL.Image.open(path) as picture:
-            picture.resize((370, 250)).save(tmp_path / "photos" / f"{name}.jpg")
-    names = {"__name__": "guide"}
-    for block in BLOCKS:
-        if block.language == "python":
-            block.run(names)
-        else:
-            for _, *arguments in block.commands():
-                assert main(arguments) == 0
-    assert {block.language for block in BLOCKS} == {"bash", "python"}
-    printed = capsys.readouterr().out
-    assert "3 photos were there already" in printed
-    assert "3 pairs were there already" in printed
 
 
 def test_the_endings_and_hidden_folders_are_those_of_the_package():

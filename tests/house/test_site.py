@@ -89,9 +89,9 @@ ELSEWHERE = {
     *("--no-deps", "--help", "--version", "--debug", "--no-python", "--nproc-per-node", "--shutdown-timeout"),
     *("--docs", "--data", "--sets", "--peers", "--only", "--pairs", "--batch-rounds", "--rounds", "--contestants"),
     *("--cpu-time", "--every", "--sweep-every", "--threads", "--torch-attention", "--tf32", "--batch", "--part"),
-    *("--steps",),
+    *("--steps", "--head", "--port", "--autoscaling-config"),
 }
-"""Options of other programs: pip, torchrun, benchmarks."""
+"""Options of other programs: pip, torchrun, benchmarks, ray."""
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ class Photos:
             image = cropped(np.asarray(Image.open(path).convert("RGB")), crop)
             tensor = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
             with torch.no_grad():
-                found = self._extractors[kind].extract(tensor)
+                found = self._extractors[kind].extract(tensor, resize=None)
             order = found["keypoint_scores"][0].argsort(descending=True)
             self._features[key] = Features(
                 keypoints=found["keypoints"][0][order],
@@ -47,6 +47,7 @@ def cropped(image, crop: str):
     side = min(height, width)
     return {
         "whole": image,
+        "half": image[::2, ::2],
         "square": image[:side, :side],
         "3:1": image[height // 3 : height // 3 + width // 3],
         "portrait": image[:, width // 4 : width // 4 + height // 2],

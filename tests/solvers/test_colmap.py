@@ -9,6 +9,7 @@ from photoglue.errors import MissingExtra
 from photoglue.solvers import colmap
 
 
+@pytest.mark.slow
 def test_other_packages_still_compress_after_it(tmp_path):
     """Imported before zlib, pycolmap's own zlib makes PNG writing and gzip abort."""
     pytest.importorskip("pycolmap", exc_type=ImportError)

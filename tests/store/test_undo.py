@@ -1,6 +1,7 @@
 """A process may die at any moment while it writes: what was committed is there, and nothing is half there."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -70,15 +71,16 @@ def test_a_store_survives_at_every_write(tmp_path, name):
 
     def work():
         with FeatureStore.open(path, "a") as store:
-            for number in range(3):
+            for number in range(2):
                 store.write(f"{name}/{number}", _features(number + 10))
 
+    before = tmp_path / "before.h5"
+    with FeatureStore.open(before, "w") as store:
+        for number in range(2):
+            store.write(f"old/{number}", _features(number))
     write, seen = 0, set()
     while True:
-        path.unlink(missing_ok=True)
-        with FeatureStore.open(path, "w") as store:
-            for number in range(3):
-                store.write(f"old/{number}", _features(number))
+        shutil.copyfile(before, path)
         if not _dies(work, write, half=False):
             break
         with FeatureStore.open(path) as store:
@@ -88,14 +90,14 @@ def test_a_store_survives_at_every_write(tmp_path, name):
                 number = int(stored.rpartition("/")[2])
                 assert values in ({number}, {number + 10})
                 written += values == {number + 10}
-            assert {f"old/{number}" for number in range(3)} <= set(store.names())
+            assert {f"old/{number}" for number in range(2)} <= set(store.names())
             seen.add(written)
         assert not log_path(path).exists()
         work()  # it goes on
         with FeatureStore.open(path) as store:
-            assert all(float(store[f"{name}/{number}"].scores.numel()) == 40 for number in range(3))
+            assert all(float(store[f"{name}/{number}"].scores.numel()) == 40 for number in range(2))
         write += 1
-    assert seen == {0, 1, 2, 3}
+    assert seen == {0, 1, 2}
     assert write > 10
 
 

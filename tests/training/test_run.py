@@ -103,6 +103,7 @@ def test_another_measure_of_how_good_weights_are(tiny_recipe, tmp_path):
     assert train(tiny_recipe(pairs=4), out=tmp_path / "run", hooks=hooks).last.numbers == {"own": 0.5}
 
 
+@pytest.mark.slow
 def test_a_process_that_is_not_the_first_says_and_writes_nothing(tiny_recipe, whole, tmp_path, monkeypatch):
     # Alone all the same: two that talk to each other are in test_distributed.
     monkeypatch.setenv("RANK", "1")

@@ -15,5 +15,6 @@ from photoglue.batch.engine import Engine, Inline, Processes
 from photoglue.batch.extract import extract
 from photoglue.batch.filling import Summary
 from photoglue.batch.match import match
+from photoglue.batch.ray import Ray
 
-__all__ = ["Engine", "Inline", "Processes", "Summary", "extract", "match"]
+__all__ = ["Engine", "Inline", "Processes", "Ray", "Summary", "extract", "match"]

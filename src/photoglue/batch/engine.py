@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar, final
+from typing import ClassVar, TypeVar, final
+
+import torch
 
 from photoglue.errors import ConfigError
 from photoglue.workers import in_order
@@ -20,6 +22,9 @@ class Engine(ABC):
     a process or a machine.
     """
 
+    for_cpus: ClassVar[bool] = False
+    """Whether its workers compute on CPUs alone."""
+
     @abstractmethod
     def map(
         self, work: Callable[[State, Chunk], Result], state: State, chunks: Mapping[str, Chunk]
@@ -31,6 +36,17 @@ class Engine(ABC):
             state: What all chunks need.
             chunks: Chunks by key.
         """
+
+    def checked_for(self, device: torch.device) -> "Engine":
+        """This engine, if what it is to send to its workers is on a device that they can use.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        if self.for_cpus and device.type != "cpu":
+            name = type(self).__name__
+            raise ConfigError(f"The workers of {name} are for CPUs, and this is for {device}. Use Inline().")
+        return self
 
 
 @final
@@ -51,6 +67,7 @@ class Inline(Engine):
 class Processes(Engine):
     """Several processes of one thread each, on CPUs. A script that starts them must be guarded by ``__name__``."""
 
+    for_cpus: ClassVar[bool] = True
     workers: int
     """How many processes, at least 1."""
 

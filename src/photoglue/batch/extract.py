@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from photoglue.batch.engine import Engine, Inline, Processes
+from photoglue.batch.engine import Engine, Inline
 from photoglue.batch.filling import ENTRIES, Filling, Progress, Summary, compared
 from photoglue.datasets.photos import PHOTO_SUFFIXES, PhotoFolder, photos_of
 from photoglue.errors import ConfigError, ImageError
@@ -52,7 +52,8 @@ def extract(
             everywhere, and the summary says which. Masks are in the stored pixels of their photos.
         options: What the features depend on besides, under names that the extractor's
             options do not have; anything that JSON can hold.
-        engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others.
+        engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others, and
+            ``Ray(workers=4, address="auto")`` a cluster.
         progress: Called with (photos done, photos in all).
 
     Returns:
@@ -65,9 +66,7 @@ def extract(
         OutputError: If the file cannot be written, as when the disk is full. What was done is kept.
         MissingExtra: If h5py is not installed.
     """
-    engine = engine or Inline()
-    if isinstance(engine, Processes) and extractor.device.type != "cpu":
-        raise ConfigError(f"Processes are for CPUs, and the extractor is on {extractor.device}. Use one process.")
+    engine = (engine or Inline()).checked_for(extractor.device)
     found = PhotoFolder(root=Path(), names=())
     if not isinstance(photos, Mapping):
         found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)

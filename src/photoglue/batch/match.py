@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from photoglue.batch.engine import Engine, Inline, Processes
+from photoglue.batch.engine import Engine, Inline
 from photoglue.batch.filling import ENTRIES, Filling, Progress, Summary, compared
-from photoglue.errors import ConfigError, OutputError, ShapeError
+from photoglue.errors import OutputError, ShapeError
 from photoglue.files import as_json
 from photoglue.matchers.base import Matcher
 from photoglue.store import FeatureStore, MatchStore
@@ -54,7 +54,8 @@ def match(
         matcher: Its kind, its options and its weights are recorded in the file.
         options: What the matches depend on besides, under names that the matcher's
             options do not have; anything that JSON can hold.
-        engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others.
+        engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others, and
+            ``Ray(workers=4, address="auto")`` a cluster.
         progress: Called with (pairs done, pairs in all).
 
     Returns:
@@ -66,9 +67,7 @@ def match(
         OutputError: If a file cannot be read or written. What was done is kept.
         MissingExtra: If h5py is not installed.
     """
-    engine, device = engine or Inline(), getattr(matcher, "device", torch.device("cpu"))
-    if isinstance(engine, Processes) and device.type != "cpu":
-        raise ConfigError(f"Processes are for CPUs, and the matcher is on {device}. Use one process.")
+    engine = (engine or Inline()).checked_for(getattr(matcher, "device", torch.device("cpu")))
     wanted = list({frozenset(pair): (pair[0], pair[1]) for pair in pairs}.values())
     digests, absent = _digests(Path(features), {name for pair in wanted for name in pair})
     failed = {f"{a} {b}": absent.get(a) or absent[b] for a, b in wanted if a in absent or b in absent}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import torch
 import tyro
@@ -16,6 +16,7 @@ from rich.text import Text
 from photoglue import batch
 from photoglue.batch.filling import Progress as Told
 from photoglue.cli.match import FeaturesName
+from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.precision import choose_device
@@ -41,6 +42,10 @@ class ManyPhotos(ABC):
     """Keypoints also where the photo's own alpha channel is fully transparent."""
     jobs: int = 0
     """Processes that do the work, on CPUs; 0: this one, with all its threads."""
+    engine: Literal["local", "ray"] = "local"
+    """Where the processes are: on this machine, or on those of a cluster of Ray, which all see the same files."""
+    address: str | None = None
+    """Address of Ray's cluster, such as auto or HOST:6379; None: a new one on this machine."""
     device: str | None = None
     """Device to compute on, such as cpu or cuda:0; None: a GPU if there is one, and no --jobs."""
     allow_noncommercial: bool = False
@@ -52,12 +57,18 @@ class ManyPhotos(ABC):
 
     @property
     def torch_device(self) -> torch.device:
-        """Device that --device and --jobs choose."""
-        return choose_device("cpu" if self.jobs and self.device is None else self.device)
+        """Device that --device, --jobs and --engine choose."""
+        return choose_device("cpu" if self.where.for_cpus and self.device is None else self.device)
 
     @property
-    def engine(self) -> batch.Engine:
-        """Processes that --jobs asks for, or this one."""
+    def where(self) -> batch.Engine:
+        """What --jobs, --engine and --address ask for: this process, several, or those of a cluster."""
+        if self.engine == "ray":
+            if not self.jobs:
+                raise ConfigError("--engine ray needs --jobs: how many workers of one CPU each.")
+            return batch.Ray(workers=self.jobs, address=self.address)
+        if self.address is not None:
+            raise ConfigError("--address is that of a cluster: give --engine ray, too, and --jobs as its workers.")
         return batch.Processes(workers=self.jobs) if self.jobs else batch.Inline()
 
     def extractor(self) -> Extractor:
@@ -75,7 +86,13 @@ class ManyPhotos(ABC):
         options = {"source": source_digest(self.features)} if is_class(self.features) else {}
         with progress_bar(console, "extracting") as told:
             summary = batch.extract(
-                self.images, store, extractor, masks=self.masks, options=options, engine=self.engine, progress=told
+                self.images,
+                store,
+                extractor,
+                masks=self.masks,
+                options=options,
+                engine=self.where,
+                progress=told,
             )
         print_summary(console, summary)
         return summary

@@ -69,7 +69,7 @@ class MatchPairs(ManyPhotos):
         if self.pairs is None:
             pairs = [pair for pair in pairs if extracted.failed.keys().isdisjoint(pair)]
         with progress_bar(console, "matching") as told:
-            matched = batch.match(pairs, self.features_store, self.store, matcher, engine=self.engine, progress=told)
+            matched = batch.match(pairs, self.features_store, self.store, matcher, engine=self.where, progress=told)
         print_summary(console, matched)
         return 1 if extracted.failed or matched.failed else 0
 

@@ -119,6 +119,7 @@ class TestModel:
             # Products of other shapes round in another order: bit by bit equal is only float32.
             assert (together.matches0 == alone.matches0).float().mean() > 0.95
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
     def test_no_nan(self, real, precision):
         """Half precision on odd input: points at one place, no texture in the descriptors, huge descriptors."""
