@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from photoglue.errors import ConfigError
-from photoglue.retrieval.efficientnet import EfficientNetLite0
-from photoglue.retrieval.vlad import Vocabulary
+from photoglue.retrieval.efficientnet import RECORD, EfficientNetLite0
+from photoglue.retrieval.vlad import VOCABULARY_OF_KIND, Vocabulary
 from photoglue.structs import Features
 
 POINTS = 1024
@@ -51,6 +51,28 @@ class Describer:
         """
         vocabulary = Vocabulary.pretrained(kind)
         return cls(vocabulary=vocabulary, network=EfficientNetLite0.pretrained() if network else None)
+
+    @classmethod
+    def of_name(cls, name: str) -> "Describer":
+        """The describer that comes with this package under a ``name``, such as ``PhotoIndex.made_by``.
+
+        Raises:
+            ConfigError: If there is none, because its vocabulary is one of your own or of another version.
+            WeightsError: If weights are missing or damaged.
+        """
+        kind = name.split("/")[1] if name.count("/") > 1 else ""
+        found = cls.pretrained(kind, network=RECORD.name in name) if kind in VOCABULARY_OF_KIND else None
+        if found is None or found.name != name:
+            raise ConfigError(
+                f"The index was made by {name!r}, and this version of PhotoGlue comes with "
+                f"{'none for its features' if found is None else repr(found.name)}: make the index anew."
+            )
+        return found
+
+    @property
+    def kind(self) -> str:
+        """The kind of features of its vocabulary; empty without one."""
+        return "" if self.vocabulary is None else self.vocabulary.kind or ""
 
     @property
     def name(self) -> str:

@@ -50,7 +50,9 @@ class PhotoIndex:
     made_by: str
     """What made the vectors, such as ``Vocabulary.name``: a query must be made by the same."""
     digests: tuple[str, ...] = ()
-    """What each vector was made from, such as ``FeatureStore.digest``; empty: not recorded."""
+    """What each vector was made from, such as the content of its photo; empty: not recorded."""
+    root: str = ""
+    """The folder that names are relative to; empty: not recorded."""
 
     def __post_init__(self) -> None:
         counts = {len(self.names), len(self.codes), len(self.scales), len(self.digests or self.names)}
@@ -140,8 +142,9 @@ class PhotoIndex:
         """
         h5py, content = require("h5py", extra="store"), io.BytesIO()
         with h5py.File(content, "w") as file:
-            file.attrs.update({"format": FORMAT, "version": VERSION, "made_by": self.made_by})
-            file["names"] = np.array(json.dumps([self.names, self.digests]).encode())
+            file.attrs.update({"format": FORMAT, "version": VERSION})
+            texts = {key: getattr(self, key) for key in ("names", "digests", "made_by", "root")}
+            file["texts"] = np.void(json.dumps(texts).encode())
             file["codes"], file["scales"] = self.codes.numpy(), self.scales.numpy()
         write_whole(Path(path), content.getbuffer())  # type: ignore[arg-type]
 
@@ -160,9 +163,10 @@ class PhotoIndex:
                     raise ValueError(f"it holds {file.attrs.get('format', 'something else')!r}")
                 if int(file.attrs["version"]) > VERSION:
                     raise ValueError(f"its version {file.attrs['version']} is newer than this PhotoGlue: update it")
-                names, digests = json.loads(bytes(file["names"][()]))
+                texts = json.loads(bytes(file["texts"][()]))
+                texts = {key: tuple(text) if isinstance(text, list) else text for key, text in texts.items()}
                 content: dict[str, Any] = {key: torch.from_numpy(file[key][()]) for key in ("codes", "scales")}
-                return cls(names=tuple(names), digests=tuple(digests), made_by=str(file.attrs["made_by"]), **content)
+                return cls(**texts, **content)
         except (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             raise OutputError(f"{os.fspath(path)!r} is no index of photos that can be read: {error}.") from error
 
