@@ -46,7 +46,7 @@ class Match:
     """Match two photos: print a summary, write the matches, draw them. Or many, into a file: --store.
 
     The pairs of many photos are all, of up to 60 photos, or those of a list: --pairs. Features are first extracted into
-    a file of their own. What is in the files and has not changed is left alone; an interrupted run goes on where it was.
+    a file of their own. What is in the files and has not changed is left alone; an interrupted run goes on from there.
     """
 
     images: tyro.conf.Positional[tuple[Path, ...]]

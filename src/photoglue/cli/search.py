@@ -75,10 +75,7 @@ class Search:
         if self.plot is not None:
             check_output(self.plot, FORMATS)
         if self.pairs == (self.photo is not None):
-            what = "compares all photos of --in with each other" if self.pairs else "or --pairs is missing"
-            raise ConfigError(
-                f"A photo to search with {what}." if not self.pairs else f"--pairs {what}: name no photo."
-            )
+            raise ConfigError("Name a photo to search with, or give --pairs, which compares all of --in, and not both.")
         within = self.within[0] if len(self.within) == 1 else self.within
         with progress_bar(console, "indexing") as told:
             if self.photo is None:

@@ -151,7 +151,7 @@ def _trajectory(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     poses = [_cam_from_world(row[1:4], row[4:8]) for row in numbers]
     stems = {_number(PurePosixPath(name).stem): name for name in names}
     by_time = {stems[row[0]]: pose for row, pose in zip(numbers, poses, strict=True) if row[0] in stems}
-    if by_time:
+    if len(by_time) == len(names) or (by_time and len(poses) != len(names)):
         return by_time
     if len(poses) != len(names):
         raise ConfigError(

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
@@ -74,9 +75,7 @@ def _thumbnail(photo: str | os.PathLike[str]) -> PIL.Image.Image:
     return PIL.Image.fromarray((small.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy())
 
 
-def _shortened(
-    text: str, draw: PIL.ImageDraw.ImageDraw, font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
-) -> str:
+def _shortened(text: str, draw: PIL.ImageDraw.ImageDraw, font: Any) -> str:
     """The text, without its middle if it is wider than a photo."""
     kept = len(text)
     shown = text
