@@ -80,7 +80,7 @@ class PhotoIndex:
         Raises:
             ShapeError: If there is not one vector for each name, or a name is there twice.
         """
-        rows = [_quantised(block) for block in torch.split(vectors, ROWS_AT_ONCE)] or [_quantised(vectors)]
+        rows = [quantised(block) for block in torch.split(vectors, ROWS_AT_ONCE)] or [quantised(vectors)]
         codes, scales = (torch.cat(parts) for parts in zip(*rows, strict=True))
         return cls(names=tuple(names), codes=codes, scales=scales, made_by=made_by, digests=tuple(digests))
 
@@ -146,7 +146,7 @@ class PhotoIndex:
             texts = {key: getattr(self, key) for key in ("names", "digests", "made_by", "root")}
             file["texts"] = np.void(json.dumps(texts).encode())
             file["codes"], file["scales"] = self.codes.numpy(), self.scales.numpy()
-        write_whole(Path(path), content.getbuffer())  # type: ignore[arg-type]
+        write_whole(Path(path), content.getbuffer())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "PhotoIndex":
@@ -171,7 +171,8 @@ class PhotoIndex:
             raise OutputError(f"{os.fspath(path)!r} is no index of photos that can be read: {error}.") from error
 
 
-def _quantised(vectors: Float[Tensor, "n f"]) -> tuple[Int8[Tensor, "n f"], Float32[Tensor, " n"]]:
+def quantised(vectors: Float[Tensor, "n f"]) -> tuple[Int8[Tensor, "n f"], Float32[Tensor, " n"]]:
+    """Rows as int8, and what each is multiplied by to have unit length."""
     unit = normalize(vectors.float(), dim=1)
     steps = unit.abs().amax(dim=1).clamp(min=1e-12) / 127 if unit.numel() else unit.new_ones(len(unit))
     codes = (unit / steps[:, None]).round()

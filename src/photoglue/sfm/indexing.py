@@ -5,8 +5,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.batch.extract import Photos, digest_of_photo
@@ -18,9 +20,12 @@ from photoglue.extractors.base import Extractor
 from photoglue.image import load_photo, read_image
 from photoglue.precision import choose_device
 from photoglue.retrieval import Describer, PhotoIndex
+from photoglue.retrieval.index import quantised
 from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
 from photoglue.store import FeatureStore
 
+Row: TypeAlias = tuple[Tensor, Tensor]
+"""Code and scale of a photo's vector."""
 POINTS, SIDE = 1024, 640
 """Keypoints and pixels of the longer side: enough to search by, and to verify."""
 PHOTOS_AT_ONCE = 8
@@ -48,7 +53,7 @@ def index_of(
         OutputError: If it cannot be read.
     """
     progress = progress or (lambda *_: None)
-    rows: dict[str, Tensor] = {}
+    rows: dict[str, Row] = {}
     describer: Describer | None = None
     with FeatureStore.open(features) as store:
         for done, (name, path) in enumerate(photos.items(), start=1):
@@ -56,11 +61,12 @@ def index_of(
                 found = store[name]
                 describer = describer or Describer.pretrained(found.kind or "unknown", network=network)
                 image = read_image(path) if describer.network is not None else None
-                rows[name] = describer.describe(found, image).to(torch.float16)
+                rows[name] = _row(describer.describe(found, image))
             progress(done, len(photos))
     if describer is None:
         raise ConfigError(f"{str(features)!r} has no features of any of the {len(photos)} photos. Extract them first.")
-    return PhotoIndex.of_vectors(list(rows), torch.stack(list(rows.values())), describer.name)
+    codes, scales = (torch.stack(part) for part in zip(*rows.values(), strict=True))
+    return PhotoIndex(names=tuple(rows), codes=codes, scales=scales, made_by=describer.name)
 
 
 def index_photos(
@@ -137,13 +143,18 @@ def _named(photos: Photos) -> tuple[str, dict[str, Path]]:
     return str(found.root.resolve()), {name: found.path(i) for i, name in enumerate(found.names)}
 
 
+def _row(vector: Float[Tensor, " f"]) -> Row:
+    codes, scales = quantised(vector[None])
+    return codes[0], scales[0]
+
+
 class _Growing:
     """An index of photos while it is made."""
 
     def __init__(self, photos: Mapping[str, Path], extractor: Extractor, describer: Describer) -> None:
         self.photos, self.extractor, self.describer = photos, extractor, describer
         self.digests: dict[str, str] = {}
-        self.vectors: dict[str, Tensor] = {}
+        self.rows: dict[str, Row] = {}
         self.skipped: dict[str, str] = {}
 
     def take(self, old: PhotoIndex | None) -> None:
@@ -157,23 +168,23 @@ class _Growing:
                 continue
             row = known.get((name, self.digests[name]))
             if old is not None and row is not None:
-                self.vectors[name] = old.vectors(row, row + 1)[0].half()
+                self.rows[name] = old.codes[row], old.scales[row]
 
     def fill(self, progress: Progress, keep: Callable[[PhotoIndex], object]) -> None:
         """Makes the vectors that are missing; ``keep`` is given what there is from time to time."""
-        new = [name for name in self.digests if name not in self.vectors]
+        new = [name for name in self.digests if name not in self.rows]
         for number, start in enumerate(range(0, len(new), PHOTOS_AT_ONCE), start=1):
-            progress(len(self.vectors) + len(self.skipped), len(self.photos))
+            progress(len(self.rows) + len(self.skipped), len(self.photos))
             self._describe(new[start : start + PHOTOS_AT_ONCE])
-            if self.vectors and number % CHUNKS_KEPT == 0:
+            if self.rows and number % CHUNKS_KEPT == 0:
                 keep(self.index())
-        progress(len(self.vectors) + len(self.skipped), len(self.photos))
+        progress(len(self.rows) + len(self.skipped), len(self.photos))
 
     def _describe(self, names: Sequence[str]) -> None:
         try:
             photos = [load_photo(self.photos[name]) for name in names]
             for name, photo, features in zip(names, photos, self.extractor.extract_many(photos), strict=True):
-                self.vectors[name] = self.describer.describe(features.cpu(), photo.image).half()
+                self.rows[name] = _row(self.describer.describe(features.cpu(), photo.image))
         except ImageError as error:
             if len(names) == 1:
                 self.skipped[names[0]] = str(error)
@@ -183,9 +194,10 @@ class _Growing:
 
     def index(self) -> PhotoIndex:
         """What there is, in the order of the photos."""
-        names = [name for name in self.photos if name in self.vectors]
-        vectors = torch.stack([self.vectors[name] for name in names])
-        return PhotoIndex.of_vectors(names, vectors, self.describer.name, [self.digests[name] for name in names])
+        names = tuple(name for name in self.photos if name in self.rows)
+        codes, scales = (torch.stack(part) for part in zip(*(self.rows[name] for name in names), strict=True))
+        digests = tuple(self.digests[name] for name in names)
+        return PhotoIndex(names=names, codes=codes, scales=scales, made_by=self.describer.name, digests=digests)
 
 
 def _indexed(
@@ -200,7 +212,7 @@ def _indexed(
     growing.take(old)
     growing.fill(progress or (lambda *_: None), keep)
     first = next(iter(growing.skipped.values()), "")
-    if not growing.vectors:
+    if not growing.rows:
         raise ImageError(f"None of the {len(photos)} photos can be read. The first: {first}")
     if growing.skipped:
         warnings.warn(
