@@ -1,0 +1,39 @@
+"""Photos of two things, and their features, without weights: OpenCV's SIFT on blobs."""
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import pytest
+
+
+def blobs(seed, shift=0):
+    """A photo of coloured discs that lie elsewhere for another seed, and 3 pixels further on for each shift."""
+    rng = np.random.default_rng(seed)
+    picture = PIL.Image.new("RGB", (200, 160), tuple(rng.integers(90, 160, 3).tolist()))
+    draw = PIL.ImageDraw.Draw(picture)
+    for x, y, radius, *color in rng.integers(0, [200, 160, 12, 255, 255, 255], (60, 6)):
+        place = (x + 3 * shift - radius - 2, y - radius - 2, x + 3 * shift + radius + 2, y + radius + 2)
+        draw.ellipse(place, fill=tuple(int(value) for value in color))
+    return picture
+
+
+@pytest.fixture(scope="session")
+def two_things(tmp_path_factory):
+    """A folder with photos a0, a1, a2 of one thing and b0, b1, b2 of another."""
+    folder = tmp_path_factory.mktemp("two_things")
+    for letter, seed in (("a", 1), ("b", 2)):
+        for shift in range(3):
+            blobs(seed, shift).save(folder / f"{letter}{shift}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sift_features(two_things, tmp_path_factory):
+    """The file of their features."""
+    pytest.importorskip("cv2", exc_type=ImportError)
+    pytest.importorskip("h5py", exc_type=ImportError)
+    from photoglue import batch, create_extractor
+
+    store = tmp_path_factory.mktemp("features") / "features.h5"
+    batch.extract(two_things, store, create_extractor("sift"))
+    return store
