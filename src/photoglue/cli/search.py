@@ -76,6 +76,8 @@ class Search:
             check_output(self.plot, FORMATS)
         if self.pairs == (self.photo is not None):
             raise ConfigError("Name a photo to search with, or give --pairs, which compares all of --in, and not both.")
+        if self.pairs and self.plot is not None:
+            raise ConfigError("--plot shows what one photo finds; it has no use for --pairs.")
         within = self.within[0] if len(self.within) == 1 else self.within
         with progress_bar(console, "indexing") as told:
             if self.photo is None:
@@ -100,8 +102,6 @@ class Search:
         return 0
 
     def _print_pairs(self, console: Console, pairs: list[Duplicate]) -> int:
-        if self.plot is not None:
-            raise ConfigError("--plot shows what one photo finds; it has no use for --pairs.")
         table = Table("photo", "photo", *_heads(self.verify))
         for each in pairs[:SHOWN]:
             table.add_row(each.name0, each.name1, *_values(each))

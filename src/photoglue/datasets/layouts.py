@@ -61,9 +61,8 @@ def _superglue(folder: Path, images: Images, scene: str) -> Scene:
     return Scene(pairs=pairs, turns=turns)
 
 
-def _searched(folder: Path, images: Images, scene: str) -> Scene:
-    pairs, distractors = listed_overlaps(folder, images, scene)
-    return Scene(pairs=pairs, distractors=distractors)
+def _searched(found: tuple[list[EvaluationPair], list[str]]) -> Scene:
+    return Scene(pairs=found[0], distractors=found[1])
 
 
 # A folder has the first of these that it fits, of the kind that is asked for.
@@ -120,13 +119,13 @@ LAYOUTS: tuple[Layout, ...] = (
         benchmark="retrieval",
         looked_for="places.tsv",
         found=lambda folder: (folder / "places.tsv").is_file(),
-        load=lambda folder, images, _, __: Scene(pairs=places(folder, images)),
+        load=lambda folder, images, _, __: _searched(places(folder, images)),
     ),
     Layout(
         benchmark="retrieval",
         looked_for="images/ and pairs.txt with overlaps",
         found=lambda folder: (folder / "images").is_dir() and (folder / "pairs.txt").is_file(),
-        load=lambda folder, images, scene, _: _searched(folder, images, scene),
+        load=lambda folder, images, scene, _: _searched(listed_overlaps(folder, images, scene)),
     ),
 )
 

@@ -13,10 +13,13 @@ LEAST_OVERLAP = 0.1
 """Two photos of which at least one shows less than this of what the other shows need not find each other."""
 
 
-def places(folder: Path, images: Images) -> list[EvaluationPair]:
+def places(folder: Path, images: Images) -> tuple[list[EvaluationPair], list[str]]:
     """``places.tsv``: a table, separated by tabs, with the columns file, place and split (query or gallery).
 
     Each query should find the photos of its place in the gallery; a place may be GROUP/NAME.
+
+    Returns:
+        The pairs of a query and a photo that it should find, and the photos in the gallery that no query should.
 
     Raises:
         ConfigError: If a column is missing, or a line has too few.
@@ -45,11 +48,13 @@ def places(folder: Path, images: Images) -> list[EvaluationPair]:
                 queries.append((name, place))
             else:
                 gallery[place].append(name)
-    return [
+    pairs = [
         EvaluationPair(scene=place, name0=query, name1=name, truth=Alike())
         for query, place in queries
         for name in gallery[place]
     ]
+    asked = {place for _, place in queries}
+    return pairs, [name for place, names in gallery.items() if place not in asked for name in names]
 
 
 def listed_overlaps(folder: Path, images: Images, scene: str) -> tuple[list[EvaluationPair], list[str]]:

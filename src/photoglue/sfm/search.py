@@ -130,7 +130,7 @@ def similar_photos(
         scores |= {
             (min(row, other), max(row, other)): round(score, 4)
             for other, score in zip(others, values, strict=True)
-            if score >= min_score
+            if round(score, 4) >= min_score
         }
     pairs = sorted(scores, key=lambda pair: (-scores[pair], pair))
     found = [Duplicate(name0=index.names[i], name1=index.names[j], score=scores[i, j]) for i, j in pairs]
