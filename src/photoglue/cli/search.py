@@ -65,8 +65,8 @@ class Search:
     """Write a picture of the photos found, side by side, to this .jpg or .png file."""
     pairs: bool = False
     """All pairs of the photos that look alike: duplicates, and others of one scene."""
-    min_score: float = 0.25
-    """With --pairs: how alike at least, in [-1, 1]."""
+    min_score: float | None = None
+    """With --pairs: how alike at least, in [-1, 1]; None: 0.2, or 0.1 with --verify."""
     device: str | None = None
     """Device to compute on, such as cpu or cuda:0; None: a GPU if there is one."""
 

@@ -19,6 +19,8 @@ from photoglue.sfm.indexing import SIDE, extractor_for, opened_index
 from photoglue.solvers.poselib import scaled_threshold_px, verify
 from photoglue.structs import Features
 
+LEAST_SCORE = {False: 0.2, True: 0.1}
+"""Cosines from which photos are taken to be alike; whether they are checked by matches then."""
 SAME_THING = 30
 """Inliers from which two photos show the same thing; by chance there are about 15 of 200 matches."""
 
@@ -101,7 +103,7 @@ def search_photos(
 def similar_photos(
     within: PhotoIndex | Photos,
     *,
-    min_score: float = 0.25,
+    min_score: float | None = None,
     neighbors: int = 10,
     check: bool = False,
     device: str | torch.device | None = None,
@@ -111,7 +113,8 @@ def similar_photos(
 
     Args:
         within: An index, the file of one (``.h5``), or photos, which are then indexed in memory.
-        min_score: Cosine of two vectors below which a pair is not given.
+        min_score: Cosine of two vectors below which a pair is not looked at; None: 0.2, which no two photos of
+            different scenes had among 422, or 0.1 if pairs are checked.
         neighbors: So many others at most are looked at for each photo.
         check: Match each pair, too, and give those alone that keep 30 matches which agree with one geometry.
         device: Where to compute; None: on a GPU if there is one.
@@ -124,13 +127,13 @@ def similar_photos(
         MissingExtra: If h5py, or PoseLib for ``check``, is not installed.
     """
     index = opened_index(within, device=device, progress=progress)
-    ranking = index.neighbors(neighbors)
+    ranking, least = index.neighbors(neighbors), LEAST_SCORE[check] if min_score is None else min_score
     scores: dict[tuple[int, int], float] = {}
     for row, (others, values) in enumerate(zip(ranking.rows.tolist(), ranking.scores.tolist(), strict=True)):
         scores |= {
             (min(row, other), max(row, other)): round(score, 4)
             for other, score in zip(others, values, strict=True)
-            if round(score, 4) >= min_score
+            if round(score, 4) >= least
         }
     pairs = sorted(scores, key=lambda pair: (-scores[pair], pair))
     found = [Duplicate(name0=index.names[i], name1=index.names[j], score=scores[i, j]) for i, j in pairs]
