@@ -70,7 +70,7 @@ def model(tmp_path):
 def test_a_colmap_model(model):
     names, counts = shared_points(read_model(model))
     assert names == ["a.jpg", "b.jpg", "c.jpg"]
-    assert counts.tolist() == [[0, 2, 1], [2, 0, 0], [1, 0, 0]]
+    assert [row.tolist() for row in counts] == [[0, 2, 1], [2, 0, 0], [1, 0, 0]]
     placed = known_poses(model, ["a.jpg", "c.jpg"])
     np.testing.assert_allclose(placed.centres, [[1, 0, 0], [3, 0, 0]])
     np.testing.assert_allclose(placed.axes, [[0, 0, 1], [0, 0, 1]])

@@ -181,7 +181,7 @@ def _by_gps(request: _Request) -> Rows:
             north, east = np.deg2rad([position.latitude_deg, position.longitude_deg])
             rows.append(row)
             points.append([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
-    _check_known(request, rows, "a position in their EXIF data", "Choose another rule than gps.")
+    _check_known(request, rows, "a position in their EXIF data", "Choose another rule.")
     # Over a chord: for the nearest, and for some 100 metres, that is the way on the ground.
     return _nearest(rows, np.array(points) * EARTH_M, request.options.neighbors, request.options.max_distance_m)
 
@@ -191,7 +191,7 @@ def _by_poses(request: _Request) -> Rows:
         raise ConfigError("The rule poses needs a model: cameras.json, a TUM trajectory, or a COLMAP model.")
     placed = known_poses(request.model, request.names)
     rows = [request.names.index(name) for name in placed.names]
-    _check_known(request, rows, f"a pose in {str(request.model)!r}", "Choose another rule than poses.")
+    _check_known(request, rows, f"a pose in {str(request.model)!r}", "Choose another rule.")
     limit = float(np.cos(np.deg2rad(request.options.max_angle_deg)))
     return _nearest(rows, placed.centres, request.options.neighbors, None, axes=placed.axes, min_cosine=limit)
 
@@ -199,13 +199,17 @@ def _by_poses(request: _Request) -> Rows:
 def _by_model(request: _Request) -> Rows:
     if request.model is None:
         raise ConfigError("The rule model needs a model: a folder with a COLMAP model.")
-    stored, counts = shared_points(read_model(request.model))
+    stored, shared = shared_points(read_model(request.model))
     index = named_alike(request.names, {name: row for row, name in enumerate(stored)})
-    rows, kept = [request.names.index(name) for name in index], np.array(list(index.values()), dtype=np.int64)
-    _check_known(request, rows, f"a place in the model {str(request.model)!r}", "Choose another rule than model.")
-    counts = counts[np.ix_(kept, kept)]
-    best = np.argsort(-counts, axis=1, kind="stable")[:, : request.options.neighbors]
-    return [(rows[i], rows[j]) for i, chosen in enumerate(best) for j in chosen if counts[i, j] > 0]
+    row_of = {place: request.names.index(name) for name, place in index.items()}
+    _check_known(request, list(row_of.values()), f"a place in the model {str(request.model)!r}", "Choose another rule.")
+    found: Rows = []
+    known = np.array(sorted(row_of), dtype=np.int64)
+    for place, counts in enumerate(shared):
+        if place in row_of:
+            best = known[np.argsort(-counts[known], kind="stable")[: request.options.neighbors]]
+            found += [(row_of[place], row_of[int(other)]) for other in best if counts[other] > 0]
+    return found
 
 
 def _by_retrieval(request: _Request) -> Rows:
@@ -238,7 +242,8 @@ RULES: Mapping[str, Callable[[_Request], Rows]] = MappingProxyType(
 
 
 def _check_known(request: _Request, rows: Sequence[int], what: str, advice: str) -> None:
-    total, without = len(request.names), [name for i, name in enumerate(request.names) if i not in set(rows)]
+    known, total = set(rows), len(request.names)
+    without = [name for i, name in enumerate(request.names) if i not in known]
     if len(rows) < 2:
         raise ConfigError(f"{len(rows)} of {total} photos have {what}; a pair needs two. {advice}")
     if without:

@@ -1,7 +1,7 @@
 """Where photos were taken, as known before: ``cameras.json``, a TUM trajectory, or a COLMAP model."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -94,23 +94,25 @@ def read_model(path: Path) -> Any:
         raise ConfigError(f"The COLMAP model in {str(path)!r} cannot be read: {error}.") from error
 
 
-def shared_points(model: Any) -> tuple[list[str], Int64[np.ndarray, "n n"]]:
-    """The photos of a COLMAP model, and how many 3D points each two see; rows of int64, n² × 8 bytes."""
+def shared_points(model: Any) -> tuple[list[str], Iterator[Int64[np.ndarray, " n"]]]:
+    """The photos of a COLMAP model, and for each how many 3D points it shares with each of them (0 with itself)."""
     images = sorted(model.images.values(), key=lambda image: image.name)
     seen = [np.unique([point.point3D_id for point in image.points2D if point.has_point3D()]) for image in images]
-    points = np.concatenate(seen).astype(np.int64) if seen else np.zeros(0, dtype=np.int64)
-    rows = np.repeat(np.arange(len(images)), [len(each) for each in seen])
-    _, points = np.unique(points, return_inverse=True)
-    order = np.argsort(points, kind="stable")
+    ends = np.cumsum([0, *map(len, seen)])
+    _, points = np.unique(np.concatenate([*seen, np.zeros(0)]).astype(np.int64), return_inverse=True)
+    watchers = np.repeat(np.arange(len(images)), np.diff(ends))[np.argsort(points, kind="stable")]
     starts = np.concatenate([[0], np.cumsum(np.bincount(points))]).astype(np.int64)
-    watchers, counts = rows[order], np.zeros((len(images), len(images)), dtype=np.int64)
-    for row in range(len(images)):
-        own = points[rows == row]
-        lengths = starts[own + 1] - starts[own]
-        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        counts[row] = np.bincount(watchers[np.repeat(starts[own], lengths) + offsets], minlength=len(images))
-    np.fill_diagonal(counts, 0)
-    return [image.name for image in images], counts
+
+    def counts() -> Iterator[Int64[np.ndarray, " n"]]:
+        for row in range(len(images)):
+            own = points[ends[row] : ends[row + 1]]
+            lengths = starts[own + 1] - starts[own]
+            offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            shared = np.bincount(watchers[np.repeat(starts[own], lengths) + offsets], minlength=len(images))
+            shared[row] = 0
+            yield shared
+
+    return [image.name for image in images], counts()
 
 
 def named_alike(names: Sequence[str], stored: Mapping[str, Any]) -> dict[str, Any]:
