@@ -1,11 +1,14 @@
 """Orientation, alpha and ranges of values of whatever an image comes as."""
 
+import io
+
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from PIL.TiffImagePlugin import IFDRational
 
-from photoglue.decode import photo_of_array, photo_of_pil, photo_of_tensor, white_of_pil
+from photoglue.decode import GpsPosition, gps_of, photo_of_array, photo_of_pil, photo_of_tensor, white_of_pil
 from photoglue.errors import ImageError, PhotoGlueWarning
 
 
@@ -109,3 +112,36 @@ def test_sparse_tensors_are_refused():
 def test_white_is_brighter_than_half_of_the_brightest():
     values = np.array([[0, 10, 60, 61, 120]], np.uint8)
     assert white_of_pil(PIL.Image.fromarray(values)).tolist() == [[False, False, False, True, True]]
+
+
+def picture_at(**tags):
+    exif = PIL.Image.Exif()
+    exif.get_ifd(0x8825).update({int(key[1:]): value for key, value in tags.items()})
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    return PIL.Image.open(file)
+
+
+def test_where_a_photo_was_taken():
+    south = picture_at(_1="S", _2=(33, 51, 25.2), _3="E", _4=(151, 12, 54), _5=b"\x01", _6=7.5)
+    found = gps_of(south)
+    assert found.latitude_deg == pytest.approx(-(33 + 51 / 60 + 25.2 / 3600), abs=1e-6)
+    assert found.longitude_deg == pytest.approx(151.215)
+    assert found.altitude_m == -7.5
+    assert gps_of(picture_at(_1="N", _2=(1, 0, 0), _3="W", _4=(2, 30, 0))) == GpsPosition(
+        latitude_deg=1.0, longitude_deg=-2.5
+    )
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"_1": "N", "_2": (1.0, 0.0, 0.0)},
+        {"_1": "N", "_2": (0, 0, 0), "_3": "E", "_4": (0, 0, 0)},
+        {"_1": "N", "_2": (99, 0, 0), "_3": "E", "_4": (0, 0, 0)},
+        {"_1": "N", "_2": (IFDRational(0, 0), 0, 0), "_3": "E", "_4": (0, 0, 0)},
+    ],
+)
+def test_no_position_or_one_that_cannot_be(tags):
+    assert gps_of(picture_at(**tags)) is None

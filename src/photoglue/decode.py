@@ -1,5 +1,6 @@
 """Pixels as a library or a user has them → an image tensor, upright, with what was lost by that beside it."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from photoglue.errors import ImageError, PhotoGlueWarning
 
-ORIENTATION = 0x0112
-"""The EXIF tag."""
+ORIENTATION, GPS = 0x0112, 0x8825
+"""The EXIF tags."""
 NARROW = 16384
 """16-bit values that span no more than this, a quarter of what they could, are stretched (12- and 14-bit cameras)."""
 OUTLIERS = 0.001
@@ -37,6 +38,18 @@ class Photo:
     """Where the alpha channel is not 0; None: everywhere, or there is none."""
     path: str | None = None
     """The file that it was read from; None: it was no file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpsPosition:
+    """Where a photo was taken, as its EXIF data say (WGS84)."""
+
+    latitude_deg: float
+    """To the north, in [-90, 90]."""
+    longitude_deg: float
+    """To the east, in [-180, 180]."""
+    altitude_m: float | None = None
+    """Above the sea, as the receiver defines it; None: unknown."""
 
 
 def photo_of_pil(picture: PIL.Image.Image, size_bytes: int | None = None) -> Photo:
@@ -76,6 +89,23 @@ def orientation_of(picture: PIL.Image.Image) -> int:
             raise
         return 1
     return orientation if orientation in range(1, 9) else 1
+
+
+def gps_of(picture: PIL.Image.Image) -> GpsPosition | None:
+    """Where a picture was taken; None if it does not say, or says what cannot be (0° N, 0° E is "none")."""
+    try:
+        tags = picture.getexif().get_ifd(GPS)
+        latitude, longitude = (
+            sum(float(part) / 60**i for i, part in enumerate(tags[tag])) * (-1 if tags[tag - 1] in ("S", "W") else 1)
+            for tag in (2, 4)
+        )
+        altitude = float(tags[6]) * (-1 if tags.get(5) in (1, b"\x01") else 1) if 6 in tags else math.nan
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OSError, SyntaxError):
+        return None
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0, 0)):  # also false for NaN
+        return None
+    known = altitude if math.isfinite(altitude) else None
+    return GpsPosition(latitude_deg=latitude, longitude_deg=longitude, altitude_m=known)
 
 
 def white_of_pil(picture: PIL.Image.Image) -> Bool[Tensor, "h w"]:

@@ -21,7 +21,7 @@ LONGEST_NAME = 230
 """Bytes of the longest file name that ``check_output`` accepts: systems take 255, and the temporary name is longer."""
 
 
-def write_whole(path: Path, content: bytes, *, advice: str = "") -> None:
+def write_whole(path: Path, content: bytes | memoryview, *, advice: str = "") -> None:
     """Write a file under a temporary name, make sure that it is on the disk, and move it into place.
 
     Nobody ever sees half of it, and what was there before stays until then. What killed processes left under temporary

@@ -17,7 +17,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from photoglue.decode import Photo, orientation_of, photo_of_array, photo_of_pil, photo_of_tensor, white_of_pil
+from photoglue.decode import (
+    GpsPosition,
+    Photo,
+    gps_of,
+    orientation_of,
+    photo_of_array,
+    photo_of_pil,
+    photo_of_tensor,
+    white_of_pil,
+)
 from photoglue.errors import ConfigError, ImageError, MissingExtra, require
 
 HEIC_SUFFIXES = (".heic", ".heif")
@@ -51,6 +60,16 @@ def read_image_size(path: str | os.PathLike[str], *, upright: bool = True) -> tu
     with _opened(Path(path)) as picture:
         width, height = picture.size
         return (height, width) if upright and orientation_of(picture) in SIDEWAYS else (width, height)
+
+
+def read_gps(path: str | os.PathLike[str]) -> GpsPosition | None:
+    """Where the photo in a file was taken, by its EXIF data; None if they do not say. Only its header is read.
+
+    Raises:
+        ImageError: If there is no such file, it is no image, or its header is damaged.
+    """
+    with _opened(Path(path)) as picture:
+        return gps_of(picture)
 
 
 def _photo_in(path: Path) -> Photo:

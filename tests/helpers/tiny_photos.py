@@ -2,6 +2,7 @@
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
 import torch
 from torch import nn
 
@@ -49,6 +50,17 @@ def write_photo(path, seed, size=(32, 24)):
     pixels = np.zeros((size[1], size[0], 3)) if seed is None else np.random.default_rng(seed).random((*size[::-1], 3))
     PIL.Image.fromarray((pixels * 255).astype(np.uint8)).save(path)
     return path
+
+
+def blobs(seed, shift=0):
+    """A photo of coloured discs that lie elsewhere for another seed, and 3 pixels further on for each shift."""
+    rng = np.random.default_rng(seed)
+    picture = PIL.Image.new("RGB", (200, 160), tuple(rng.integers(90, 160, 3).tolist()))
+    draw = PIL.ImageDraw.Draw(picture)
+    for x, y, radius, *color in rng.integers(0, [200, 160, 12, 255, 255, 255], (60, 6)):
+        place = (x + 3 * shift - radius - 2, y - radius - 2, x + 3 * shift + radius + 2, y + radius + 2)
+        draw.ellipse(place, fill=tuple(int(value) for value in color))
+    return picture
 
 
 def assert_same_features(path0, path1):

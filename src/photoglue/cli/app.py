@@ -21,6 +21,8 @@ from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
 from photoglue.cli.match import Match
 from photoglue.cli.match_many import MatchPairs
+from photoglue.cli.pairs import Pairs
+from photoglue.cli.search import Index, Search
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
 from photoglue.errors import ConfigError, PhotoGlueError, PhotoGlueWarning
@@ -30,6 +32,9 @@ Command: TypeAlias = (
     Annotated[Match, tyro.conf.subcommand("match")]
     | Annotated[Extract, tyro.conf.subcommand("extract")]
     | Annotated[MatchPairs, tyro.conf.subcommand("match-pairs")]
+    | Annotated[Pairs, tyro.conf.subcommand("pairs")]
+    | Annotated[Index, tyro.conf.subcommand("index")]
+    | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
@@ -106,15 +111,7 @@ def parse(arguments: Sequence[str]) -> Command:
         train: Train = tyro.cli(Train, prog="photoglue train", args=words[1:], config=config, **defaults(words[1:]))
         return train
     about: dict[str, Any] = {"prog": "photoglue", "description": DESCRIPTION, "config": config}
-    command, left_over = tyro.cli(Command, args=words, return_unknown_args=True, **about)
-    if left_over and words[0] == "match" and not any(word.startswith("-") for word in left_over):
-        raise UsageError(
-            f"match takes two photos, and {', '.join(map(repr, left_over))} would be one too many. For the pairs of "
-            "many photos there is photoglue match-pairs."
-        )
-    if left_over:  # says what is wrong with them, and exits
-        tyro.cli(Command, args=words, **about)
-    parsed: Command = command
+    parsed: Command = tyro.cli(Command, args=words, **about)
     return parsed
 
 

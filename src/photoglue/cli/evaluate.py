@@ -25,21 +25,24 @@ class Evaluate:
 
     A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`, or a class of yours, path/file.py:Class;
     matchers lightglue, lightglue-adaptive (or lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio
-    (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision.
+    (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision. Methods of
+    search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet, EXTRACTOR+vlad+efficientnet; all but the third also with
+    +rerank.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of data sets: with cameras.json or pairs.json, sequences of HPatches, Oxford-affine or EVD, WxBS, or the
     lists of SuperGlue, LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth
     files can run code in them: use only those that LoFTR released."""
-    methods: tuple[str, ...] = ("aliked+lightglue",)
-    """What to measure."""
+    methods: tuple[str, ...] = ()
+    """What to measure; none: aliked+lightglue, or aliked+vlad for searches."""
     protocol: str = "photoglue"
     """photoglue, lightglue-paper, glue-factory, loftr or superglue."""
     out: Path = Path("runs/evaluation")
     """Folder for results, report, and features. Results that it has of other methods and data join the report."""
-    benchmark: Literal["relative_pose", "homography", "correspondences", "overlap"] | None = None
-    """Which kind, if a folder has several; overlap: pairs of photos of different scenes."""
+    benchmark: Literal["relative_pose", "homography", "correspondences", "overlap", "retrieval"] | None = None
+    """Which kind, if a folder has several; overlap: pairs of photos of different scenes; retrieval: each photo of a
+    bag of scenes, or of places.tsv, is searched for."""
     all_pairs: bool = False
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
@@ -117,8 +120,8 @@ def _print(console: Console, results: Sequence[Result]) -> None:
     """The table of one data set."""
     first, card = results[0], results[0].card
     shown = Table(
-        title=f"{first.dataset} · {first.benchmark} · {card.image_set}\n{card.protocol}, {card.estimator} "
-        f"{card.threshold_px:g} px{f', {card.seeds} seeds' if card.seeds > 1 else ''}",
+        title=f"{first.dataset} · {first.benchmark} · {card.image_set}\n{card.protocol}, {card.geometry}"
+        f"{f', {card.seeds} seeds' if card.seeds > 1 else ''}",
         title_justify="left",
     )
     grid = values_grid(groups_of(results, allow_mixed=False)[0], brief=True)

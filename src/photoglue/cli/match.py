@@ -1,6 +1,6 @@
-"""`photoglue match A B`: match two photos."""
+"""`photoglue match A B`: match two photos; `photoglue match PHOTOS… --store matches.h5`: the pairs of many."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -24,6 +24,8 @@ FeaturesName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(EXT
 """Name of an extractor, or a class of the user's."""
 MatcherName: TypeAlias = Literal["lightglue", "nearest"]
 if TYPE_CHECKING:  # the names are known when the program runs
+    from photoglue.cli.match_many import MatchPairs
+
     PresetName: TypeAlias = str
 else:
     PresetName = Literal[tuple(PRESETS)]
@@ -34,14 +36,21 @@ FEW = 50
 """Keypoints of a photo below which a note says what its values are."""
 
 
+FOR_TWO = ("out", "plot", "plot_pruning", "verify", "intrinsics", "threshold", "mask0", "mask1")
+FOR_MANY = ("features_store", "pairs", "masks", "jobs", "engine", "address")
+"""Options that only two, or only many photos have a use for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Match two photos: print a summary, write the matches, draw them."""
+    """Match two photos: print a summary, write the matches, draw them. Or many, into a file: --store.
 
-    image0: tyro.conf.Positional[Path]
-    """The first photo."""
-    image1: tyro.conf.Positional[Path]
-    """The second photo."""
+    The pairs of many photos are all, of up to 60 photos, or those of a list: --pairs. Features are first extracted into
+    a file of their own. What is in the files and has not changed is left alone; an interrupted run goes on from there.
+    """
+
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Two photos; or with --store any number of photos and folders of photos."""
     features: FeaturesName = "aliked"
     """Local features to match with; or a class of your own, as path/file.py:Class."""
     max_keypoints: int | None = 2048
@@ -79,9 +88,37 @@ class Match:
     """Device to compute on, such as cpu or cuda:0; None: a GPU if there is one."""
     allow_noncommercial: bool = False
     """Accept weights that may not be used commercially (SuperPoint, HardNet)."""
+    store: Path | None = None
+    """Many photos: the HDF5 file of matches, as hloc reads it; made, or added to."""
+    features_store: Path | None = None
+    """Many photos: the HDF5 file of features; None: MATCHES.features.h5 beside MATCHES.h5."""
+    pairs: Path | None = None
+    """Many photos: a text file with two names in each line (`photoglue pairs` makes one); None: all pairs, of up to 60
+    photos."""
+    masks: Path | None = None
+    """Many photos: a folder with a mask for PHOTO.jpg as PHOTO.jpg.png or PHOTO.png, in stored pixels."""
+    jobs: int = 0
+    """Many photos: processes that do the work, on CPUs; 0: this one, with all its threads."""
+    engine: Literal["local", "ray"] = "local"
+    """Many photos: where the work is done: on this machine, or by --jobs workers of a Ray cluster."""
+    address: str | None = None
+    """Many photos: address of the Ray cluster, such as auto; None: one on this machine, for this command."""
+
+    @property
+    def image0(self) -> Path:
+        """The first photo."""
+        return self.images[0]
+
+    @property
+    def image1(self) -> Path:
+        """The second photo."""
+        return self.images[1]
 
     def run(self, console: Console) -> int:
-        """Match the photos, write what was asked for and print a summary; returns 0."""
+        """Match the photos, write what was asked for and print a summary; returns 0, or 1 if one of many failed."""
+        self._check_count()
+        if self.store is not None:
+            return self._many(self.store).run(console)
         self._check()
         notes = self._notes_on_masks()
         options: dict[str, Any] = {"max_keypoints": self.max_keypoints, "resize": self.resize, "device": self.device}
@@ -112,14 +149,30 @@ class Match:
         self._print(console, result, clock, notes + self._notes(result))
         return 0
 
+    def _check_count(self) -> None:
+        """Refuse options that two photos, or many, have no use for."""
+        folders = [photo for photo in self.images if photo.is_dir()]
+        given = FOR_MANY if self.store is None else FOR_TWO
+        unused = [f"--{name.replace('_', '-')}" for name in given if getattr(self, name) not in (None, (), 0, "local")]
+        if self.store is None and (folders or len(self.images) != 2):
+            what = f"{str(folders[0])!r} is a folder" if folders else f"These are {len(self.images)} photos"
+            raise ConfigError(
+                f"{what}: the matches of many photos go into a file, --store matches.h5. Without it two photos are "
+                "matched."
+            )
+        if unused:
+            which = "two photos" if self.store is None else "many photos (--store)"
+            others = "many photos, with --store matches.h5" if self.store is None else "two photos"
+            raise ConfigError(f"{' and '.join(unused)} cannot be used for {which}; that is for {others}.")
+
+    def _many(self, store: Path) -> "MatchPairs":
+        from photoglue.cli.match_many import MatchPairs
+
+        names = [field.name for field in fields(MatchPairs)]
+        return MatchPairs(**{**{name: getattr(self, name) for name in names}, "store": store})
+
     def _check(self) -> None:
         """Refuse what could not be done, or would do nothing, before the work begins."""
-        for photo in (self.image0, self.image1):
-            if photo.is_dir():
-                raise ConfigError(
-                    f"{str(photo)!r} is a folder; match takes two photos. For the photos of a folder there are "
-                    "photoglue match-pairs and photoglue extract."
-                )
         for path, formats in ((self.out, FORMATS), (self.plot, PICTURES), (self.plot_pruning, PICTURES)):
             if path is not None:
                 check_output(path, formats)

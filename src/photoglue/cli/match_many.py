@@ -30,10 +30,10 @@ class MatchPairs(ManyPhotos):
     interrupted run goes on where it was.
     """
 
-    features_store: Path
-    """The HDF5 file of features; made, or added to."""
     store: Path
     """The HDF5 file of matches; made, or added to."""
+    features_store: Path | None = None
+    """The HDF5 file of features; made, or added to; None: MATCHES.features.h5 beside MATCHES.h5."""
     pairs: Path | None = None
     """A text file with two names in each line, as in the file of features; None: all pairs, of up to 60 photos."""
     matcher: MatcherName = "lightglue"
@@ -47,8 +47,9 @@ class MatchPairs(ManyPhotos):
 
     def run(self, console: Console) -> int:
         """Extract and match; returns 1 if a photo or pair could not be read (the others are stored), else 0."""
+        features_store = self.features_store or self.store.with_name(f"{self.store.stem}.features.h5")
         refuse_overwriting(
-            {"--features-store": self.features_store, "--store": self.store},
+            {"--features-store": features_store, "--store": self.store},
             {"--pairs": self.pairs, "--weights": self.weights},
         )
         precision = None if self.precision == "auto" else self.precision
@@ -58,18 +59,18 @@ class MatchPairs(ManyPhotos):
         if self.pairs is None and len(names) > ALL_PAIRS:
             raise ConfigError(
                 f"All pairs of {len(names)} photos are {len(pairs):,}; that is done for up to {ALL_PAIRS} photos. "
-                "List the pairs in a file, two names in each line, and give it with --pairs."
+                "List the pairs in a file, two names in each line, and give it with --pairs: photoglue pairs makes one."
             )
         if not pairs:
             why = "one photo is none" if self.pairs is None else f"{str(self.pairs)!r} is empty"
             raise ConfigError(f"There is no pair to match: {why}.")
         extractor = self.extractor()
         matcher = self._matcher(extractor.kind)
-        extracted = self.extract(console, extractor, self.features_store)
+        extracted = self.extract(console, extractor, features_store)
         if self.pairs is None:
             pairs = [pair for pair in pairs if extracted.failed.keys().isdisjoint(pair)]
         with progress_bar(console, "matching") as told:
-            matched = batch.match(pairs, self.features_store, self.store, matcher, engine=self.where, progress=told)
+            matched = batch.match(pairs, features_store, self.store, matcher, engine=self.where, progress=told)
         print_summary(console, matched)
         return 1 if extracted.failed or matched.failed else 0
 

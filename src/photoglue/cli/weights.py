@@ -15,13 +15,14 @@ from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.extractors import aliked, disk, doghardnet, superpoint
 from photoglue.files import write_whole
 from photoglue.matchers.lightglue import pretrained
+from photoglue.retrieval import efficientnet, vlad
 from photoglue.weights import WeightsRecord, cache_folder, expected_sha256, locate, resolve, sha256_of
 
 RECORDS: Mapping[str, WeightsRecord] = {
     record.name: record
     for table in (pretrained.WEIGHTS, aliked.WEIGHTS, disk.WEIGHTS, superpoint.WEIGHTS, doghardnet.WEIGHTS)
     for record in table.values()
-}
+} | {record.name: record for record in (vlad.VOCABULARIES, efficientnet.RECORD)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Weights:
         if not self.names and not self.allow_noncommercial:
             left_out = [record.name for record in records if not record.commercial]
             _tell(console, "–", "dim", f"left out without --allow-noncommercial: {', '.join(left_out)}")
-            records = [record for record in records if record.commercial]
+            records = [record for record in records if record.commercial and (record.url or locate(record))]
         return self._fetch(console, records)
 
     def _fetch(self, console: Console, records: list[WeightsRecord]) -> int:

@@ -39,6 +39,13 @@ class DataSet:
     """Images to turn counter-clockwise after reading, by so many quarters."""
     image_set: str
     """Which pairs these are, for people, such as "55 pairs of cameras.json"."""
+    distractors: tuple[str, ...] = ()
+    """Images in no pair that a search may find, too."""
+
+    @property
+    def images(self) -> list[str]:
+        """All its images, sorted."""
+        return sorted({name for pair in self.pairs for name in (pair.name0, pair.name1)} | set(self.distractors))
 
     def evenly(self, count: int) -> "DataSet":
         """The data set with so many pairs, evenly taken from all of them; as it is if it has no more."""

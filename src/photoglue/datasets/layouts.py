@@ -1,7 +1,7 @@
 """From a folder to a data set: which layout it has, and its pairs."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -10,6 +10,7 @@ from photoglue.datasets.base import DataSet, EvaluationPair
 from photoglue.datasets.images import Images
 from photoglue.datasets.loftr import loftr_scenes, scene_files
 from photoglue.datasets.photos import photos_below
+from photoglue.datasets.places import listed_overlaps, places
 from photoglue.datasets.planar import evd, is_evd, is_marked, is_sequence, marked_pair, sequence
 from photoglue.datasets.pose_lists import cameras_json, gluefactory_list, pairs_json, superglue_list
 from photoglue.datasets.truths import Apart
@@ -29,6 +30,8 @@ class Scene:
     """All its pairs."""
     turns: Mapping[str, int] = field(default_factory=dict)
     """Images to turn, as in ``DataSet``."""
+    distractors: Sequence[str] = ()
+    """Images in no pair, as in ``DataSet``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,11 @@ def _superglue(folder: Path, images: Images, scene: str) -> Scene:
     return Scene(pairs=pairs, turns=turns)
 
 
-# A folder has the first of these that it fits.
+def _searched(found: tuple[list[EvaluationPair], list[str]]) -> Scene:
+    return Scene(pairs=found[0], distractors=found[1])
+
+
+# A folder has the first of these that it fits, of the kind that is asked for.
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         benchmark="homography",
@@ -108,6 +115,18 @@ LAYOUTS: tuple[Layout, ...] = (
         found=lambda folder: bool(scene_files(folder)),
         load=lambda folder, images, _, __: Scene(pairs=loftr_scenes(folder, images)),
     ),
+    Layout(
+        benchmark="retrieval",
+        looked_for="places.tsv",
+        found=lambda folder: (folder / "places.tsv").is_file(),
+        load=lambda folder, images, _, __: _searched(places(folder, images)),
+    ),
+    Layout(
+        benchmark="retrieval",
+        looked_for="images/ and pairs.txt with overlaps",
+        found=lambda folder: (folder / "images").is_dir() and (folder / "pairs.txt").is_file(),
+        load=lambda folder, images, scene, _: _searched(listed_overlaps(folder, images, scene)),
+    ),
 )
 
 
@@ -151,9 +170,7 @@ def load_dataset(
 
 
 def _with_truth(folder: Path, images: Images, benchmark: str | None, all_pairs: bool) -> DataSet:
-    found = _scenes_below(folder, DEPTH)
-    if benchmark is not None:
-        found = [(place, layout) for place, layout in found if layout.benchmark == benchmark]
+    found = _scenes_below(folder, DEPTH, benchmark)
     kinds = sorted({layout.benchmark for _, layout in found})
     if not found:
         wanted = [layout.looked_for for layout in LAYOUTS if benchmark in (None, layout.benchmark)]
@@ -168,10 +185,12 @@ def _with_truth(folder: Path, images: Images, benchmark: str | None, all_pairs: 
         )
     pairs: list[EvaluationPair] = []
     turns: dict[str, int] = {}
+    distractors: list[str] = []
     for place, layout in found:
         name = folder.resolve().name if place == folder else images.name_of(place)
         scene = layout.load(place, images, name, all_pairs)
         pairs, turns = pairs + scene.pairs, turns | dict(scene.turns)
+        distractors += scene.distractors
     for name, turn in turns.items():
         if turn % 2:
             images.sizes[name] = images.sizes[name][::-1]
@@ -183,17 +202,20 @@ def _with_truth(folder: Path, images: Images, benchmark: str | None, all_pairs: 
         sizes=dict(images.sizes),
         turns=turns,
         image_set=f"{len(pairs)} pairs of {found[0][1].looked_for}{', all' if all_pairs else ''}",
+        distractors=tuple(distractors),
     )
 
 
-def _scenes_below(folder: Path, depth: int) -> list[tuple[Path, Layout]]:
+def _scenes_below(folder: Path, depth: int, benchmark: str | None) -> list[tuple[Path, Layout]]:
     """The folder itself if it has a layout, else those below it that have."""
-    layout = next((layout for layout in LAYOUTS if layout.found(folder)), None)
+    wanted = [layout for layout in LAYOUTS if benchmark in (None, layout.benchmark)]
+    layout = next((layout for layout in wanted if layout.found(folder)), None)
     if layout is not None:
         return [(folder, layout)]
     if depth == 0:
         return []
-    return [found for below in sorted(folder.iterdir()) if below.is_dir() for found in _scenes_below(below, depth - 1)]
+    below = [place for place in sorted(folder.iterdir()) if place.is_dir()]
+    return [found for place in below for found in _scenes_below(place, depth - 1, benchmark)]
 
 
 def _apart(folder: Path, images: Images) -> DataSet:

@@ -1,7 +1,7 @@
 """The photos of a folder: one list of endings and one search, for extraction, evaluation, training and mapping."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from photoglue.errors import ConfigError, ImageError
+from photoglue.files import write_whole
 from photoglue.image import read_image, read_image_size, to_rgb
 
 PHOTO_SUFFIXES = (
@@ -203,6 +204,28 @@ def pairs_in(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
         if words:
             pairs.append((words[0], words[1]))
     return pairs
+
+
+def write_pairs(pairs: Iterable[tuple[str, str]], path: str | os.PathLike[str]) -> None:
+    """Writes a list of pairs as hloc and ``pairs_in`` read them: two names in each line, with a space between them.
+
+    Where a name has a space, there is a tab between the two, which ``pairs_in`` reads and hloc does not.
+
+    Raises:
+        ConfigError: If a name cannot stand in such a file, because of a tab, a line break or a space at its end.
+        OutputError: If the file cannot be written.
+    """
+    lines = []
+    for pair in pairs:
+        for name in pair:
+            if "\t" in name or name != name.strip() or name.splitlines() != [name]:
+                raise ConfigError(
+                    f"The name {name!r} has a tab, a line break or a blank at its end, which a list of pairs cannot "
+                    "hold: rename the photo."
+                )
+        spaced = any(len(name.split()) > 1 for name in pair)
+        lines.append(("\t" if spaced else " ").join(pair) + "\n")
+    write_whole(Path(path), "".join(lines).encode())
 
 
 def _names_in(path: Path) -> list[str]:

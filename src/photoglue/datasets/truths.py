@@ -57,7 +57,12 @@ class Apart:
     """Two photos of different scenes: every match is wrong."""
 
 
-Truth: TypeAlias = Posed | Planar | Marked | Apart
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """A search with image 0 should find image 1: they show the same place."""
+
+
+Truth: TypeAlias = Posed | Planar | Marked | Apart | Alike
 
 
 def match_errors(

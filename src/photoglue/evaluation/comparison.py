@@ -7,12 +7,14 @@ from pathlib import Path
 from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError
+from photoglue.evaluation.benchmarks.retrieval import Retrieval
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.rematch import Rematcher
 from photoglue.evaluation.report.page import write_report
 from photoglue.evaluation.results import Result, earlier_results
 from photoglue.evaluation.run import Progress, measure
+from photoglue.evaluation.searching import measure_searches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,8 @@ class Evaluation:
 
 def evaluate(
     data: Sequence[Path | DataSet],
-    methods: Sequence[str | Method],
-    out: Path,
+    methods: Sequence[str | Method] = (),
+    out: Path = Path("runs/evaluation"),
     settings: Settings | None = None,
     *,
     allow_mixed: bool = False,
@@ -45,7 +47,8 @@ def evaluate(
 
     Args:
         data: Folders in a layout that ``load_dataset`` knows, or what it made of them; no two of one name.
-        methods: Names such as ``aliked+lightglue`` (see ``Method.parse``), or methods of your own.
+        methods: Names such as ``aliked+lightglue`` (see ``Method.parse``), or methods of your own; for searches names
+            such as ``aliked+vlad`` (see ``SearchMethod.parse``). None: these two.
         out: Folder for results, report and features; made if it is not there. Results that it has of other methods and
             data sets join the report.
         settings: None: the defaults.
@@ -63,6 +66,9 @@ def evaluate(
     """
     settings = settings or Settings()
     datasets = [each if isinstance(each, DataSet) else load_dataset(each) for each in data]
+    if any(dataset.benchmark == Retrieval.name for dataset in datasets):
+        return _searches(datasets, methods, out, settings, allow_mixed=allow_mixed, progress=progress)
+    methods = methods or ["aliked+lightglue"]
     jobs = jobs_of(datasets, methods, settings)
     new = {(job.dataset.name, job.method.resolved_name(settings.torch_device)) for job in jobs}
     earlier = earlier_results(out, new)
@@ -77,6 +83,27 @@ def evaluate(
         matches_of=again.matches_of,
         correct_of=again.correct_of,
     )
+    return Evaluation(results=tuple(results), report=page)
+
+
+def _searches(
+    datasets: Sequence[DataSet],
+    methods: Sequence[str | Method],
+    out: Path,
+    settings: Settings,
+    *,
+    allow_mixed: bool,
+    progress: Progress,
+) -> Evaluation:
+    """Searches measured, and their report."""
+    names = [method for method in methods or ["aliked+vlad"] if isinstance(method, str)]
+    pairs = [dataset.name for dataset in datasets if dataset.benchmark != Retrieval.name]
+    if pairs or len(names) < len(methods):
+        what = f"data of pairs ({', '.join(pairs)})" if pairs else "a method that is an object"
+        raise ConfigError(f"Searches have methods of their own; {what} came with them. Evaluate them separately.")
+    results = measure_searches(datasets, names, out, settings, progress)
+    earlier = earlier_results(out, {(result.dataset, result.method) for result in results})
+    page = write_report([*results, *earlier], out, allow_mixed=allow_mixed)
     return Evaluation(results=tuple(results), report=page)
 
 

@@ -93,13 +93,12 @@ def feature_file(
         OutputError: If the file cannot be written.
         MissingExtra: If h5py is not installed.
     """
-    names = sorted({name for pair in dataset.pairs for name in (pair.name0, pair.name1)})
     besides = {"protocol": options, "folder": str(dataset.folder.resolve()), "turns": dict(dataset.turns)}
     model = ProtocolExtractor(extractor(), dataset, options["resize_side"], options["resize"])
     digest = digest_of({**besides, **extractor_options(model)})
     path = folder / f"{dataset.name}.{options['extractor']}.{digest}.h5"
     _remove_if_damaged(path)
-    photos = {name: dataset.folder / name for name in names}
+    photos = {name: dataset.folder / name for name in dataset.images}
     summary = extract(photos, path, model, options=besides, progress=progress)
     if summary.failed:
         raise ImageError(next(iter(summary.failed.values())))

@@ -31,6 +31,8 @@ HPATCHES_TOO_LARGE = frozenset(
 """The eight of 116 sequences that D2-Net, and everybody after it, left out for their size."""
 
 
+NO_ESTIMATOR = "none"
+"""The estimator of benchmarks that estimate no geometry."""
 OPENCV_FLAVOURS = ("python-headless", "python", "contrib-python-headless", "contrib-python")
 
 
@@ -78,9 +80,10 @@ class Protocol:
             ConfigError: If there is no such estimator, or a number makes no sense.
         """
         chosen = estimator or self.estimator
-        estimator_named(chosen)
-        threshold = self.thresholds_px[chosen] if threshold_px is None else float(threshold_px)
-        if not 0 < threshold < float("inf"):
+        if chosen != NO_ESTIMATOR:
+            estimator_named(chosen)
+        threshold = self.thresholds_px.get(chosen, 0.0) if threshold_px is None else float(threshold_px)
+        if chosen != NO_ESTIMATOR and not 0 < threshold < float("inf"):
             raise ConfigError(f"threshold_px is {threshold}; it must be a positive number of pixels.")
         if seeds < 1:
             raise ConfigError(f"seeds is {seeds}; it must be at least 1.")
@@ -139,6 +142,15 @@ PROTOCOLS: tuple[Protocol, ...] = (
         for benchmark, threshold_px in (
             ("relative_pose", 1.0), ("homography", 3.0), ("correspondences", 1.0), ("overlap", 1.0),
         )
+    ),
+    Protocol(
+        name="photoglue",
+        benchmark="retrieval",
+        resize=640,
+        max_keypoints=1024,
+        estimator=NO_ESTIMATOR,
+        thresholds_px=MappingProxyType({}),
+        source="our default: enough for one vector a photo",
     ),
     *_PAPER,
     *(

@@ -59,7 +59,7 @@ class ProtocolCard:
     detection_threshold: float | None = None
     """Least detection score; None: the detector's own."""
     estimator: str
-    """Who estimates geometry from matches: ``poselib``, ``opencv``."""
+    """Who estimates geometry from matches: ``poselib``, ``opencv``; ``none`` where no geometry is estimated."""
     threshold_px: float
     """Inlier threshold of the estimator, pixels of the image as read (of the resized one in ``resized_frame``)."""
     resized_frame: bool = False
@@ -72,6 +72,11 @@ class ProtocolCard:
     """Which images and pairs of the data set were used."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the packages that the numbers depend on: photoglue, torch, poselib, opencv."""
+
+    @property
+    def geometry(self) -> str:
+        """Estimator and threshold, such as "poselib at 1 px"; "no geometry" where none is estimated."""
+        return "no geometry" if self.estimator == "none" else f"{self.estimator} at {self.threshold_px:g} px"
 
     def differences(self, other: "ProtocolCard") -> tuple[str, ...]:
         """One short sentence for each field that differs; none if the cards are the same."""
@@ -92,7 +97,7 @@ class Result:
     """One method on one data set."""
 
     benchmark: str
-    """Kind of benchmark: ``relative_pose``, ``homography``, ``correspondences``, ``overlap``."""
+    """Kind of benchmark: ``relative_pose``, ``homography``, ``correspondences``, ``overlap``, ``retrieval``."""
     dataset: str
     """Name of the data set."""
     method: str
@@ -106,7 +111,8 @@ class Result:
     scenes: Mapping[str, Mapping[str, float]]
     """Values under the same names for each scene or group of scenes alone."""
     records: tuple[PairRecord, ...]
-    """What was measured on each pair with the first seed, in the order of the data set."""
+    """What was measured on each pair with the first seed, in the order of the data set; in searches on each query and
+    the photo that it found first."""
     images: str
     """Folder that the image names of the records are relative to."""
     warning: str | None = None

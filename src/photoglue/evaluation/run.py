@@ -87,7 +87,7 @@ def measure(
     with _worker_loss_explained(), SolverPool(settings.workers) as pool:
         for group in _groups(jobs, settings):
             for result, journal in _measure(group, out, settings, pool, progress):
-                write_result(result, out / f"{result.dataset}.{_safe(result.method)}.json")
+                write_result(result, out / f"{result.dataset}.{safe_name(result.method)}.json")
                 results.append(result)
                 journals.append(journal)
     for journal in journals:
@@ -175,7 +175,7 @@ class _Run:
             "card": job.card,
             "timing": [settings.time_singly, settings.clock],
         }
-        name = f"{job.dataset.name}.{_safe(job.method.name)}.{digest_of(run)}.jsonl"
+        name = f"{job.dataset.name}.{safe_name(job.method.name)}.{digest_of(run)}.jsonl"
         self.journal = Journal(out / "unfinished" / name, run, pairs=len(job.dataset.pairs))
         self.pending: deque[tuple[int, float, Future[PairValues]]] = deque()
         self.warm = not settings.time_singly
@@ -296,7 +296,7 @@ def _deviation(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: 0.0 if len(set(each)) == 1 else float(np.std(each, ddof=1)) for name, each in columns.items()}
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name that a file may have; different for different names."""
     safe = re.sub(r"[^\w+.@-]", "_", name)
     return safe if safe == name else f"{safe[-60:]}.{digest_of(name)}"

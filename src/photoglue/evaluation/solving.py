@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from photoglue.datasets.truths import Truth, resized_truth
-from photoglue.evaluation.benchmarks.base import MatchedPair
+from photoglue.evaluation.benchmarks.base import MatchedPair, PairBenchmark
 from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.features import resize_to
 from photoglue.evaluation.journal import PairValues
@@ -45,6 +45,7 @@ class Task:
 def solve(task: Task) -> PairValues:
     """The values of a pair for each seed of the estimator; the same in every process."""
     benchmark = BENCHMARKS[task.benchmark]
+    assert isinstance(benchmark, PairBenchmark)
     pair = _framed(task)
     measured = benchmark.measure(pair)
     seeds = range(task.card.seed, task.card.seed + task.card.seeds)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from photoglue.evaluation.benchmarks.base import PairBenchmark
 from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 from photoglue.evaluation.benchmarks.table import BENCHMARKS
 
@@ -14,7 +15,7 @@ def metric_of(name, benchmark="relative_pose"):
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS.values(), ids=lambda benchmark: benchmark.name)
 def test_every_metric_of_a_benchmark_is_explained(benchmark):
-    assert benchmark.metrics[-len(COMMON) :] == COMMON
+    assert benchmark.metrics[-len(COMMON) :] == COMMON or not isinstance(benchmark, PairBenchmark)
     assert len({metric.name for metric in benchmark.metrics}) == len(benchmark.metrics)
     for metric in benchmark.metrics:
         assert metric.meaning.endswith((".", ")"))

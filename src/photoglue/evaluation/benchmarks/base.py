@@ -1,4 +1,4 @@
-"""What a benchmark is: it measures one pair against its truth, and sums up the pairs of a data set."""
+"""What a benchmark is: it measures one pair or query against its truth, and sums up those of a data set."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -54,6 +54,18 @@ class Benchmark(ABC):
         """The metric of that name; without a meaning if it is none of this benchmark's (in a file from elsewhere)."""
         return next((each for each in self.metrics if each.name == name), Metric(name, "number"))
 
+    def group_of(self, scene: str) -> str | None:  # noqa: ARG002
+        """A group of scenes that is summed up on its own, besides the scenes; None: in none."""
+        return None
+
+    @abstractmethod
+    def summary(self, values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """The values of a data set or scene, from the values of all its pairs (at least one)."""
+
+
+class PairBenchmark(Benchmark):
+    """A benchmark of matched pairs."""
+
     @abstractmethod
     def measure(self, pair: MatchedPair) -> dict[str, float]:
         """What the matches alone say: nothing random."""
@@ -68,14 +80,6 @@ class Benchmark(ABC):
             threshold_px: Largest error of an inlier, pixels of the pair.
             seed: Seed of the estimator's random samples.
         """
-
-    def group_of(self, scene: str) -> str | None:  # noqa: ARG002
-        """A group of scenes that is summed up on its own, besides the scenes; None: in none."""
-        return None
-
-    @abstractmethod
-    def summary(self, values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        """The values of a data set or scene, from the values of all its pairs (at least one)."""
 
 
 def means(values: Sequence[Mapping[str, float]], metrics: Sequence[Metric]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 import torch
 
 from photoglue.datasets.truths import Marked
-from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, means
+from photoglue.evaluation.benchmarks.base import MatchedPair, PairBenchmark, adaptivity, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
 from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 from photoglue.geometry.epipolar import symmetric_epipolar_distance
@@ -16,7 +16,7 @@ LIMITS_PX = (10, 20)
 
 
 @final
-class Correspondences(Benchmark):
+class Correspondences(PairBenchmark):
     """mAA: the share of marked points within 1, 2, … 10 or 20 px of the estimated epipolar lines, averaged.
 
     The distance is the mean of those in the two images. A pair without a model counts 0.

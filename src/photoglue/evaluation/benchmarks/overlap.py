@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
+from photoglue.evaluation.benchmarks.base import MatchedPair, PairBenchmark, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
 from photoglue.evaluation.benchmarks.metric import COMMON, Metric, thresholded
 
@@ -16,7 +16,7 @@ LIKELY = 0.5
 
 
 @final
-class Overlap(Benchmark):
+class Overlap(PairBenchmark):
     """How many matches survive where there are none, and how many such pairs a reconstruction would believe.
 
     Also the matcher's own verdict on whether the photos overlap, and how often it says yes; matchers without a verdict

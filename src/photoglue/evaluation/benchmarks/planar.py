@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from photoglue.datasets.truths import Planar, match_errors
-from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
+from photoglue.evaluation.benchmarks.base import MatchedPair, PairBenchmark, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
 from photoglue.evaluation.benchmarks.metric import COMMON, Metric, curve_meaning, thresholded
 from photoglue.geometry.homography import corner_error_px, estimate_homography_dlt, warp_points
@@ -18,7 +18,7 @@ THRESHOLDS_PX = (1, 3, 5)
 
 
 @final
-class Homography(Benchmark):
+class Homography(PairBenchmark):
     """AUC of the corner error, by robust estimation and by a DLT of all matches; precision and recall of the matches.
 
     A match is correct within t px if the mean of its distances in the two images, each to where the truth takes the

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 import torch
 
 from photoglue.datasets.truths import Posed
-from photoglue.evaluation.benchmarks.base import Benchmark, MatchedPair, adaptivity, column, means
+from photoglue.evaluation.benchmarks.base import MatchedPair, PairBenchmark, adaptivity, column, means
 from photoglue.evaluation.benchmarks.estimators import estimator_named
 from photoglue.evaluation.benchmarks.metric import COMMON, Metric, curve_meaning, thresholded
 from photoglue.geometry.epipolar import (
@@ -26,7 +26,7 @@ SQUARED = ("1e-4", "5e-4")
 
 
 @final
-class RelativePose(Benchmark):
+class RelativePose(PairBenchmark):
     """AUC of the pose error, the larger of the angles of rotation and translation; epipolar precision of the matches.
 
     A pair without a pose has an infinite error and stays in the AUC; one without matches has the precision 0.

@@ -9,9 +9,13 @@ from photoglue.evaluation.benchmarks.correspondences import Correspondences
 from photoglue.evaluation.benchmarks.overlap import Overlap
 from photoglue.evaluation.benchmarks.planar import Homography
 from photoglue.evaluation.benchmarks.relative_pose import RelativePose
+from photoglue.evaluation.benchmarks.retrieval import Retrieval
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
-    {benchmark.name: benchmark for benchmark in (RelativePose(), Homography(), Correspondences(), Overlap())}
+    {
+        benchmark.name: benchmark
+        for benchmark in (RelativePose(), Homography(), Correspondences(), Overlap(), Retrieval())
+    }
 )
 """Name → benchmark."""
 

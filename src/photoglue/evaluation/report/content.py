@@ -118,7 +118,7 @@ def protocol_line(card: ProtocolCard) -> str:
     size = "full size" if card.resize is None else f"{card.resize_side} side {card.resize} px"
     points = "all keypoints" if card.max_keypoints is None else f"at most {card.max_keypoints} keypoints"
     seeds = f"seed {card.seed}" if card.seeds == 1 else f"seeds {card.seed} to {card.seed + card.seeds - 1}"
-    return f"{card.protocol}: {size}, {points}, {card.estimator} at {card.threshold_px:g} px, {seeds}"
+    return f"{card.protocol}: {size}, {points}, {card.geometry}, {seeds}"
 
 
 def _section(group: Group, slug: str, card: str, worst_pairs: int, source: PictureSource) -> Section:
