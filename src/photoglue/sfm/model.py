@@ -100,7 +100,8 @@ class Model:
         camera = pycolmap().Camera(model=record.model, width=width, height=height, params=list(record.parameters))
         in_camera = self.points[image.points] @ image.cam_from_world[:3, :3].T + image.cam_from_world[:3, 3]
         projected = torch.from_numpy(np.array(camera.img_from_cam(in_camera.numpy()), dtype=np.float64).reshape(-1, 2))
-        return (from_colmap(projected) - image.keypoints).norm(dim=1)
+        errors: Tensor = (from_colmap(projected) - image.keypoints).norm(dim=1)
+        return errors
 
     def shared_points(self) -> dict[tuple[str, str], int]:
         """How many points two photos both see, by their names in the order of ``images``; pairs without any are absent.
@@ -108,10 +109,8 @@ class Model:
         A point that a photo sees twice counts once.
         """
         count = len(self.images)
-        rows = np.concatenate(
-            [np.unique(image.points.numpy()) * count + i for i, image in enumerate(self.images)] or [[]]
-        )
-        points, photos = np.divmod(np.sort(rows.astype(np.int64)), max(count, 1))
+        seen = [np.unique(image.points.numpy()) * count + i for i, image in enumerate(self.images)]
+        points, photos = np.divmod(np.sort(np.concatenate([np.empty(0, np.int64), *seen])), max(count, 1))
         pairs: Counter[int] = Counter()
         # Observations of a point are neighbours now: compare each with the next, the one after that, and so on.
         for step in range(1, count):
@@ -160,7 +159,7 @@ def _model(folder: Path, shown: Path | None = None) -> Model:
     order = np.argsort(points.ids, kind="stable")
     images = tuple(_image(record, points, order) for record in records)
     unknown = [record.name for record in records if record.camera_id not in cameras]
-    rows = np.concatenate([image.points.numpy() for image in images] or [np.empty(0, np.int64)])
+    rows = np.concatenate([np.empty(0, np.int64), *(image.points.numpy() for image in images)])
     if unknown or not np.array_equal(np.bincount(rows, minlength=len(order)), points.track_lengths):
         what = f"the camera of {unknown[0]!r} is missing" if unknown else "images and points name different tracks"
         raise ConfigError(f"The files in {str(shown or folder)!r} do not belong together: {what}.")

@@ -36,8 +36,8 @@ def write_nerfstudio(model: Path, photos: Path, out: Path) -> Path:
     """Write ``transforms.json`` and ``sparse_pc.ply`` for nerfstudio (``ns-train … --data out``).
 
     The photos are not copied: paths in the file lead to them from ``out``. Poses are from camera to world with OpenGL's
-    axes (y up, z backwards) in a world whose z points up, and ``applied_transform`` says how it was turned. Distortion is
-    kept, and principal points are COLMAP's, as nerfstudio's own converter has them.
+    axes (y up, z backwards) in a world whose z points up, and ``applied_transform`` says how it was turned. Distortion
+    is kept, and principal points are COLMAP's, as nerfstudio's own converter has them.
 
     Args:
         model: The folder of a COLMAP model.

@@ -1,7 +1,7 @@
 """COLMAP's binary model files, read and checked without COLMAP, which waits for ever on one that is cut off.
 
-The layout of ``cameras.bin``, ``images.bin`` and ``points3D.bin`` is the same in all versions (COLMAP's documentation, output
-format). Names of image files are UTF-8, numbers little-endian.
+The layout of ``cameras.bin``, ``images.bin`` and ``points3D.bin`` is the same in all versions (COLMAP's documentation,
+output format). Names of image files are UTF-8, numbers little-endian.
 """
 
 import struct
@@ -145,7 +145,8 @@ def read_points(path: Path) -> PointRecords:
     Raises:
         ConfigError: If it is cut off or damaged.
     """
-    return _read(path, _points)[0]
+    points: PointRecords = _read(path, _points)[0]
+    return points
 
 
 def images_without(path: Path, names: set[str]) -> bytes:

@@ -1,0 +1,7 @@
+"""From photos to a 3D model, and from a model to what other programs read."""
+
+from photoglue.sfm.deliver import undistort, write_ply, write_text
+from photoglue.sfm.model import Model, ModelImage, read_model
+from photoglue.sfm.nerfstudio import write_nerfstudio
+
+__all__ = ["Model", "ModelImage", "read_model", "undistort", "write_nerfstudio", "write_ply", "write_text"]
