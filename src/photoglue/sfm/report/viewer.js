@@ -30,7 +30,7 @@ const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
 const SHADERS = {
   points: [`attribute vec3 p; attribute vec3 c; uniform mat4 m; uniform float size; uniform float least; varying vec3 colour;
-    void main() { gl_Position = m * vec4(p, 1.0); gl_PointSize = clamp(size / gl_Position.w, least, 40.0); colour = c; }`,
+    void main() { gl_Position = m * vec4(p, 1.0); gl_PointSize = clamp(size / gl_Position.w, least, 40.0); colour = pow(c, vec3(0.8)); }`,
   `precision mediump float; varying vec3 colour;
     void main() { vec2 d = gl_PointCoord - 0.5; if (dot(d, d) > 0.25) discard; gl_FragColor = vec4(colour, 1.0); }`],
   /* Each line is four corners; those behind the eye are pulled to just before it. */
@@ -163,7 +163,34 @@ class Viewer {
 
   /* --- where one looks from ----------------------------------------------------------------------------------------- */
   reset() {
-    Object.assign(this, { yaw: 0.35, pitch: 0.28, distance: 2.6, target: [0, 0, 0], through: false });
+    Object.assign(this, { yaw: 0.45, pitch: 0.3, distance: 1, target: [0, 0, 0], through: false });
+    this.onThrough?.(false);
+    this.matrix();
+    const rows = this.axes(), along = (p, k) => rows[3 * k] * p[0] + rows[3 * k + 1] * p[1] + rows[3 * k + 2] * p[2];
+    const step = 3 * Math.max(1, Math.floor(this.points.length / 45000));
+    let shown = [];
+    for (let i = 0; i + 2 < this.points.length; i += step) shown.push([0, 1, 2].map((k) => along(this.points.subarray(i, i + 3), k)));
+    for (let k = 0; k < 3; k++) {  /* all cameras, but not the points far out */
+      const values = shown.map((p) => p[k]).sort((a, b) => a - b), out = Math.floor(0.02 * values.length);
+      shown = shown.filter((p) => p[k] >= values[out] && p[k] <= values[values.length - 1 - out]);
+    }
+    for (let i = 0; i < this.count; i++) shown.push([0, 1, 2].map((k) => along(this.camera(i).centre, k)));
+    const aspect = this.canvas.clientWidth / Math.max(this.canvas.clientHeight, 1), limits = [0.92 * this.tangent * aspect, 0.84 * this.tangent];
+    const middle = [0, 1, 2].map((k) => (shown.reduce((low, p) => Math.min(low, p[k]), Infinity) + shown.reduce((high, p) => Math.max(high, p[k]), -Infinity)) / 2);
+    let far = 0.2;
+    /* The least distance from which the middle can be looked at so that all is in view; then the middle of what is seen. */
+    for (let round = 0; round < 8; round++) {
+      far = 0.2;
+      const sides = [[Infinity, -Infinity], [Infinity, -Infinity]];
+      for (const p of shown) for (let k = 0; k < 2; k++) far = Math.max(far, p[2] - middle[2] + Math.abs(p[k] - middle[k]) / limits[k]);
+      for (const p of shown) for (let k = 0; k < 2; k++) {
+        const seen = (p[k] - middle[k]) / (far - p[2] + middle[2]);
+        sides[k] = [Math.min(sides[k][0], seen), Math.max(sides[k][1], seen)];
+      }
+      for (let k = 0; k < 2; k++) middle[k] += 0.4 * far * (sides[k][0] + sides[k][1]) / 2;
+    }
+    this.target = [0, 1, 2].map((k) => rows[k] * middle[0] + rows[3 + k] * middle[1] + rows[6 + k] * middle[2]);
+    this.distance = clamp(far, 0.2, 90);
     this.draw();
   }
 
@@ -356,7 +383,7 @@ class Viewer {
     let program = this.use("points", m);
     this.attribute(program, "p", this.buffers.points, 3, gl.FLOAT, 0, 0);
     this.attribute(program, "c", this.buffers.colours, 3, gl.UNSIGNED_BYTE, 0, 0);
-    gl.uniform1f(gl.getUniformLocation(program, "size"), 0.0042 * this.pointScale * height / this.tangent);
+    gl.uniform1f(gl.getUniformLocation(program, "size"), 0.004 * clamp((60000 / (this.points.length / 3)) ** 0.25, 0.6, 2.2) * this.pointScale * height / this.tangent);
     gl.uniform1f(gl.getUniformLocation(program, "least"), 1.5 * ratio * Math.min(1, this.pointScale));
     gl.drawArrays(gl.POINTS, 0, this.points.length / 3);
     gl.enable(gl.BLEND); gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA); gl.depthMask(false);
@@ -372,7 +399,7 @@ class Viewer {
     gl.bufferData(gl.ARRAY_BUFFER, data, gl.DYNAMIC_DRAW);
     this.attribute(program, "p", this.buffers.quad, 3, gl.FLOAT, 20, 0);
     this.attribute(program, "at", this.buffers.quad, 2, gl.FLOAT, 20, 12);
-    gl.uniform1f(gl.getUniformLocation(program, "alpha"), this.through ? 0.5 : 0.95);
+    gl.uniform1f(gl.getUniformLocation(program, "alpha"), this.through ? 0.65 : 0.95);
     gl.bindTexture(gl.TEXTURE_2D, this.texture);
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
