@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from photoglue.cli.bench import Bench
+from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
@@ -30,6 +31,7 @@ Command: TypeAlias = (
     Annotated[Match, tyro.conf.subcommand("match")]
     | Annotated[Extract, tyro.conf.subcommand("extract")]
     | Annotated[MatchPairs, tyro.conf.subcommand("match-pairs")]
+    | Annotated[ConvertModel, tyro.conf.subcommand("convert-model")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

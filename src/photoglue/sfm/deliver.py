@@ -130,6 +130,11 @@ def write_text(model: Path, out: Path) -> None:
 
 def _undistort(model: Path, photos: Path, out: Path, view: Model, left_out: tuple[str, ...]) -> None:
     """Let COLMAP do it, and bring what it wrote into the form that is wanted."""
+    damaged = [image.name for image in view.images if not _is_readable(photos / image.name)]
+    if damaged:  # COLMAP would fill what is missing with grey
+        raise ImageError(
+            f"{_some(damaged)}: damaged or cut off, and cannot be read whole; copy it to the folder again."
+        )
     try:
         pycolmap().undistort_images(str(out), str(model), str(photos))
     except (ValueError, RuntimeError, IndexError) as error:
@@ -152,6 +157,16 @@ def _undistort(model: Path, photos: Path, out: Path, view: Model, left_out: tupl
     for image in view.images:
         if image.name not in left_out:
             _drop_orientation(out / "images" / image.name)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        with PIL.Image.open(path) as picture:
+            picture.draft(None, (1, 1))  # a JPEG's pixels are read, but not worked out
+            picture.load()
+    except (OSError, ValueError, SyntaxError):
+        return False
+    return True
 
 
 def _drop_orientation(path: Path) -> None:
