@@ -16,7 +16,7 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from photoglue.decode import orientation_of
-from photoglue.errors import ConfigError, ImageError, OutputError
+from photoglue.errors import ConfigError, ImageError, OutputError, PhotoGlueError
 from photoglue.files import check_output, digest_of, digest_of_file, from_json, to_json, write_whole
 from photoglue.image import read_image_size
 from photoglue.sfm.model import FILES, Model, read_model
@@ -84,9 +84,9 @@ def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
+    except PhotoGlueError:
+        raise
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
         raise OutputError(f"{str(out)!r} cannot be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -132,9 +132,7 @@ def _undistort(model: Path, photos: Path, out: Path, view: Model, left_out: tupl
     """Let COLMAP do it, and bring what it wrote into the form that is wanted."""
     damaged = [image.name for image in view.images if not _is_readable(photos / image.name)]
     if damaged:  # COLMAP would fill what is missing with grey
-        raise ImageError(
-            f"{_some(damaged)}: damaged or cut off, and cannot be read whole; copy it to the folder again."
-        )
+        raise ImageError(f"{_some(damaged)}: damaged or cut off, and cannot be read whole; copy them anew.")
     try:
         pycolmap().undistort_images(str(out), str(model), str(photos))
     except (ValueError, RuntimeError, IndexError) as error:

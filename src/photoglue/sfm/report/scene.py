@@ -109,7 +109,8 @@ def _upwards(rotations: Float64[Tensor, "n 3 3"]) -> Float64[Tensor, "3"]:
     up: Tensor = vectors[:, 0]
     if float(values[1]) < 0.05 or float(values[0]) > 0.5 * float(values[1]):
         up = mean_up if float(mean_up.norm()) > 0.1 else -rotations[0, 1]
-        return up / up.norm()
+        up = up / up.norm()
+        return up
     hint = float(mean_up @ up)
     return up if (hint if abs(hint) > 0.2 else float(mean_back @ up)) > 0 else -up
 

@@ -200,7 +200,7 @@ class Viewer {
   }
 
   matrix() {
-    const aspect = this.canvas.width / Math.max(this.canvas.height, 1);
+    const aspect = this.canvas.clientWidth / Math.max(this.canvas.clientHeight, 1);
     if (this.through && this.chosen >= 0) {
       const camera = this.camera(this.chosen), r = camera.rotation;
       this.tangent = 1.06 * Math.max(camera.y, camera.x / aspect);
