@@ -90,7 +90,7 @@ class Model:
         raise KeyError(name)
 
     def reprojection_errors(self, image: ModelImage) -> Float64[Tensor, " n"]:
-        """How far from each keypoint of a photo its point is projected, pixels.
+        """How far from each keypoint of a photo its point is projected, pixels; NaN for points behind the camera.
 
         Raises:
             MissingExtra: If pycolmap is not installed.

@@ -101,6 +101,14 @@ def test_photos_that_are_gone_leave_a_page(tmp_path):
     assert [bool(photo) for photo in data_of(text)["photos"]] == [False, False, True]
 
 
+def test_photos_of_another_size_are_told_of(tmp_path):
+    tiny = write_tiny_model(tmp_path)
+    PIL.Image.new("RGB", (32, 24)).save(tiny.photos / "a.jpg")
+    text = written(tiny, tmp_path)
+    assert "the photo has 32 × 24 pixels, its camera 64 × 48" in text
+    assert text.count("no picture: its matches are not at hand") == 2  # where they lie in that photo is not known
+
+
 def test_turned_photos_are_upright(tmp_path):
     tiny = write_tiny_model(tmp_path, exif={"a.jpg": 6})
     (tmp_path / "a.jpg").write_bytes(b64decode(data_of(written(tiny, tmp_path))["photos"][0]))

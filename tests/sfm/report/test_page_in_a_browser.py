@@ -127,6 +127,17 @@ def test_a_click_on_a_camera_shows_its_photo_and_neighbours(page):
         assert panel.locator("h3").inner_text() == "a.jpg"
 
 
+def test_a_double_click_on_a_point_makes_it_the_middle(page):
+    box = page.locator("#view").bounding_box()
+    point = page.evaluate("[...photoglue.viewer.points.subarray(30, 33)]")
+    x, y, _ = page.evaluate(f"photoglue.viewer.place({point})")
+    before = page.evaluate("globalThis.matrixBefore = photoglue.viewer.last, photoglue.viewer.distance")
+    page.mouse.dblclick(box["x"] + x, box["y"] + y)
+    assert page.evaluate("photoglue.viewer.distance") == pytest.approx(0.6 * before)
+    target = page.evaluate("photoglue.viewer.place(photoglue.viewer.target, matrixBefore)")
+    assert target[:2] == pytest.approx([x, y], abs=14)  # a nearer point may hide it
+
+
 def test_two_fingers_zoom(page):
     if page.viewport_size["width"] > 500:
         pytest.skip("a phone has fingers")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from photoglue.errors import ImageError, MissingExtra
 from photoglue.machine import version_line
-from photoglue.sfm.model import Model
+from photoglue.sfm.model import Model, ModelImage
 from photoglue.sfm.report.links import Link, VerifiedPair, shared_links, weakest_links
 from photoglue.sfm.report.scene import Scene, encoded, scene_of
 from photoglue.sfm.report.thumbnails import Thumbnail, side_for, thumbnail
@@ -110,11 +110,13 @@ def gather(
     names = sorted({*placed, *others})
     side = side_for(len(names))
     small = {name: thumbnail(photos / name, side) for name in names}
+    small |= {image.name: _checked(model, image, small[image.name]) for image in model.images}
     scene = scene_of(model, [small[name].frame for name in placed])
     inside = set(placed)
     weakest = weakest_links([pair for pair in pairs if pair[0] in inside and pair[1] in inside], LINKS_SHOWN)
     if links is None:
-        links = shared_links(model, weakest, {name: small[name].frame for name in inside}, LINES)
+        frames = {name: None if small[name].problem else small[name].frame for name in inside}
+        links = shared_links(model, weakest, frames, LINES)
     pictures = tuple(_picture(photos, pair, links) for pair in weakest)
     return _rows(model, names, pairs, unplaced, small), scene, pictures, pairs
 
@@ -156,6 +158,20 @@ def settings_of(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return (*rows, ("made by", version_line()))
 
 
+def _error(model: Model, image: ModelImage) -> float:
+    """Mean over the points that lie before the camera, pixels."""
+    return float(model.reprojection_errors(image).nanmean().nan_to_num())
+
+
+def _checked(model: Model, image: ModelImage, small: Thumbnail) -> Thumbnail:
+    """A small photo, with what is wrong if the photo is not of the size that the model says."""
+    wanted = model.cameras[image.camera_id].image_size
+    if small.frame is None or small.frame.size == wanted:
+        return small
+    (width, height), size = wanted, small.frame.size
+    return replace(small, problem=f"the photo has {size[0]} × {size[1]} pixels, its camera {width} × {height}")
+
+
 def _rows(
     model: Model,
     names: Sequence[str],
@@ -176,7 +192,9 @@ def _rows(
             points=count,
             track=float(model.track_lengths[image.points].double().mean()) if image is not None and count else 0.0,
             partners=partners[name],
-            error=float(model.reprojection_errors(image).mean()) if image is not None and count else 0.0,
+            error=float(model.reprojection_errors(image).nanmean().nan_to_num())
+            if image is not None and count
+            else 0.0,
             reason=" ".join(part for part in (reason, small[name].problem) if part),
             thumbnail="" if jpeg is None else encoded(np.frombuffer(jpeg, np.uint8)),
         )

@@ -62,7 +62,7 @@ def write_map_report(
     rows, scene, pictures, pairs = gather(view, photos, verified, unplaced or {}, links)
     kinds, columns = columns_of(pairs, rows)
     page = MapPage(
-        title=photos.resolve().name if photos.resolve().name != "images" else photos.resolve().parent.name,
+        title=_title(photos.resolve()),
         facts=facts_of(view, rows),
         rows=rows,
         scene=scene,
@@ -93,6 +93,11 @@ def html_of(page: MapPage) -> str:
         data=Markup(_data(page)),
     )
     return text.lstrip() + "\n"
+
+
+def _title(photos: Path) -> str:
+    """The name of the folder, or of the one that it is in if it is called as all such folders are."""
+    return photos.parent.name if photos.name.lower() in ("images", "photos") and photos.parent.name else photos.name
 
 
 def _data(page: MapPage) -> str:

@@ -106,11 +106,10 @@ def _upwards(rotations: Float64[Tensor, "n 3 3"]) -> Float64[Tensor, "3"]:
     mean_up, mean_back = -rotations[:, 1].mean(dim=0), -rotations[:, 2].mean(dim=0)
     across = rotations[:, 0]
     values, vectors = torch.linalg.eigh(across.T @ across / len(across))
-    up: Tensor = vectors[:, 0]
     if float(values[1]) < 0.05 or float(values[0]) > 0.5 * float(values[1]):
-        up = mean_up if float(mean_up.norm()) > 0.1 else -rotations[0, 1]
-        up = up / up.norm()
-        return up
+        hint_up = mean_up if float(mean_up.norm()) > 0.1 else -rotations[0, 1]
+        return torch.nn.functional.normalize(hint_up, dim=0)
+    up: Tensor = vectors[:, 0]
     hint = float(mean_up @ up)
     return up if (hint if abs(hint) > 0.2 else float(mean_back @ up)) > 0 else -up
 

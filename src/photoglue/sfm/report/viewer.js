@@ -281,23 +281,28 @@ class Viewer {
 
   cameraAt(x, y, reach) {
     let best = -1, least = reach;
+    const near = this.canvas.clientHeight * 2 * this.baseSize * this.cameraScale / this.tangent;
     for (let i = 0; i < this.count; i++) {
-      const camera = this.camera(i);
-      for (const p of [camera.centre, this.fromCamera(camera, 0, 0, this.depth(i))]) {
-        const [u, v, w] = this.place(p), far = Math.hypot(u - x, v - y);
-        if (w > NEAR && far < least) { best = i; least = far; }
-      }
+      const at = 14 * i, [u, v, w] = this.place([this.cameras[at + 9], this.cameras[at + 10], this.cameras[at + 11]]);
+      const far = w > NEAR ? Math.hypot(u - x, v - y) : Infinity;
+      if (far < least) { best = i; least = far; }
+      if (w > 0 && far > reach + near / w) continue;
+      const [s, t, ahead] = this.place(this.fromCamera(this.camera(i), 0, 0, this.depth(i))), other = Math.hypot(s - x, t - y);
+      if (ahead > NEAR && other < least) { best = i; least = other; }
     }
     return best;
   }
 
   pointAt(x, y) {
-    let best = null, least = 14, p = this.points;
+    const p = this.points, m = this.last, wide = this.canvas.clientWidth / 2, high = this.canvas.clientHeight / 2;
+    let best = -1, least = 14;
     for (let i = 0; i < p.length; i += 3) {
-      const q = [p[i], p[i + 1], p[i + 2]], [u, v, w] = this.place(q), far = Math.hypot(u - x, v - y) + 2 * w;
-      if (w > NEAR && far < least) { best = q; least = far; }
+      const w = m[3] * p[i] + m[7] * p[i + 1] + m[11] * p[i + 2] + m[15];
+      const u = (m[0] * p[i] + m[4] * p[i + 1] + m[8] * p[i + 2] + m[12]) / w, v = (m[1] * p[i] + m[5] * p[i + 1] + m[9] * p[i + 2] + m[13]) / w;
+      const far = Math.hypot((u + 1) * wide - x, (1 - v) * high - y) + 2 * w;
+      if (w > NEAR && far < least) { best = i; least = far; }
     }
-    return best;
+    return best < 0 ? null : [...p.subarray(best, best + 3)];
   }
 
   /* --- mouse, fingers, keys ----------------------------------------------------------------------------------------- */
