@@ -13,7 +13,7 @@ import numpy as np
 from photoglue.errors import ImageError, MissingExtra
 from photoglue.machine import version_line
 from photoglue.sfm.model import Model, ModelImage
-from photoglue.sfm.report.links import Link, VerifiedPair, shared_links, weakest_links
+from photoglue.sfm.report.links import CountedPair, Link, shared_links, weakest_links
 from photoglue.sfm.report.scene import Scene, encoded, scene_of
 from photoglue.sfm.report.thumbnails import Thumbnail, side_for, thumbnail
 from photoglue.viz.small import compressed, matched_picture
@@ -98,10 +98,10 @@ class MapPage:
 def gather(
     model: Model,
     photos: Path,
-    verified: Sequence[VerifiedPair] | None,
+    verified: Sequence[CountedPair] | None,
     unplaced: Mapping[str, str],
     links: Sequence[Link] | None,
-) -> tuple[tuple[PhotoRow, ...], Scene, tuple[LinkPicture, ...], list[VerifiedPair]]:
+) -> tuple[tuple[PhotoRow, ...], Scene, tuple[LinkPicture, ...], list[CountedPair]]:
     """The photos, the scene, the weakest links and the pairs of a page."""
     shared = [(first, second, count, SHARED) for (first, second), count in model.shared_points().items()]
     pairs = shared if verified is None else list(verified)
@@ -136,7 +136,7 @@ def facts_of(model: Model, rows: Sequence[PhotoRow]) -> tuple[Fact, ...]:
     )
 
 
-def columns_of(pairs: Sequence[VerifiedPair], rows: Sequence[PhotoRow]) -> tuple[tuple[str, ...], dict[str, str]]:
+def columns_of(pairs: Sequence[CountedPair], rows: Sequence[PhotoRow]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The kinds of the pairs, and the pairs as columns for the script."""
     kinds = tuple(kind for kind, _ in Counter(pair[3] for pair in pairs).most_common(255))
     number = {row.name: i for i, row in enumerate(rows)}
@@ -175,7 +175,7 @@ def _checked(model: Model, image: ModelImage, small: Thumbnail) -> Thumbnail:
 def _rows(
     model: Model,
     names: Sequence[str],
-    pairs: Sequence[VerifiedPair],
+    pairs: Sequence[CountedPair],
     unplaced: Mapping[str, str],
     small: Mapping[str, Thumbnail],
 ) -> tuple[PhotoRow, ...]:
@@ -202,7 +202,7 @@ def _rows(
     return tuple(rows)
 
 
-def _picture(photos: Path, pair: VerifiedPair, links: Sequence[Link]) -> LinkPicture:
+def _picture(photos: Path, pair: CountedPair, links: Sequence[Link]) -> LinkPicture:
     name0, name1, inliers, kind = pair
     jpeg, problem = "", "no picture: its matches are not at hand"
     for first, second, points0, points1 in links:

@@ -10,13 +10,13 @@ from torch import Tensor
 from photoglue.geometry.frames import StoredFrame
 from photoglue.sfm.model import Model
 
-VerifiedPair: TypeAlias = tuple[str, str, int, str]
+CountedPair: TypeAlias = tuple[str, str, int, str]
 """The names of two photos, their inliers, and their geometry, such as "calibrated" or "planar"."""
 Link: TypeAlias = tuple[str, str, Float[Tensor, "k 2"], Float[Tensor, "k 2"]]
 """The names of two photos, and points that match: (x, y) in pixels of the upright photos."""
 
 
-def weakest_links(verified: Sequence[VerifiedPair], count: int) -> list[VerifiedPair]:
+def weakest_links(verified: Sequence[CountedPair], count: int) -> list[CountedPair]:
     """The pairs without which photos would be joined by nothing or by fewer inliers, the weakest first.
 
     Of all ways to join all photos by pairs, the strongest is taken (the maximum spanning tree), and of this the pairs
@@ -46,7 +46,7 @@ def weakest_links(verified: Sequence[VerifiedPair], count: int) -> list[Verified
 
 
 def shared_links(
-    model: Model, pairs: Sequence[VerifiedPair], frames: Mapping[str, StoredFrame | None], most: int
+    model: Model, pairs: Sequence[CountedPair], frames: Mapping[str, StoredFrame | None], most: int
 ) -> list[Link]:
     """For pairs of photos of a model, where both see its points: at most ``most`` matches of each.
 

@@ -16,7 +16,7 @@ from photoglue.errors import ConfigError
 from photoglue.files import check_output, write_whole
 from photoglue.sfm.model import read_model
 from photoglue.sfm.report.content import MapPage, columns_of, facts_of, gather, settings_of
-from photoglue.sfm.report.links import Link, VerifiedPair
+from photoglue.sfm.report.links import CountedPair, Link
 
 
 def write_map_report(
@@ -24,7 +24,7 @@ def write_map_report(
     *,
     model: Path,
     photos: Path,
-    verified: Sequence[VerifiedPair] | None = None,
+    verified: Sequence[CountedPair] | None = None,
     unplaced: Mapping[str, str] | None = None,
     links: Sequence[Link] | None = None,
     settings: Mapping[str, Any] | None = None,
