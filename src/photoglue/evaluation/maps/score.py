@@ -38,8 +38,8 @@ class MapScore:
     position_worst: float
     """The largest of these distances."""
     rotation_deg: float
-    """Median angle between the cameras and the true ones, after the same similarity, degrees. Of cameras that stand nearly
-    on one line it says less: places alone hardly tell the turn about it."""
+    """Median angle between the cameras and the true ones, after the same similarity, degrees. Of cameras that stand
+    nearly on one line it says less: places alone hardly tell the turn about it."""
     points: int
     """Points of the model."""
     track: float
