@@ -37,6 +37,9 @@ class ColmapSift:
 
     max_keypoints: int = 9000
     """Keypoints of a photo."""
+    single_camera: bool = False
+    """All photos have one camera; False: those whose EXIF says so have, and each photo without EXIF has its own. Without
+    effect on cameras that are known."""
     threads: int = 1
     seed: int = 0
 
@@ -57,7 +60,8 @@ class ColmapSift:
             options = colmap.FeatureExtractionOptions()
             options.use_gpu, options.num_threads = False, self.threads
             options.sift.max_num_features = self.max_keypoints
-            mode = colmap.CameraMode.AUTO if cameras is None else colmap.CameraMode.PER_IMAGE
+            mode = colmap.CameraMode.SINGLE if self.single_camera else colmap.CameraMode.AUTO
+            mode = mode if cameras is None else colmap.CameraMode.PER_IMAGE
             colmap.extract_features(str(database), str(photos), camera_mode=mode, extraction_options=options)
             if cameras is not None:
                 set_cameras(database, cameras)
