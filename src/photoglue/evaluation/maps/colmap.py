@@ -38,8 +38,8 @@ class ColmapSift:
     max_keypoints: int = 9000
     """Keypoints of a photo."""
     single_camera: bool = False
-    """All photos have one camera; False: those whose EXIF says so have, and each photo without EXIF has its own. Without
-    effect on cameras that are known."""
+    """All photos have one camera; False: those whose EXIF says so have, and each photo without EXIF has its own.
+    Without effect on cameras that are known."""
     threads: int = 1
     seed: int = 0
 

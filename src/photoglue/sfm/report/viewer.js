@@ -29,8 +29,8 @@ const viewMatrix = (rows, eye) => {
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
 const SHADERS = {
-  points: [`attribute vec3 p; attribute vec3 c; uniform mat4 m; uniform float size; uniform float least; varying vec3 colour;
-    void main() { gl_Position = m * vec4(p, 1.0); gl_PointSize = clamp(size / gl_Position.w, least, 40.0); colour = pow(c, vec3(0.8)); }`,
+  points: [`attribute vec3 p; attribute vec3 c; uniform mat4 m; uniform float size; uniform float least; uniform float most; varying vec3 colour;
+    void main() { gl_Position = m * vec4(p, 1.0); gl_PointSize = clamp(size / gl_Position.w, least, most); colour = pow(c, vec3(0.8)); }`,
   `precision mediump float; varying vec3 colour;
     void main() { vec2 d = gl_PointCoord - 0.5; if (dot(d, d) > 0.25) discard; gl_FragColor = vec4(colour, 1.0); }`],
   /* Each line is four corners; those behind the eye are pulled to just before it. */
@@ -58,7 +58,7 @@ class Viewer {
     this.chosen = -1; this.hovered = -1; this.neighbours = new Map(); this.through = false;
     this.pointScale = 1; this.cameraScale = 1;
     this.baseSize = this.usualGap();
-    this.gl = canvas.getContext("webgl", { antialias: true, alpha: true, premultipliedAlpha: false });
+    this.gl = canvas.getContext("webgl", { antialias: true });
     if (!this.gl) return;
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => { this.build(); this.draw(); });
@@ -390,6 +390,7 @@ class Viewer {
     this.attribute(program, "c", this.buffers.colours, 3, gl.UNSIGNED_BYTE, 0, 0);
     gl.uniform1f(gl.getUniformLocation(program, "size"), 0.004 * clamp((60000 / (this.points.length / 3)) ** 0.25, 0.6, 2.2) * this.pointScale * height / this.tangent);
     gl.uniform1f(gl.getUniformLocation(program, "least"), 1.5 * ratio * Math.min(1, this.pointScale));
+    gl.uniform1f(gl.getUniformLocation(program, "most"), 7 * ratio * Math.max(1, this.pointScale));
     gl.drawArrays(gl.POINTS, 0, this.points.length / 3);
     gl.enable(gl.BLEND); gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA); gl.depthMask(false);
     if (this.hasPhoto) this.drawPhoto(m);
