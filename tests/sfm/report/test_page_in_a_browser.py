@@ -45,7 +45,7 @@ def page(request, chromium, page_file):
     page.on("console", hear)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(page_file.as_uri())
-    page.wait_for_function("photoglue.viewer.last")
+    page.wait_for_function("globalThis.photoglue?.viewer.last")
     page.set_default_timeout(5000)
     yield page
     assert complaints == []
@@ -225,6 +225,17 @@ def test_pointing_at_the_matrix_names_the_pair(page):
 def test_nothing_is_wider_than_the_page(page):
     page.evaluate("photoglue.choose(1)")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_lost_context_comes_back(page):
+    """As when a laptop's graphics restart."""
+    before = drawn(page)
+    page.evaluate("globalThis.loss = photoglue.viewer.gl.getExtension('WEBGL_lose_context'), loss.loseContext()")
+    page.wait_for_function("photoglue.viewer.gl.isContextLost()")
+    page.evaluate("photoglue.choose(1), photoglue.choose(-1), photoglue.viewer.draw(), loss.restoreContext()")
+    page.wait_for_function("!photoglue.viewer.gl.isContextLost()")
+    page.wait_for_timeout(100)
+    assert drawn(page) == before
 
 
 def test_dark_and_light(chromium, page_file):

@@ -71,6 +71,7 @@ class Viewer {
   /* --- what is drawn ------------------------------------------------------------------------------------------------ */
   build() {
     const gl = this.gl;
+    if (gl.isContextLost()) return;  /* built when it is restored */
     this.programs = {};
     for (const [name, sources] of Object.entries(SHADERS)) {
       const program = gl.createProgram();
@@ -136,6 +137,7 @@ class Viewer {
 
   shapeCameras() {
     const gl = this.gl, lines = [];
+    if (!this.frusta || gl.isContextLost()) return;
     for (let i = 0; i < this.count; i++) {
       const apex = this.camera(i).centre, [a, b, c, d] = this.corners(i, this.depth(i)), colour = this.colourOf(i);
       const top = this.fromCamera(this.camera(i), 0, -1.35 * this.camera(i).y * this.depth(i), this.depth(i));
@@ -378,7 +380,7 @@ class Viewer {
   drawNow() {
     const gl = this.gl, canvas = this.canvas, ratio = Math.min(devicePixelRatio || 1, 2);
     const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
-    if (!width || !height || gl.isContextLost()) return;
+    if (!width || !height || !this.frusta || gl.isContextLost()) return;
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
     const m = this.last = this.matrix();
     gl.viewport(0, 0, width, height);
