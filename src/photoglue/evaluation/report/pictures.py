@@ -1,13 +1,11 @@
 """The worst pairs of a method as small JPEGs: two photos side by side, with their matches where those are at hand."""
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import PIL.Image
 import torch
 from jaxtyping import Bool
@@ -19,7 +17,8 @@ from photoglue.evaluation.report.groups import Group
 from photoglue.evaluation.results import PairRecord, Result
 from photoglue.image import Resize, load_image, to_rgb
 from photoglue.structs import Matches
-from photoglue.viz.canvas import Canvas, Colours
+from photoglue.viz.canvas import Colours
+from photoglue.viz.small import compressed, matched_picture
 
 MAX_BYTES = 60_000
 """Largest size of a picture."""
@@ -115,35 +114,26 @@ def pair_jpeg(result: Result, record: PairRecord, source: PictureSource) -> tupl
     paths = [Path(result.images) / name for name in (record.name0, record.name1)]
     matches = None if source.matches_of is None else source.matches_of(result, record)
     if matches is None:
-        return _compressed(_side_by_side(paths)), ""
+        return compressed(_side_by_side(paths), MAX_BYTES), ""
     correct = None if source.correct_of is None else source.correct_of(result, record, matches)
     meaning = "brighter for higher scores"
     if correct is not None:
         meaning = "blue where they agree with the true geometry, orange where not"
-    return _compressed(_with_matches(paths, matches, correct)), f"Lines are matches, at most {MAX_LINES}: {meaning}."
+    return compressed(
+        _with_matches(paths, matches, correct), MAX_BYTES
+    ), f"Lines are matches, at most {MAX_LINES}: {meaning}."
 
 
 def _with_matches(paths: list[Path], matches: Matches, correct: Tensor | None) -> PIL.Image.Image:
     """The photos toned down, with up to ``MAX_LINES`` matches."""
-    canvas = Canvas(paths, bar=False)
     rows = torch.linspace(0, len(matches) - 1, min(len(matches), MAX_LINES)).round().long()
-    starts, ends = canvas.place(matches.points0[rows], 0), canvas.place(matches.points1[rows], 1)
+    starts, ends = matches.points0[rows], matches.points1[rows]
     if correct is None:
         scores = matches.scores.detach().float().cpu()[rows].numpy()
-        canvas.lines(starts, ends, Colours("continuous", 0.0, 1.0).of(scores), alpha=0.8)
-    else:
-        right = correct.cpu()[rows].numpy().astype(bool)
-        for chosen, colour in ((~right, WRONG), (right, RIGHT)):
-            canvas.lines(starts[chosen], ends[chosen], colour, alpha=0.8)
-    for lines in canvas.axes.collections:
-        lines.set_linewidth(1.4)  # they will be shrunk with the photos
-    canvas.figure.canvas.draw()
-    drawn = PIL.Image.fromarray(np.asarray(canvas.figure.canvas.buffer_rgba())).convert("RGB")
-    # The page has its own captions: keep the photos, without the margins.
-    box = canvas.axes.get_window_extent()
-    cropped = drawn.crop((round(box.x0), drawn.height - round(box.y1), round(box.x1), drawn.height - round(box.y0)))
-    cropped.thumbnail((WIDTH, HEIGHT), PIL.Image.Resampling.LANCZOS)
-    return cropped
+        return matched_picture(paths, (starts, ends, Colours("continuous", 0.0, 1.0).of(scores)), size=(WIDTH, HEIGHT))
+    right = correct.cpu()[rows]
+    groups = [(starts[chosen], ends[chosen], colour) for chosen, colour in ((~right, WRONG), (right, RIGHT))]
+    return matched_picture(paths, *groups, size=(WIDTH, HEIGHT))
 
 
 def _side_by_side(paths: list[Path]) -> PIL.Image.Image:
@@ -158,17 +148,6 @@ def _side_by_side(paths: list[Path]) -> PIL.Image.Image:
         pixels = (small.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
         canvas.paste(PIL.Image.fromarray(pixels), (left, 0))
     return canvas
-
-
-def _compressed(picture: PIL.Image.Image) -> bytes:
-    """A picture as JPEG of at most ``MAX_BYTES``, at the best quality that fits; made smaller if none does."""
-    while True:
-        for quality in (85, 75, 65, 55, 45):
-            buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
-            if buffer.tell() <= MAX_BYTES:
-                return buffer.getvalue()
-        picture = picture.resize((max(1, picture.width * 3 // 4), max(1, picture.height * 3 // 4)))
 
 
 def _error_text(error: Metric, record: PairRecord) -> str:

@@ -1,0 +1,1 @@
+"""How good 3D models are against true poses, ours beside plain COLMAP's."""
