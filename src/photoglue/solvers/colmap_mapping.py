@@ -20,7 +20,7 @@ class MapperOptions:
     """How COLMAP places photos."""
 
     mapper: MapperName = "incremental"
-    """Photo by photo, or all at once (COLMAP's GLOMAP, pycolmap 4 or newer), which is faster for thousands of photos."""
+    """Photo by photo, or all at once (GLOMAP, in pycolmap 4 or newer), which is faster for thousands of photos."""
     seed: int = 0
     """Seed of all random choices: the same photos give the same bytes."""
     refine_focal_length: bool = True
@@ -61,7 +61,6 @@ def map_photos(
     out: Path,
     options: MapperOptions,
     *,
-    given_cameras: frozenset[int] = frozenset(),
     start: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -75,7 +74,6 @@ def map_photos(
         photos: The folder that names of photos are relative to; colors are read there.
         out: An existing folder.
         options: How photos are placed.
-        given_cameras: Numbers of the cameras that must not change.
         start: A model to extend, whose photos have the same numbers in the database; None: begin anew.
         progress: Called with the number of photos that are placed.
 
@@ -90,14 +88,13 @@ def map_photos(
     module = pycolmap()
     if options.mapper == "global":
         return _global(module, database, photos, out, options)
-    return _incremental(module, (database, photos, out), options, given_cameras, (start, progress))
+    return _incremental(module, (database, photos, out), options, (start, progress))
 
 
 def _incremental(
     module: ModuleType,
     places: tuple[Path, Path, Path],
     options: MapperOptions,
-    given_cameras: frozenset[int],
     run: tuple[Path | None, Progress | None],
 ) -> list[Path]:
     database, photos, out = places
@@ -114,15 +111,15 @@ def _incremental(
         "ba_refine_focal_length": options.refine_focal_length,
         "ba_refine_principal_point": options.refine_principal_point,
         "ba_refine_extra_params": options.refine_distortion,
-        "constant_cameras": set(given_cameras),
         "image_path": os.fspath(photos),
         "snapshot_path": os.fspath(snapshots),
         "snapshot_frames_freq": options.snapshot_photos,
         "snapshot_images_freq": options.snapshot_photos,
     }
     _set(settings, values)
-    _set(settings.mapper, {"random_seed": options.seed, "constant_cameras": set(given_cameras)})
-    _set(settings.triangulation, {"random_seed": options.seed})
+    _set(settings.mapper, {**values, "abs_pose_refine_focal_length": options.refine_focal_length})
+    _set(settings.mapper, {"abs_pose_refine_extra_params": options.refine_distortion})
+    _set(settings.triangulation, values)
     manager = module.ReconstructionManager()
     if start is not None:
         manager.read(os.fspath(start))
@@ -163,7 +160,9 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
     _set(settings.mapper.bundle_adjustment, adjustment)
     try:
         if options.refine_focal_length:
-            module.calibrate_view_graph(os.fspath(database))
+            calibration = module.ViewGraphCalibrationOptions()
+            _set(calibration, values)
+            module.calibrate_view_graph(os.fspath(database), calibration)
         found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
     except (RuntimeError, ValueError) as error:
         raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
