@@ -19,8 +19,10 @@ from photoglue.cli.bench import Bench
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
+from photoglue.cli.map import Map
 from photoglue.cli.match import Match
 from photoglue.cli.match_many import MatchPairs
+from photoglue.cli.reconstruct import Reconstruct, Verify
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
 from photoglue.errors import ConfigError, PhotoGlueError, PhotoGlueWarning
@@ -30,6 +32,9 @@ Command: TypeAlias = (
     Annotated[Match, tyro.conf.subcommand("match")]
     | Annotated[Extract, tyro.conf.subcommand("extract")]
     | Annotated[MatchPairs, tyro.conf.subcommand("match-pairs")]
+    | Annotated[Map, tyro.conf.subcommand("map")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

@@ -14,6 +14,7 @@ import numpy as np
 
 from photoglue.errors import OutputError
 from photoglue.sfm.cameras import MODELS, Cameras
+from photoglue.sfm.unplaced import rows_of, with_parallax
 from photoglue.sfm.verified import VerifiedStore
 from photoglue.sfm.verify import stored_points
 from photoglue.store import FeatureStore, MatchStore
@@ -63,7 +64,8 @@ def write_database(
     """Writes a COLMAP database of photos, their keypoints, and the verified matches of pairs.
 
     Keypoints are in stored pixels, the centre of the top-left one at (0.5, 0.5). Photos are numbered from 1 in the
-    order of their names; the first of a pair has the smaller number.
+    order of their names; the first of a pair has the smaller number. Photos among which the camera only turned have no
+    geometry in it unless others connect them: COLMAP would make a model of them, and it would be wrong.
 
     Args:
         path: The file, which is whole or absent; one that is there is replaced.
@@ -137,6 +139,8 @@ def _add_pairs(
             points = stored_points(found).astype("<f4")
             keypoints[name] = found.keypoints
             base.execute(ADD_KEYPOINTS, (number, *points.shape, points.tobytes()))
+    rows = rows_of(verified, wanted)
+    turned = set(wanted) - set(with_parallax(rows))
     with MatchStore.open(matches) as match_store, VerifiedStore.open(verified) as verified_store:
         for name0, name1 in wanted:
             if (name0, name1) not in verified_store or (name0, name1) not in match_store:
@@ -150,7 +154,7 @@ def _add_pairs(
             low, high = sorted((images[name0], images[name1]))
             pair_id = low * LARGEST_ID + high
             base.execute(ADD_MATCHES, (pair_id, len(raw), 2, _uint32(raw)))
-            if geometry.good:
+            if geometry.good and (name0, name1) not in turned:
                 blobs = [None if form is None else form.astype("<f8").tobytes() for form in forms]
                 row = (pair_id, len(inliers), 2, _uint32(inliers), int(geometry.kind), *blobs)
                 base.execute(ADD_GEOMETRY, row)

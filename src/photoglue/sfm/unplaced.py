@@ -50,6 +50,14 @@ def rows_of(verified: Path, pairs: Iterable[tuple[str, str]]) -> tuple[PairRow, 
     return tuple(rows)
 
 
+def with_parallax(rows: Sequence[PairRow]) -> list[tuple[str, str]]:
+    """The good pairs of those groups of photos in which, between at least two, the camera did more than turn."""
+    groups = _groups(rows)
+    moved = {row.name0 for row in rows if row.good and row.kind != PairKind.PANORAMIC.label}
+    fine = {name for first in moved for name in groups[first]}
+    return [(row.name0, row.name1) for row in rows if row.good and row.name0 in fine]
+
+
 def why_unplaced(
     names: Iterable[str], models: Sequence[ColmapModel], rows: Sequence[PairRow], failed: Mapping[str, str]
 ) -> dict[str, str]:

@@ -34,7 +34,8 @@ FLAT = 0.8
 have turned; COLMAP's ``max_H_inlier_ratio``."""
 TURNED = 0.9
 """Share of the inliers of a homography that also agree with a mere turn, above which the camera only turned."""
-FOCALS_TRIED = 1.2 * 2.0 ** (np.arange(-8, 9) / 4)
+STEP = 2.0**0.125
+FOCALS_TRIED = 1.2 * STEP ** np.arange(-16, 17)
 """Focal lengths that are tried for a turn if they are not known, as shares of the longer side."""
 
 Pair: TypeAlias = tuple[str, str]
@@ -103,7 +104,7 @@ def verify_matches(
         work=_work,
         state=(Path(features), Path(matches), cameras, options, records),
         write=VerifiedStore.write,
-        what="pair",
+        what="checked pair",
     )
     summary = filling.run(store, sorted(records), engine or Inline(), progress)
     return replace(summary, failed={**failed, **summary.failed})
@@ -251,21 +252,31 @@ def _flat(
     assert plane.matrix is not None
     known = all(camera.prior for camera in cameras)
     inside = plane.inliers.numpy()
-    focals = [None] if known else [share * max(cameras[0].image_size) for share in FOCALS_TRIED]
-    for focal in focals:
-        matrices = [_matrix(camera, None if camera.prior else focal) for camera in cameras]
-        between = np.linalg.inv(matrices[1]) @ plane.matrix.numpy() @ matrices[0]
-        left, _, right = np.linalg.svd(between * np.sign(np.linalg.det(between)))
-        turn = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
-        agree = _transferred(matrices[1] @ turn @ np.linalg.inv(matrices[0]), points, threshold_px)
-        if (agree & inside).sum() > TURNED * inside.sum():
-            return PairKind.PANORAMIC
+    matrices = [camera.pinhole.matrix.numpy()[None] for camera in cameras]
+    if not known:
+        focals = FOCALS_TRIED * max(cameras[0].image_size)
+        for _ in range(2):  # coarse, then fine
+            tried = [_with_focals(camera, focals) for camera in cameras]
+            between = np.linalg.inv(tried[1]) @ plane.matrix.numpy() @ tried[0]
+            scales = np.linalg.svd(between, compute_uv=False)
+            best = int((scales[:, 0] / scales[:, 2]).argmin())
+            matrices = [each[best : best + 1] for each in tried]
+            focals = focals[best] * STEP ** np.linspace(-1, 1, len(focals))
+    between = np.linalg.inv(matrices[1][0]) @ plane.matrix.numpy() @ matrices[0][0]
+    left, _, right = np.linalg.svd(between * np.sign(np.linalg.det(between)))
+    turn = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
+    agree = _transferred(matrices[1][0] @ turn @ np.linalg.inv(matrices[0][0]), points, threshold_px)
+    if (agree & inside).sum() > TURNED * inside.sum():
+        return PairKind.PANORAMIC
     return PairKind.PLANAR if known else PairKind.PLANAR_OR_PANORAMIC
 
 
-def _matrix(camera: ColmapCamera, focal: float | None) -> Float64[np.ndarray, "3 3"]:
-    pinhole = camera.pinhole
-    return replace(pinhole, fx=focal or pinhole.fx, fy=focal or pinhole.fy).matrix.numpy()
+def _with_focals(camera: ColmapCamera, focals: Float64[np.ndarray, " f"]) -> Float64[np.ndarray, "f 3 3"]:
+    """The camera's matrix with each focal length, if its own is not known."""
+    matrices = np.repeat(camera.pinhole.matrix.numpy()[None], len(focals), axis=0)
+    if not camera.prior:
+        matrices[:, 0, 0] = matrices[:, 1, 1] = focals
+    return matrices
 
 
 def _transferred(matrix: np.ndarray, points: Arrays, threshold_px: float) -> Bool[np.ndarray, " k"]:

@@ -1,7 +1,9 @@
 """COLMAP's mappers through pycolmap: from a database to models, and what a model says of itself."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -86,9 +88,24 @@ def map_photos(
         MissingExtra: If pycolmap is not installed.
     """
     module = pycolmap()
+    if options.refine_focal_length and start is None and hasattr(module, "calibrate_view_graph"):
+        _calibrate(module, database, options)
     if options.mapper == "global":
         return _global(module, database, photos, out, options)
     return _incremental(module, (database, photos, out), options, (start, progress))
+
+
+def _calibrate(module: ModuleType, database: Path, options: MapperOptions) -> None:
+    """Replaces guessed focal lengths by those that the fundamental matrices tell, if any is guessed (pycolmap 4).
+
+    From a focal length that is a third off, COLMAP often finds no first pair, or a wrong one.
+    """
+    with closing(sqlite3.connect(database)) as base:
+        if not base.execute("SELECT count(*) FROM cameras WHERE prior_focal_length = 0").fetchone()[0]:
+            return
+    settings = module.ViewGraphCalibrationOptions()
+    _set(settings, {"random_seed": options.seed})
+    module.calibrate_view_graph(os.fspath(database), settings)
 
 
 def _incremental(
@@ -159,10 +176,6 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
     }
     _set(settings.mapper.bundle_adjustment, adjustment)
     try:
-        if options.refine_focal_length:
-            calibration = module.ViewGraphCalibrationOptions()
-            _set(calibration, values)
-            module.calibrate_view_graph(os.fspath(database), calibration)
         found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
     except (RuntimeError, ValueError) as error:
         raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
