@@ -1,9 +1,15 @@
 """Photos that say where they were taken, and an extractor that believes them: maps of known truth in a second."""
 
+from itertools import combinations
+
 import numpy as np
 import PIL.Image
 
+from photoglue import batch
 from photoglue.extractors.base import Extractor, ExtractorConfig
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.sfm import CameraOptions, VerifiedStore, find_cameras, verify_matches
+from photoglue.store import FeatureStore
 from photoglue.structs import Features
 
 SIZE = 320, 240
@@ -80,6 +86,28 @@ def write(folder, *numbers, exif=None):
         header.update(tags)
         PIL.Image.new("L", size, number).save(folder / f"{number:03}.png", exif=header)
     return folder
+
+
+class Scene:
+    """Photos with features and matches in files, and their cameras."""
+
+    def __init__(self, folder, *numbers, focal=None, **how):
+        self.folder, photos = folder, write(folder / "photos", *numbers, **how)
+        batch.extract(photos, folder / "f.h5", Told())
+        with FeatureStore.open(folder / "f.h5") as store:
+            self.features = {name: store[name] for name in store.names()}
+        self.pairs = list(combinations(self.features, 2))
+        batch.match(self.pairs, folder / "f.h5", folder / "m.h5", NearestNeighbor(0.8))
+        paths = {name: photos / name for name in self.features}
+        self.cameras = find_cameras(paths, CameraOptions(intrinsics=focal))
+
+    def verify(self, **options):
+        files = (self.folder / name for name in ("f.h5", "m.h5", "v.h5"))
+        return verify_matches(self.pairs, *files, self.cameras, **options)
+
+    def kinds(self):
+        with VerifiedStore.open(self.folder / "v.h5") as store:
+            return [store.read(*pair).kind for pair in store.pairs()]
 
 
 def position_error(model):

@@ -68,7 +68,9 @@ class MapperFlags:
     refine_principal_point: bool = False
     """Improve the principal points of the cameras, too; for many photos from all around only."""
     seed: int = 0
-    """Seed of all random choices: the same photos give the same bytes."""
+    """Seed of all random choices: the same photos give the same bytes, with one thread."""
+    threads: int = 1
+    """Threads of COLMAP; -1: all. More than one are faster for hundreds of photos, but bytes may differ each time."""
     extend: bool = False
     """Add photos to the model in --out, instead of beginning a new one."""
     snapshot_photos: int = 0
@@ -82,6 +84,7 @@ class MapperFlags:
         return MapperOptions(
             mapper=self.mapper,
             seed=self.seed,
+            threads=self.threads,
             refine_principal_point=self.refine_principal_point,
             snapshot_photos=self.snapshot_photos,
         )

@@ -29,6 +29,8 @@ VERSION = 1
 PAIRS_AT_ONCE = 16
 """Pairs of a chunk: so many are lost at most when the process is killed."""
 STALE = {"matches": "whose matches changed since", "cameras": "whose cameras changed since"}
+ITERATIONS = 20_000
+"""Most random samples of a pair, as in hloc: with PoseLib's 100,000, pairs of strangers take seconds."""
 FLAT = 0.8
 """Share of a pair's inliers that also agree with a homography, above which the scene may be flat or the camera may only
 have turned; COLMAP's ``max_H_inlier_ratio``."""
@@ -191,7 +193,14 @@ def verify_pair(
         left, right = (torch.from_numpy(each) for each in (straight if model == "essential" else points))
         camera0, camera1 = (camera.pinhole if model == "essential" else None for camera in cameras)
         return poselib.verify(
-            left, right, model, camera0=camera0, camera1=camera1, threshold_px=threshold, seed=options.seed
+            left,
+            right,
+            model,
+            camera0=camera0,
+            camera1=camera1,
+            threshold_px=threshold,
+            seed=options.seed,
+            max_iterations=ITERATIONS,
         )
 
     def accepted(found: Verification) -> bool:

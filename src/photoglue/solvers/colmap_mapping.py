@@ -24,7 +24,7 @@ class MapperOptions:
     mapper: MapperName = "incremental"
     """Photo by photo, or all at once (GLOMAP, in pycolmap 4 or newer), which is faster for thousands of photos."""
     seed: int = 0
-    """Seed of all random choices: the same photos give the same bytes."""
+    """Seed of all random choices: with one thread, the same photos give the same bytes."""
     refine_focal_length: bool = True
     """Improve focal lengths; those of cameras that the user gave are kept."""
     refine_distortion: bool = True
@@ -35,8 +35,8 @@ class MapperOptions:
     """A model of fewer photos is none."""
     snapshot_photos: int = 0
     """Keep the model each time so many photos were added, and go on from there after an interruption; 0: never."""
-    threads: int = -1
-    """Threads; -1: all."""
+    threads: int = 1
+    """Threads; -1: all. More than one are faster for hundreds of photos, but bytes may differ each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +100,16 @@ def _calibrate(module: ModuleType, database: Path, options: MapperOptions) -> No
 
     From a focal length that is a third off, COLMAP often finds no first pair, or a wrong one.
     """
-    with closing(sqlite3.connect(database)) as base:
-        if not base.execute("SELECT count(*) FROM cameras WHERE prior_focal_length = 0").fetchone()[0]:
-            return
+    if not _count(database, "cameras WHERE prior_focal_length = 0"):
+        return
     settings = module.ViewGraphCalibrationOptions()
     _set(settings, {"random_seed": options.seed})
     module.calibrate_view_graph(os.fspath(database), settings)
+
+
+def _count(database: Path, rows: str) -> int:
+    with closing(sqlite3.connect(database)) as base:
+        return int(base.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
 
 
 def _incremental(
@@ -136,7 +140,8 @@ def _incremental(
     _set(settings, values)
     _set(settings.mapper, {**values, "abs_pose_refine_focal_length": options.refine_focal_length})
     _set(settings.mapper, {"abs_pose_refine_extra_params": options.refine_distortion})
-    _set(settings.triangulation, values)
+    # Otherwise COLMAP makes no points of what only two photos see: none at all, if there are no more.
+    _set(settings.triangulation, {**values, "ignore_two_view_tracks": _count(database, "images") > 2})
     manager = module.ReconstructionManager()
     if start is not None:
         manager.read(os.fspath(start))
