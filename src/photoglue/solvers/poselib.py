@@ -85,7 +85,7 @@ def verify(
 
     def estimate(array0: np.ndarray, array1: np.ndarray, cameras: Sequence[PinholeCamera]) -> tuple[Any, Any]:
         poselib = require("poselib", extra="geometry")
-        options = {"seed": seed, "max_iterations": max_iterations}
+        options: dict[str, float] = {"seed": seed, "max_iterations": max_iterations}
         if model == "homography":
             options["max_reproj_error"] = threshold
             found, info = poselib.estimate_homography(array0, array1, options, {})
