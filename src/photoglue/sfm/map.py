@@ -156,31 +156,12 @@ def map_photos(
         version=__version__,
     )
     notes = prepare(out, found, record)
-    seconds: dict[str, float] = {}
-    told = progress or (lambda *_: None)
-
-    @contextmanager
-    def stage(name: str) -> Iterator[Callable[[int, int], None]]:
-        start = time.perf_counter()
-        yield lambda done, total: told(name, done, total)
-        seconds[name] = round(time.perf_counter() - start, 3)
-
+    stages = _Stages(progress or (lambda *_: None))
     paths = {name: found.path(i) for i, name in enumerate(found.names)}
     failed = {photo.name: photo.reason for photo in found.skipped}
-    pairs, cameras, said = _matched(paths, out, options, (extractor, matcher), stage, failed)
+    pairs, cameras, said = _matched(paths, out, options, (extractor, matcher), stages, failed)
     rows = rows_of(out / "verified.h5", pairs)
-    with stage("database"):
-        sparse = out / "sparse" / "0"
-        write_database(
-            out / "database.db",
-            features=out / "features.h5",
-            matches=out / "matches.h5",
-            verified=out / "verified.h5",
-            cameras=cameras,
-            pairs=pairs,
-            first=numbers_in(sparse) if options.extend and sparse.is_dir() else None,
-        )
-    models = _mapped(out, found.root, options, rows, stage)
+    models = _mapped(out, found.root, options, (cameras, rows), stages)
     names = tuple(sorted({*paths, *failed}))
     unplaced = why_unplaced(names, models, rows, failed) if options.mapper is not None else {}
     summary = MapSummary(
@@ -192,14 +173,26 @@ def map_photos(
         pairs=rows,
         unplaced=unplaced,
         notes=(*notes, *said),
-        seconds=seconds,
+        seconds=stages.seconds,
         settings=record.settings,
     )
-    write_record(out, replace(record, unplaced=unplaced, seconds=seconds))
+    write_record(out, replace(record, unplaced=unplaced, seconds=stages.seconds))
     return summary
 
 
-Stage: TypeAlias = Callable[[str], Any]
+class _Stages:
+    """The clock of the stages: ``with stages("match") as told: told(done, total)``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """Time what happens inside, and tell how far it is."""
+        start = time.perf_counter()
+        yield lambda done, total: self._progress(name, done, total)
+        self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
 def _matched(
@@ -207,7 +200,7 @@ def _matched(
     out: Path,
     options: MapOptions,
     given: tuple[Extractor | None, Matcher | None],
-    stage: Stage,
+    stage: _Stages,
     failed: dict[str, str],
 ) -> tuple[list[Pair], Cameras, list[str]]:
     """Photos → verified pairs, and the cameras of the photos that can be read; ``failed`` gets those that cannot."""
@@ -268,8 +261,21 @@ def _pairs(out: Path, names: Sequence[str], options: MapOptions) -> list[Pair]:
 
 
 def _mapped(
-    out: Path, root: Path, options: MapOptions, rows: Sequence[PairRow], stage: Stage
+    out: Path, root: Path, options: MapOptions, known: tuple[Cameras, Sequence[PairRow]], stage: _Stages
 ) -> tuple[ColmapModel, ...]:
+    """Verified pairs → database and models."""
+    cameras, rows = known
+    model = out / "sparse" / "0"
+    with stage("database"):
+        write_database(
+            out / "database.db",
+            features=out / "features.h5",
+            matches=out / "matches.h5",
+            verified=out / "verified.h5",
+            cameras=cameras,
+            pairs=[(row.name0, row.name1) for row in rows],
+            first=numbers_in(model) if options.extend and model.is_dir() else None,
+        )
     mapper = options.mapper
     if mapper is None:
         return ()

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
+from photoglue.solvers.colmap_adjust import adjust_robustly
 
 MapperName: TypeAlias = Literal["incremental", "global"]
 Progress: TypeAlias = Callable[[int], None]
@@ -31,6 +32,8 @@ class MapperOptions:
     """Improve the distortion of cameras that the user did not give."""
     refine_principal_point: bool = False
     """Improve principal points, too; for many photos from all around only."""
+    robust: bool = True
+    """Adjust each model once more at the end, with a loss in which gross errors weigh little (COLMAP has none)."""
     min_model_photos: int = 3
     """A model of fewer photos is none."""
     snapshot_photos: int = 0
@@ -121,27 +124,7 @@ def _incremental(
     database, photos, out = places
     start, progress = run
     _need(module, "IncrementalPipeline", "incremental mapping that can be interrupted")
-    settings = module.IncrementalPipelineOptions()
-    snapshots = out / "snapshots"
-    if options.snapshot_photos:
-        snapshots.mkdir(exist_ok=True)
-    values = {
-        "random_seed": options.seed,
-        "num_threads": options.threads,
-        "min_model_size": options.min_model_photos,
-        "ba_refine_focal_length": options.refine_focal_length,
-        "ba_refine_principal_point": options.refine_principal_point,
-        "ba_refine_extra_params": options.refine_distortion,
-        "image_path": os.fspath(photos),
-        "snapshot_path": os.fspath(snapshots),
-        "snapshot_frames_freq": options.snapshot_photos,
-        "snapshot_images_freq": options.snapshot_photos,
-    }
-    _set(settings, values)
-    _set(settings.mapper, {**values, "abs_pose_refine_focal_length": options.refine_focal_length})
-    _set(settings.mapper, {"abs_pose_refine_extra_params": options.refine_distortion})
-    # Otherwise COLMAP makes no points of what only two photos see: none at all, if there are no more.
-    _set(settings.triangulation, {**values, "ignore_two_view_tracks": _count(database, "images") > 2})
+    settings = _settings(module, places, options)
     manager = module.ReconstructionManager()
     if start is not None:
         manager.read(os.fspath(start))
@@ -159,11 +142,52 @@ def _incremental(
         pipeline.add_callback(getattr(events, event), told)
     try:
         pipeline.run()
+        for i in range(manager.size()):
+            _adjust(module, manager.get(i), options)
     except (RuntimeError, ValueError) as error:
         raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
     finally:
         models = [_written(manager.get(i), out / str(i)) for i in range(manager.size())]
     return models
+
+
+def _settings(module: ModuleType, places: tuple[Path, Path, Path], options: MapperOptions) -> Any:
+    """COLMAP's own options of incremental mapping."""
+    database, photos, out = places
+    settings = module.IncrementalPipelineOptions()
+    snapshots = out / "snapshots"
+    if options.snapshot_photos:
+        snapshots.mkdir(exist_ok=True)
+    values = {
+        "random_seed": options.seed,
+        "num_threads": options.threads,
+        "min_model_size": options.min_model_photos,
+        **{f"ba_{name}": value for name, value in _refined(options).items()},
+        "image_path": os.fspath(photos),
+        "snapshot_path": os.fspath(snapshots),
+        "snapshot_frames_freq": options.snapshot_photos,
+        "snapshot_images_freq": options.snapshot_photos,
+    }
+    _set(settings, values)
+    _set(settings.mapper, {**values, "abs_pose_refine_focal_length": options.refine_focal_length})
+    _set(settings.mapper, {"abs_pose_refine_extra_params": options.refine_distortion})
+    # Otherwise COLMAP makes no points of what only two photos see: none at all, if there are no more.
+    _set(settings.triangulation, {**values, "ignore_two_view_tracks": _count(database, "images") > 2})
+    return settings
+
+
+def _refined(options: MapperOptions) -> dict[str, bool]:
+    """What a bundle adjustment improves of cameras."""
+    return {
+        "refine_focal_length": options.refine_focal_length,
+        "refine_principal_point": options.refine_principal_point,
+        "refine_extra_params": options.refine_distortion,
+    }
+
+
+def _adjust(module: ModuleType, model: Any, options: MapperOptions) -> None:
+    if options.robust:
+        adjust_robustly(module, model, _refined(options), options.threads)
 
 
 def _global(module: ModuleType, database: Path, photos: Path, out: Path, options: MapperOptions) -> list[Path]:
@@ -174,16 +198,13 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
     for part in (settings.mapper, settings.mapper.rotation_averaging, settings.mapper.global_positioning):
         _set(part, values)
     _set(settings.mapper.retriangulation, values)
-    adjustment = {
-        "refine_focal_length": options.refine_focal_length,
-        "refine_principal_point": options.refine_principal_point,
-        "refine_extra_params": options.refine_distortion,
-    }
-    _set(settings.mapper.bundle_adjustment, adjustment)
+    _set(settings.mapper.bundle_adjustment, _refined(options))
     try:
         found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
     except (RuntimeError, ValueError) as error:
         raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
+    for model in found.values():
+        _adjust(module, model, options)
     return [_written(model, out / str(number)) for number, model in sorted(found.items())]
 
 
