@@ -17,7 +17,8 @@ pytest.importorskip("pycolmap", exc_type=ImportError)
 def test_every_option_arrives(tmp_path):
     words = "map photos --out out --camera-model OPENCV --single-camera --threshold 2 --min-inliers 20 --mapper global "
     words += "--seed 3 --threads -1 --refine-principal-point --extend --snapshot-photos 50 --jobs 2 --matcher nearest "
-    words += "--features sift --max-keypoints 100 --resize None --pairs p.txt --masks m --device cpu --ignore-alpha"
+    words += "--features sift --max-keypoints 100 --resize None --pairs p.txt --masks m --device cpu --ignore-alpha "
+    words += "--preset fast"
     options = parse(words.split()).options
     assert options.cameras == CameraOptions(model="OPENCV", single=True)
     assert options.verify == VerifyOptions(threshold_px=2.0, min_inliers=20)
@@ -26,6 +27,7 @@ def test_every_option_arrives(tmp_path):
     )
     assert (options.features, options.max_keypoints, options.resize, options.matcher) == ("sift", 100, None, "nearest")
     assert (options.jobs, options.device, options.ignore_alpha, options.extend) == (2, "cpu", True, True)
+    assert options.preset == "fast"
     assert (str(options.pairs), str(options.masks)) == ("p.txt", "m")
     plain = parse(["map", "photos", "--out", "out", "--mapper", "none", "--intrinsics", "500"]).options
     assert plain.max_keypoints == 4096

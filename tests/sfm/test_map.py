@@ -57,6 +57,7 @@ def test_one_call(tmp_path):
     assert "5 photos were there already" in again.notes
 
 
+@pytest.mark.slow
 def test_a_photo_added_replaced_or_removed(tmp_path):
     photos = write(tmp_path / "photos", 0, 1, 2, 3)
     mapped(tmp_path)
@@ -79,6 +80,7 @@ def test_a_photo_added_replaced_or_removed(tmp_path):
     assert len(fresh.pairs) == len(summary.pairs) == 6
 
 
+@pytest.mark.slow
 def test_a_model_is_extended_with_new_photos(tmp_path):
     photos = write(tmp_path / "photos", 0, 1, 2, 3)
     mapped(tmp_path)
@@ -132,6 +134,7 @@ def test_the_same_photo_many_times(tmp_path):
     assert all(why.startswith("no parallax") for why in summary.unplaced.values())
 
 
+@pytest.mark.slow
 def test_two_places(tmp_path):
     write(tmp_path / "photos", 0, 1, 2, 3, *range(PLACES, PLACES + 5))
     summary = mapped(tmp_path)

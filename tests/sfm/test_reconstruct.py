@@ -56,6 +56,7 @@ def test_places_and_bytes(scene):
     assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
 
 
+@pytest.mark.slow
 def test_other_options_and_another_database_are_mapped_anew(scene):
     mapped(scene)
     told = []
@@ -66,6 +67,7 @@ def test_other_options_and_another_database_are_mapped_anew(scene):
     assert len(model.placed) == 4
 
 
+@pytest.mark.slow
 def test_two_places_are_two_models_the_larger_first(tmp_path):
     scene = Scene(tmp_path, 0, 1, 2, 3, *range(PLACES, PLACES + 5), focal="280")
     larger, smaller = mapped(scene)
@@ -85,6 +87,7 @@ class Interrupted:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_interruption_keeps_what_is_there_and_the_next_run_is_as_if_there_was_none(scene):
     with pytest.raises(KeyboardInterrupt):
         mapped(scene, progress=Interrupted(4))
@@ -101,6 +104,7 @@ def test_interruption_keeps_what_is_there_and_the_next_run_is_as_if_there_was_no
     assert len(numbers_in(sparse / "0")) == 5
 
 
+@pytest.mark.slow
 def test_snapshots_are_gone_on_from(scene):
     with pytest.raises(KeyboardInterrupt):
         mapped(scene, mapper={"snapshot_photos": 1}, progress=Interrupted(4))
@@ -111,6 +115,7 @@ def test_snapshots_are_gone_on_from(scene):
     assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
 
 
+@pytest.mark.slow
 def test_a_model_is_extended(scene):
     pairs = scene.pairs
     scene.pairs = [pair for pair in pairs if "000.png" not in pair]

@@ -106,6 +106,8 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     """A text file with two names in each line; None: all pairs."""
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
+    preset: Literal["default", "fast"] = "default"
+    """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
 
     def run(self, console: Console) -> int:
         """Map the photos; returns 1 if a photo could not be read or nothing could be placed, else 0."""
@@ -132,6 +134,7 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
             allow_noncommercial=self.allow_noncommercial,
             masks=self.masks,
             matcher=self.matcher,
+            preset=self.preset,
             pairs=self.pairs,
             cameras=self.cameras,
             verify=self.verification,

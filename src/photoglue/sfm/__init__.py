@@ -9,6 +9,7 @@ print(summary.model.placed, summary.unplaced)
 """
 
 from photoglue.sfm.cameras import CameraOptions, Cameras, ColmapCamera, find_cameras
+from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
 from photoglue.sfm.map import MapOptions, MapSummary, map_photos
 from photoglue.sfm.reconstruct import reconstruct
@@ -20,6 +21,7 @@ from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions
 __all__ = [
     "CameraOptions",
     "Cameras",
+    "Cascade",
     "ColmapCamera",
     "ColmapModel",
     "MapOptions",

@@ -20,6 +20,7 @@ from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import create_matcher
 from photoglue.precision import choose_device
 from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
+from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
 from photoglue.sfm.folder import FORMAT, RunRecord, prepare, write_record
 from photoglue.sfm.reconstruct import reconstruct
@@ -53,6 +54,8 @@ class MapOptions:
     """A folder with masks of the photos, as ``batch.extract`` takes it."""
     matcher: Literal["lightglue", "nearest"] = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
+    preset: Literal["default", "fast"] = "default"
+    """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
     pairs: Path | None = None
     """A text file with the pairs to match, two names in each line; None: all pairs."""
     cameras: CameraOptions = field(default_factory=CameraOptions)
@@ -244,7 +247,10 @@ def _extractor(options: MapOptions) -> Extractor:
 
 
 def _matcher(options: MapOptions, kind: str, device: Any) -> Matcher:
-    return NearestNeighbor() if options.matcher == "nearest" else create_matcher(kind, None, None, device, "auto")
+    if options.matcher == "nearest":
+        return NearestNeighbor()
+    lightglue = create_matcher(kind, None, None, device, "auto")
+    return Cascade(lightglue, resize=options.resize) if options.preset == "fast" else lightglue
 
 
 def _pairs(out: Path, names: Sequence[str], options: MapOptions) -> list[Pair]:
