@@ -151,6 +151,12 @@ def test_no_mapper_stops_at_the_database(tmp_path):
     assert (tmp_path / "out" / "pairs.txt").read_text() == "001.png 000.png\n"
 
 
+def test_nothing_to_extend(tmp_path):
+    write(tmp_path / "photos", 0, 1)
+    with pytest.raises(ConfigError, match=r"no model .* to extend"):
+        mapped(tmp_path, extend=True)
+
+
 def test_no_photos(tmp_path):
     (tmp_path / "photos").mkdir()
     with pytest.raises(ConfigError, match="no photos"):

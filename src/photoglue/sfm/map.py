@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from photoglue import batch
 from photoglue.datasets.photos import pairs_in, photos_of
-from photoglue.errors import require
+from photoglue.errors import ConfigError, require
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.files import as_json, write_whole
@@ -34,6 +34,8 @@ Place: TypeAlias = str | os.PathLike[str]
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Is told the stage, how much of it is done, and of how much: "extract", "match", "verify", "map"."""
 Pair: TypeAlias = tuple[str, str]
+FAILURES_TOLD = 5
+"""Pairs that failed of which the notes give the reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,8 @@ def map_photos(
         require(package, extra="sfm")
     if options.mapper is not None:
         pycolmap()
+    if options.extend and not (out / "sparse" / "0").is_dir():
+        raise ConfigError(f"There is no model {str(out / 'sparse' / '0')!r} to extend; leave out --extend (extend).")
     found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
     record = RunRecord(
         format=FORMAT,
@@ -233,7 +237,10 @@ def _matched(
             engine=engine,
             progress=told,
         )
-    return pairs, cameras, [*extracted.lines(), *matched.lines(), *verified.lines()]
+    said = [*extracted.lines(), *matched.lines(), *verified.lines()]
+    bad = {**verified.failed, **matched.failed}
+    said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
+    return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
 
 
 def _extractor(options: MapOptions) -> Extractor:
