@@ -79,6 +79,23 @@ def test_distorted_cameras_are_straightened_first(tmp_path):
     assert len(wrong) < 0.85 * len(right)
 
 
+def test_a_wrong_focal_length_of_exif_is_not_believed(tmp_path):
+    scene = Scene(tmp_path, 0, 3, focal="280")
+    features = tuple(scene.features.values())
+    with MatchStore.open(tmp_path / "m.h5") as store:
+        indices = store.read(*scene.pairs[0], *(each.keypoints for each in features)).indices.numpy()
+    right = replace(scene.cameras.cameras[0], given=False)
+    wrong = replace(right, params=(400.0, 400.0, *right.params[2:]))
+    options = VerifyOptions(threshold_px=0.5)
+    kinds = {}
+    for camera in (right, wrong, replace(wrong, given=True)):
+        found = verify_pair(features, indices, (camera, camera), options)
+        kinds[camera.params[0], camera.given] = (found.kind, len(found) > 0.9 * len(indices))
+    assert kinds[280, False] == (PairKind.CALIBRATED, True)
+    assert kinds[400, False] == (PairKind.UNCALIBRATED, True)
+    assert kinds[400, True] == (PairKind.CALIBRATED, False)  # the user has the last word
+
+
 def test_chance_is_no_geometry():
     """15 of 200 random matches agree with some fundamental matrix; 15 of 25 do not."""
     chance = 0.0035  # a pixel on either side of a line, in a photo of 1024 × 683

@@ -31,6 +31,9 @@ PAIRS_AT_ONCE = 16
 STALE = {"matches": "whose matches changed since", "cameras": "whose cameras changed since"}
 ITERATIONS = 20_000
 """Most random samples of a pair, as in hloc: with PoseLib's 100,000, pairs of strangers take seconds."""
+CALIBRATED = 0.95
+"""Share of the inliers of a fundamental matrix that an essential one must have if its focal lengths are those of EXIF;
+COLMAP's ``min_E_F_inlier_ratio``."""
 FLAT = 0.8
 """Share of a pair's inliers that also agree with a homography, above which the scene may be flat or the camera may only
 have turned; COLMAP's ``max_H_inlier_ratio``."""
@@ -174,7 +177,8 @@ def verify_pair(
 ) -> VerifiedPair:
     """The geometry of one pair, and which of its matches agree with it.
 
-    Where both focal lengths are known it is an essential matrix, else a fundamental one. If nearly as many matches
+    Where both focal lengths are known it is an essential matrix, else, or if those of EXIF do not fit, a fundamental
+    one. If nearly as many matches
     agree with a homography, the pair is called flat or turned.
 
     Args:
@@ -211,8 +215,12 @@ def verify_pair(
     nothing = VerifiedPair(kind=PairKind.DEGENERATE, inliers=np.zeros((0, 2), np.uint32), n_matches=len(indices))
     if len(indices) < options.min_inliers:
         return nothing
-    tried: list[Model] = ["essential", "fundamental"] if all(camera.prior for camera in cameras) else ["fundamental"]
-    model = next((found for name in tried if accepted(found := estimate(name))), None)
+    known = all(camera.prior for camera in cameras)
+    model = found if known and accepted(found := estimate("essential")) else None
+    if model is None or not all(camera.given for camera in cameras):  # EXIF may be wrong, of a cropped photo for one
+        found = estimate("fundamental")
+        if accepted(found) and (model is None or len(model) < CALIBRATED * len(found)):
+            model = found
     plane = estimate("homography")
     if model is None and not accepted(plane):
         return nothing
