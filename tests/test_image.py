@@ -225,6 +225,21 @@ class TestMask:
         rgba[1:3, 2:6, 3] = 255
         np.testing.assert_array_equal(load_mask(PIL.Image.fromarray(rgba)).numpy(), rgba[..., 3] > 0)
 
+    def test_exif_of_photo_and_camera(self, tmp_path):
+        from photoglue.errors import ImageError
+        from photoglue.image import CAMERA_TAGS, read_exif
+
+        tags = PIL.Image.Exif()
+        tags[0x0110] = "Model"
+        tags.get_ifd(CAMERA_TAGS)[0xA405] = 28
+        PIL.Image.new("L", (7, 5)).save(tmp_path / "a.jpg", exif=tags)
+        PIL.Image.new("L", (7, 5)).save(tmp_path / "b.jpg")
+        found = read_exif(tmp_path / "a.jpg")
+        assert (found[0x0110], found[0xA405]) == ("Model", 28)
+        assert read_exif(tmp_path / "b.jpg") == {}
+        with pytest.raises(ImageError, match="no file"):
+            read_exif(tmp_path / "c.jpg")
+
     @pytest.mark.parametrize(("color", "white"), [(0, False), (255, True), (1, True)])
     def test_one_color(self, color, white):
         from photoglue.image import load_mask

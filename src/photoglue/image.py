@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -33,6 +33,9 @@ HEIC_SUFFIXES = (".heic", ".heif")
 """What iPhones write; Pillow needs a plugin to read it."""
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
+
+CAMERA_TAGS = 0x8769
+"""EXIF tag of the directory with what the camera says."""
 
 ImageSource: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
 """A path, a PIL image, a numpy array (h × w or h × w × c) or a tensor (c × h × w or h × w)."""
@@ -70,6 +73,20 @@ def read_gps(path: str | os.PathLike[str]) -> GpsPosition | None:
     """
     with _opened(Path(path)) as picture:
         return gps_of(picture)
+
+
+def read_exif(path: str | os.PathLike[str]) -> dict[int, Any]:
+    """The EXIF tags of the photo in a file, those of the camera among them; empty if it has none that can be read.
+
+    Raises:
+        ImageError: If there is no such file, it is no image, or its header is damaged.
+    """
+    with _opened(Path(path)) as picture:
+        try:
+            tags = picture.getexif()
+            return {**tags, **tags.get_ifd(CAMERA_TAGS)}
+        except Exception:  # noqa: BLE001  (whatever editors wrote there must stop nobody)
+            return {}
 
 
 def _photo_in(path: Path) -> Photo:

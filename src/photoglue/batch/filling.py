@@ -17,6 +17,13 @@ DAMAGED = "damaged in the file"
 UNRECORDED = "without a record of what it was made from"
 OTHER_VERSION = "stored by another version"
 
+What: TypeAlias = Literal["photo", "pair", "checked pair"]
+WORDS: Mapping[What, tuple[str, str]] = {
+    "photo": ("extracted", "points"),
+    "pair": ("matched", "matches"),
+    "checked pair": ("checked", "inliers"),
+}
+"""What happens to each, and what it gives."""
 Opened = TypeVar("Opened", bound=Store)
 Key = TypeVar("Key")
 State = TypeVar("State")
@@ -31,7 +38,7 @@ class Summary:
 
     path: Path
     """The store."""
-    what: Literal["photo", "pair"]
+    what: What
     """What was counted."""
     done: int
     """Photos or pairs that were worked on in this run."""
@@ -50,7 +57,7 @@ class Summary:
 
     def lines(self) -> list[str]:
         """Sentences for people; what failed is not among them."""
-        verb, unit = ("extracted", "points") if self.what == "photo" else ("matched", "matches")
+        verb, unit = WORDS[self.what]
         lines = [f"{self._counted(self.done)}, {self.size} {unit} → {self.path}"]
         if self.kept:
             lines.append(f"{self._counted(self.kept)} {'were' if self.kept != 1 else 'was'} there already")
@@ -79,7 +86,7 @@ class Filling(Generic[Opened, Key, State, Entry]):
     state: State
     write: Callable[..., None]
     """Method of the store that keeps an entry, given the name or names of its key, and what it was made from."""
-    what: Literal["photo", "pair"]
+    what: What
 
     def run(
         self, path: str | os.PathLike[str], keys: Sequence[Key], engine: Engine, progress: Progress | None

@@ -20,9 +20,11 @@ from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
+from photoglue.cli.map import Map
 from photoglue.cli.match import Match
 from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.pairs import Pairs
+from photoglue.cli.reconstruct import Reconstruct, Verify
 from photoglue.cli.search import Index, Search
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
@@ -37,6 +39,9 @@ Command: TypeAlias = (
     | Annotated[Index, tyro.conf.subcommand("index")]
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[ConvertModel, tyro.conf.subcommand("convert-model")]
+    | Annotated[Map, tyro.conf.subcommand("map")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

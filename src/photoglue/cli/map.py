@@ -1,0 +1,189 @@
+"""`photoglue map PHOTOS --out DIR`: from a folder of photos to a 3D model with the place of every camera."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from photoglue.cli.extract import ManyPhotos
+from photoglue.cli.match import MatcherName
+from photoglue.sfm import CameraOptions, MapOptions, MapperOptions, VerifyOptions, map_photos
+from photoglue.sfm.cameras import MODELS
+from photoglue.sfm.map import Progress as Told
+from photoglue.solvers.colmap_mapping import ColmapModel
+
+if TYPE_CHECKING:  # the names are known when the program runs
+    CameraModel: TypeAlias = str
+else:
+    CameraModel = Literal[tuple(MODELS)]
+UNPLACED_SHOWN = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappingFlags:
+    """Options of all commands that deal with cameras and models."""
+
+    camera_model: CameraModel | None = None
+    """COLMAP's camera model; None: SIMPLE_RADIAL, or PINHOLE with --intrinsics."""
+    intrinsics: str | None = None
+    """The cameras, if they are known: a cameras.json with K of each photo; or numbers for all, in stored pixels: "f",
+    "fx,fy,cx,cy" or, with --camera-model, its parameters as COLMAP lists them."""
+    single_camera: bool = False
+    """All photos were taken with one camera, at one focal length."""
+
+    @property
+    def cameras(self) -> CameraOptions:
+        """What is known of the cameras."""
+        return CameraOptions(model=self.camera_model, intrinsics=self.intrinsics, single=self.single_camera)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyFlags:
+    """Options of all commands that verify matches."""
+
+    threshold: float | None = None
+    """Largest error of a match that geometry accepts, in pixels of the photos; None: 1 pixel of the photos as the
+    extractor saw them."""
+    min_inliers: int = 15
+    """A pair with fewer matches that geometry accepts is none."""
+
+    @property
+    def verification(self) -> VerifyOptions:
+        """Which matches geometry accepts."""
+        return VerifyOptions(threshold_px=self.threshold, min_inliers=self.min_inliers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapperFlags:
+    """Options of all commands that place photos."""
+
+    mapper: Literal["incremental", "global", "none"] = "incremental"
+    """Photo by photo; all at once (GLOMAP, pycolmap 4 or newer); or none: stop at the database."""
+    refine_principal_point: bool = False
+    """Improve the principal points of the cameras, too; for many photos from all around only."""
+    seed: int = 0
+    """Seed of all random choices: the same photos give the same bytes, with one thread."""
+    threads: int = 1
+    """Threads of COLMAP; -1: all. More than one are faster for hundreds of photos, but bytes may differ each time."""
+    extend: bool = False
+    """Add photos to the model in --out, instead of beginning a new one."""
+    snapshot_photos: int = 0
+    """Keep the model each time so many photos were added, and go on from there after an interruption; 0: never."""
+
+    @property
+    def mapping(self) -> MapperOptions | None:
+        """How photos are placed; None: not at all."""
+        if self.mapper == "none":
+            return None
+        return MapperOptions(
+            mapper=self.mapper,
+            seed=self.seed,
+            threads=self.threads,
+            refine_principal_point=self.refine_principal_point,
+            snapshot_photos=self.snapshot_photos,
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
+    """Make a 3D model of photos, with the place of every camera, that COLMAP and its friends read.
+
+    What is in the folder and has not changed is left alone; an interrupted run goes on where it was.
+    """
+
+    out: Path
+    """The folder for all files: features.h5, matches.h5, verified.h5, database.db, sparse/0, …; made, or added to."""
+    max_keypoints: int | None = 4096
+    """At most so many points in each photo, the best; None: all."""
+    pairs: Path | None = None
+    """A text file with two names in each line; None: all pairs."""
+    matcher: MatcherName = "lightglue"
+    """LightGlue, or mutual nearest neighbours."""
+    preset: Literal["default", "fast"] = "default"
+    """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
+
+    def run(self, console: Console) -> int:
+        """Map the photos; returns 1 if a photo could not be read or nothing could be placed, else 0."""
+        with stages(console) as told:
+            summary = map_photos(self.images, self.out, self.options, progress=told)
+        for line in summary.notes:
+            console.print(line, soft_wrap=True)
+        console.print(f"{summary.cameras}", soft_wrap=True)
+        if self.mapper != "none":
+            print_models(console, summary.models, len(summary.names), summary.unplaced)
+        seconds = ", ".join(f"{name} {value:.1f} s" for name, value in summary.seconds.items())
+        console.print(seconds, soft_wrap=True)
+        unreadable = any(reason.startswith("unreadable") for reason in summary.unplaced.values())
+        return 1 if unreadable or (self.mapper != "none" and not summary.models) else 0
+
+    @property
+    def options(self) -> MapOptions:
+        """All options as Python takes them."""
+        return MapOptions(
+            features=self.features,
+            max_keypoints=self.max_keypoints,
+            resize=self.resize,
+            ignore_alpha=self.ignore_alpha,
+            allow_noncommercial=self.allow_noncommercial,
+            masks=self.masks,
+            matcher=self.matcher,
+            preset=self.preset,
+            pairs=self.pairs,
+            cameras=self.cameras,
+            verify=self.verification,
+            mapper=self.mapping,
+            extend=self.extend,
+            jobs=self.jobs,
+            device=self.device,
+        )
+
+
+@contextmanager
+def stages(console: Console) -> Iterator[Told]:
+    """Show a progress bar with the time that is left for each stage; gives a function that moves them."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def told(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        try:
+            yield told
+        except KeyboardInterrupt:
+            console.print("What was done is kept: the same command goes on from there.")
+            raise
+
+
+def print_models(
+    console: Console,
+    models: tuple[ColmapModel, ...],
+    photos: int | None = None,
+    unplaced: Mapping[str, str] | None = None,
+) -> None:
+    """Print a table of the models, and one of the photos without a place in the first."""
+    if not models:
+        console.print("No photo could be placed.")
+    else:
+        table = Table("model", "photos", "points", "mean track", "error px")
+        for model in models:
+            placed = f"{len(model.placed)} of {photos}"
+            numbers = (str(model.points), f"{model.mean_track:.2f}", f"{model.error_px:.2f}")
+            table.add_row(str(model.path), placed, *numbers)
+        console.print(table)
+    if unplaced:
+        table = Table("not placed", "why")
+        for name, reason in list(unplaced.items())[:UNPLACED_SHOWN]:
+            table.add_row(Text(name), Text(reason))
+        console.print(table)
+        if len(unplaced) > UNPLACED_SHOWN:
+            console.print(f"and {len(unplaced) - UNPLACED_SHOWN} more; run.json has them all")

@@ -1,0 +1,306 @@
+"""From a folder of photos to a model, stage by stage; each goes on where it was interrupted."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from photoglue import batch
+from photoglue.datasets.photos import pairs_in, photos_of
+from photoglue.errors import ConfigError, require
+from photoglue.extractors.base import Extractor
+from photoglue.extractors.named import is_class, named_extractor, source_digest
+from photoglue.files import as_json, write_whole
+from photoglue.matchers.base import Matcher
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.pipeline import create_matcher
+from photoglue.precision import choose_device
+from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
+from photoglue.sfm.cascade import Cascade
+from photoglue.sfm.database import write_database
+from photoglue.sfm.folder import FORMAT, RunRecord, prepare, write_record
+from photoglue.sfm.reconstruct import reconstruct
+from photoglue.sfm.unplaced import PairRow, rows_of, why_unplaced
+from photoglue.sfm.verify import VerifyOptions, verify_matches
+from photoglue.solvers.colmap import pycolmap
+from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, numbers_in
+from photoglue.version import __version__
+
+Place: TypeAlias = str | os.PathLike[str]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Is told the stage, how much of it is done, and of how much: "extract", "match", "verify", "map"."""
+Pair: TypeAlias = tuple[str, str]
+FAILURES_TOLD = 5
+"""Pairs that failed of which the notes give the reasons."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """How photos become a model."""
+
+    features: str = "aliked"
+    """Name of the local features, or a class of your own as path/file.py:Class."""
+    max_keypoints: int | None = 4096
+    """At most so many points in each photo, the best; None: all."""
+    resize: int | None = 1024
+    """Length of the longer side that the extractor sees, pixels; None: the photo as it is."""
+    ignore_alpha: bool = False
+    """Keypoints also where a photo's own alpha channel is fully transparent."""
+    allow_noncommercial: bool = False
+    """Accept weights that may not be used commercially."""
+    masks: Path | None = None
+    """A folder with masks of the photos, as ``batch.extract`` takes it."""
+    matcher: Literal["lightglue", "nearest"] = "lightglue"
+    """LightGlue, or mutual nearest neighbours."""
+    preset: Literal["default", "fast"] = "default"
+    """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
+    pairs: Path | None = None
+    """A text file with the pairs to match, two names in each line; None: all pairs."""
+    cameras: CameraOptions = field(default_factory=CameraOptions)
+    """What is known of the cameras."""
+    verify: VerifyOptions = field(default_factory=VerifyOptions)
+    """Which matches geometry accepts."""
+    mapper: MapperOptions | None = field(default_factory=MapperOptions)
+    """How photos are placed; None: stop at the database."""
+    extend: bool = False
+    """Add photos to the model that is there, instead of beginning a new one."""
+    jobs: int = 0
+    """Processes that extract, match and verify, on CPUs; 0: this one, with all its threads."""
+    device: str | None = None
+    """Device to compute on, such as "cpu" or "cuda:0"; None: a GPU if there is one, and no ``jobs``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSummary:
+    """What became of the photos."""
+
+    out: Path
+    """The folder with all files."""
+    photos: Path
+    """The folder that names of photos are relative to."""
+    names: tuple[str, ...]
+    """All photos, sorted, those that cannot be read among them."""
+    cameras: Cameras
+    """The cameras as they were found, before the mapping improved them."""
+    models: tuple[ColmapModel, ...]
+    """The models, the largest first; none if nothing could be placed."""
+    pairs: tuple[PairRow, ...]
+    """Each pair that was matched: matches, inliers, and what its geometry is."""
+    unplaced: Mapping[str, str]
+    """Photos without a place in the first model → why."""
+    notes: tuple[str, ...]
+    """What each stage says of itself, for people."""
+    seconds: Mapping[str, float]
+    """Seconds of each stage."""
+    settings: Mapping[str, Any]
+    """All options, as JSON can hold them."""
+
+    @property
+    def model(self) -> ColmapModel | None:
+        """The largest model, in sparse/0."""
+        return self.models[0] if self.models else None
+
+    def lines(self) -> list[str]:
+        """Sentences for people."""
+        lines = [f"{self.cameras}"]
+        if self.model is None:
+            return [*lines, f"0 of {len(self.names)} photos placed"]
+        for model in self.models:
+            lines.append(
+                f"{len(model.placed)} of {len(self.names)} photos placed, {model.points} points, mean track "
+                f"{model.mean_track:.2f}, reprojection error {model.error_px:.2f} px → {model.path}"
+            )
+        return lines
+
+
+def map_photos(
+    photos: Place | Sequence[Place],
+    out: Place,
+    options: MapOptions | None = None,
+    *,
+    extractor: Extractor | None = None,
+    matcher: Matcher | None = None,
+    progress: Progress | None = None,
+) -> MapSummary:
+    """Makes a 3D model of photos: the place of each camera, and points; as ``photoglue map`` does.
+
+    All files are in ``out``: features.h5, pairs.txt, matches.h5, verified.h5 (HDF5, in hloc's layouts where it has
+    one), database.db and sparse/0, sparse/1, … (COLMAP's, the largest model first), and run.json. If this is
+    interrupted, even by ``kill -9``, the same call goes on from there and comes to the same model, byte for byte. If
+    photos were added, replaced or removed since, only what depends on them is done again.
+
+    Args:
+        photos: A folder, or photos and folders.
+        out: The folder for all files; made if need be.
+        options: How it is done; None: the defaults.
+        extractor: An extractor to use as it is, instead of the one that ``options`` name.
+        matcher: A matcher to use as it is, instead of the one that ``options`` name.
+        progress: Called with (stage, done, in all), often.
+
+    Raises:
+        ConfigError: If there are no photos, an option does not fit, or ``out`` holds something else.
+        ImageError: If a file or folder of ``photos`` does not exist.
+        OutputError: If a file cannot be written. What was done is kept.
+        MissingExtra: If h5py, PoseLib or pycolmap is not installed.
+    """
+    options, out = options or MapOptions(), Path(out)
+    for package in ("h5py", "poselib"):
+        require(package, extra="sfm")
+    if options.mapper is not None:
+        pycolmap()
+    if options.extend and not (out / "sparse" / "0").is_dir():
+        raise ConfigError(f"There is no model {str(out / 'sparse' / '0')!r} to extend; leave out --extend (extend).")
+    found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
+    record = RunRecord(
+        format=FORMAT,
+        photos=str(found.root.resolve()),
+        names=found.names,
+        settings=as_json(asdict(options)),
+        version=__version__,
+    )
+    notes = prepare(out, found, record)
+    stages = _Stages(progress or (lambda *_: None))
+    paths = {name: found.path(i) for i, name in enumerate(found.names)}
+    failed = {photo.name: photo.reason for photo in found.skipped}
+    pairs, cameras, said = _matched(paths, out, options, (extractor, matcher), stages, failed)
+    rows = rows_of(out / "verified.h5", pairs)
+    models = _mapped(out, found.root, options, (cameras, rows), stages)
+    names = tuple(sorted({*paths, *failed}))
+    unplaced = why_unplaced(names, models, rows, failed) if options.mapper is not None else {}
+    summary = MapSummary(
+        out=out,
+        photos=found.root,
+        names=names,
+        cameras=cameras,
+        models=models,
+        pairs=rows,
+        unplaced=unplaced,
+        notes=(*notes, *said),
+        seconds=stages.seconds,
+        settings=record.settings,
+    )
+    write_record(out, replace(record, unplaced=unplaced, seconds=stages.seconds))
+    return summary
+
+
+class _Stages:
+    """The clock of the stages: ``with stages("match") as told: told(done, total)``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """Time what happens inside, and tell how far it is."""
+        start = time.perf_counter()
+        yield lambda done, total: self._progress(name, done, total)
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def _matched(
+    paths: Mapping[str, Path],
+    out: Path,
+    options: MapOptions,
+    given: tuple[Extractor | None, Matcher | None],
+    stage: _Stages,
+    failed: dict[str, str],
+) -> tuple[list[Pair], Cameras, list[str]]:
+    """Photos → verified pairs, and the cameras of the photos that can be read; ``failed`` gets those that cannot."""
+    engine = batch.Processes(workers=options.jobs) if options.jobs else batch.Inline()
+    device = choose_device("cpu" if options.jobs and options.device is None else options.device)
+    extractor = given[0] or _extractor(options).to(device)
+    own = {"source": source_digest(options.features)} if given[0] is None and is_class(options.features) else {}
+    with stage("extract") as told:
+        extracted = batch.extract(
+            paths, out / "features.h5", extractor, masks=options.masks, options=own, engine=engine, progress=told
+        )
+    failed |= extracted.failed
+    usable = {name: path for name, path in paths.items() if name not in extracted.failed}
+    pairs = _pairs(out, list(usable), options)
+    matcher = given[1] or _matcher(options, extractor.kind, device)
+    with stage("match") as told:
+        matched = batch.match(pairs, out / "features.h5", out / "matches.h5", matcher, engine=engine, progress=told)
+    cameras = find_cameras(usable, options.cameras)
+    with stage("verify") as told:
+        verified = verify_matches(
+            pairs,
+            out / "features.h5",
+            out / "matches.h5",
+            out / "verified.h5",
+            cameras,
+            options=options.verify,
+            engine=engine,
+            progress=told,
+        )
+    said = [*extracted.lines(), *matched.lines(), *verified.lines()]
+    bad = {**verified.failed, **matched.failed}
+    said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
+    return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
+
+
+def _extractor(options: MapOptions) -> Extractor:
+    return named_extractor(
+        options.features,
+        allow_noncommercial=options.allow_noncommercial,
+        max_keypoints=options.max_keypoints,
+        resize=options.resize,
+        ignore_alpha=options.ignore_alpha,
+    )
+
+
+def _matcher(options: MapOptions, kind: str, device: Any) -> Matcher:
+    if options.matcher == "nearest":
+        return NearestNeighbor()
+    lightglue = create_matcher(kind, None, None, device, "auto")
+    return Cascade(lightglue, resize=options.resize) if options.preset == "fast" else lightglue
+
+
+def _pairs(out: Path, names: Sequence[str], options: MapOptions) -> list[Pair]:
+    """The pairs to match, which are written to pairs.txt."""
+    known = set(names)
+    if options.pairs is None:
+        pairs = list(combinations(sorted(names), 2))
+    else:
+        pairs = [pair for pair in pairs_in(options.pairs) if known.issuperset(pair) and pair[0] != pair[1]]
+    blank = any(" " in name for name in known)
+    text = "".join(f"{name0}{chr(9) if blank else ' '}{name1}\n" for name0, name1 in pairs)
+    write_whole(out / "pairs.txt", text.encode())
+    return pairs
+
+
+def _mapped(
+    out: Path, root: Path, options: MapOptions, known: tuple[Cameras, Sequence[PairRow]], stage: _Stages
+) -> tuple[ColmapModel, ...]:
+    """Verified pairs → database and models."""
+    cameras, rows = known
+    model = out / "sparse" / "0"
+    with stage("database"):
+        write_database(
+            out / "database.db",
+            features=out / "features.h5",
+            matches=out / "matches.h5",
+            verified=out / "verified.h5",
+            cameras=cameras,
+            pairs=[(row.name0, row.name1) for row in rows],
+            first=numbers_in(model) if options.extend and model.is_dir() else None,
+        )
+    mapper = options.mapper
+    if mapper is None:
+        return ()
+    if options.cameras.intrinsics is not None:
+        mapper = replace(mapper, refine_focal_length=False, refine_distortion=False, refine_principal_point=False)
+    total = len({name for row in rows if row.good for name in (row.name0, row.name1)})
+    with stage("map") as told:
+        return reconstruct(
+            out / "database.db",
+            root,
+            out,
+            options=mapper,
+            extend=options.extend,
+            progress=lambda placed: told(min(placed, total), total),
+        )

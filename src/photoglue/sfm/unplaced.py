@@ -1,0 +1,128 @@
+"""Why photos have no place in the model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from photoglue.sfm.verified import PairKind, VerifiedStore
+from photoglue.solvers.colmap_mapping import ColmapModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRow:
+    """A pair of photos in numbers."""
+
+    name0: str
+    """The photo that sorts first."""
+    name1: str
+    """The other photo."""
+    matches: int
+    """Matches of the two."""
+    inliers: int
+    """Those that geometry accepted."""
+    kind: str
+    """What the geometry is: calibrated, uncalibrated, planar, panoramic, planar or panoramic, degenerate."""
+
+    @property
+    def good(self) -> bool:
+        """Whether the pair is one that a model can be built from."""
+        return self.kind != PairKind.DEGENERATE.label
+
+    def other(self, name: str) -> str:
+        """The partner of one of the two photos."""
+        return self.name1 if name == self.name0 else self.name0
+
+
+def rows_of(verified: Path, pairs: Iterable[tuple[str, str]]) -> tuple[PairRow, ...]:
+    """The pairs of a list that are in a file of verified pairs, in numbers, sorted by name.
+
+    Raises:
+        OutputError: If the file cannot be read.
+    """
+    rows = []
+    with VerifiedStore.open(verified) as store:
+        for name0, name1 in sorted({(min(pair), max(pair)) for pair in pairs}):
+            if (name0, name1) in store:
+                found = store.read(name0, name1)
+                label = found.kind.label
+                numbers = {"matches": found.n_matches, "inliers": len(found)}
+                rows.append(PairRow(name0=name0, name1=name1, kind=label, **numbers))
+    return tuple(rows)
+
+
+def with_parallax(rows: Sequence[PairRow]) -> list[tuple[str, str]]:
+    """The good pairs of those groups of photos in which, between at least two, the camera did more than turn."""
+    groups = _groups(rows)
+    moved = {row.name0 for row in rows if row.good and row.kind != PairKind.PANORAMIC.label}
+    fine = {name for first in moved for name in groups[first]}
+    return [(row.name0, row.name1) for row in rows if row.good and row.name0 in fine]
+
+
+def why_unplaced(
+    names: Iterable[str], models: Sequence[ColmapModel], rows: Sequence[PairRow], failed: Mapping[str, str]
+) -> dict[str, str]:
+    """For each photo that is not in the first model, why.
+
+    Args:
+        names: All photos.
+        models: The models, the first is the one that counts.
+        rows: All pairs that were verified.
+        failed: Photos that could not be read, and why.
+    """
+    placed = set(models[0].placed) if models else set()
+    of: dict[str, list[PairRow]] = {name: [] for name in names}
+    for row in rows:
+        for name in (row.name0, row.name1):
+            of.setdefault(name, []).append(row)
+    groups = _groups(rows)
+    reasons = {name: f"unreadable: {reason}" for name, reason in failed.items()}
+    for name, mine in of.items():
+        if name not in placed and name not in reasons:
+            other = next((i for i, model in enumerate(models) if name in model.placed), None)
+            if other is None:
+                reasons[name] = _why(name, mine, placed, groups.get(name, {name}))
+            else:
+                reasons[name] = f"in another model: sparse/{other}, of {len(models[other].placed)} photos"
+    return dict(sorted(reasons.items()))
+
+
+def _why(name: str, rows: Sequence[PairRow], placed: set[str], group: set[str]) -> str:
+    good = [row for row in rows if row.good]
+    if not rows:
+        return "no pair: it was matched with no other photo"
+    if not good:
+        best = max(rows, key=lambda row: row.matches)
+        return (
+            f"no verified pair: of {len(rows)} pairs, the one with most matches has {best.matches} ({best.other(name)})"
+        )
+    best = max(good, key=lambda row: row.inliers)
+    about = (
+        f"{len(good)} verified pair{'s' * (len(good) != 1)}, the best of {best.inliers} inliers ({best.other(name)})"
+    )
+    if all(row.kind == PairKind.PANORAMIC.label for row in good):
+        return f"no parallax: the camera only turned between the photos ({about})"
+    if not placed & group:
+        if all(row.kind not in (PairKind.CALIBRATED.label, PairKind.UNCALIBRATED.label) for row in good):
+            return f"no parallax, or a flat scene: {about}"
+        whom = "" if not placed else ", none of which is in the model"
+        return f"in a group of {len(group)} photos{whom}, that gives no model of its own ({about})"
+    return f"too few of its points are in the model to place it (2D–3D): {about}"
+
+
+def _groups(rows: Sequence[PairRow]) -> dict[str, set[str]]:
+    """The photos that verified pairs connect with each photo, it included."""
+    partners: dict[str, list[str]] = {}
+    for row in rows:
+        if row.good:
+            partners.setdefault(row.name0, []).append(row.name1)
+            partners.setdefault(row.name1, []).append(row.name0)
+    groups: dict[str, set[str]] = {}
+    for name in partners:
+        if name not in groups:
+            group, waiting = {name}, [name]
+            while waiting:
+                new = set(partners[waiting.pop()]) - group
+                group |= new
+                waiting += new
+            groups |= dict.fromkeys(group, group)
+    return groups

@@ -1,0 +1,271 @@
+"""COLMAP's mappers through pycolmap: from a database to models, and what a model says of itself."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
+
+from photoglue.errors import ConfigError, PhotoGlueError
+from photoglue.solvers.colmap import pycolmap
+from photoglue.solvers.colmap_adjust import adjust_robustly
+
+MapperName: TypeAlias = Literal["incremental", "global"]
+Progress: TypeAlias = Callable[[int], None]
+"""Is told how many photos are placed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapperOptions:
+    """How COLMAP places photos."""
+
+    mapper: MapperName = "incremental"
+    """Photo by photo, or all at once (GLOMAP, in pycolmap 4 or newer), which is faster for thousands of photos."""
+    seed: int = 0
+    """Seed of all random choices: with one thread, the same photos give the same bytes."""
+    refine_focal_length: bool = True
+    """Improve focal lengths; those of cameras that the user gave are kept."""
+    refine_distortion: bool = True
+    """Improve the distortion of cameras that the user did not give."""
+    refine_principal_point: bool = False
+    """Improve principal points, too; for many photos from all around only."""
+    robust: bool = True
+    """Adjust each model once more at the end, with a loss in which gross errors weigh little (COLMAP has none)."""
+    min_model_photos: int = 3
+    """A model of fewer photos is none."""
+    snapshot_photos: int = 0
+    """Keep the model each time so many photos were added, and go on from there after an interruption; 0: never."""
+    threads: int = 1
+    """Threads; -1: all. More than one are faster for hundreds of photos, but bytes may differ each time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColmapModel:
+    """What a model says of itself."""
+
+    path: Path
+    """Its folder, with cameras.bin, images.bin and points3D.bin."""
+    placed: tuple[str, ...]
+    """Names of the photos that have a place in it, sorted."""
+    points: int
+    """3D points."""
+    mean_track: float
+    """Photos that see a point, on average."""
+    error_px: float
+    """Mean distance between a point as seen and as the model predicts it, pixels of the photos."""
+    observations: Mapping[str, int]
+    """How many points of the model each placed photo sees."""
+
+
+def map_photos(
+    database: Path,
+    photos: Path,
+    out: Path,
+    options: MapperOptions,
+    *,
+    start: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Maps the photos of a COLMAP database; each model is in a folder of its own, out/0, out/1, ….
+
+    If this is interrupted by Ctrl-C, the models as they are then are written, and the exception goes on. The database
+    is changed: newer versions of COLMAP upgrade it.
+
+    Args:
+        database: The database.
+        photos: The folder that names of photos are relative to; colors are read there.
+        out: An existing folder.
+        options: How photos are placed.
+        start: A model to extend, whose photos have the same numbers in the database; None: begin anew.
+        progress: Called with the number of photos that are placed.
+
+    Returns:
+        Folders of the models, in the order in which they were found.
+
+    Raises:
+        ConfigError: If this pycolmap cannot do it.
+        PhotoGlueError: If COLMAP fails.
+        MissingExtra: If pycolmap is not installed.
+    """
+    module = pycolmap()
+    if options.refine_focal_length and start is None and hasattr(module, "calibrate_view_graph"):
+        _calibrate(module, database, options)
+    if options.mapper == "global":
+        return _global(module, database, photos, out, options)
+    return _incremental(module, (database, photos, out), options, (start, progress))
+
+
+def _calibrate(module: ModuleType, database: Path, options: MapperOptions) -> None:
+    """Replaces guessed focal lengths by those that the fundamental matrices tell, if any is guessed (pycolmap 4).
+
+    From a focal length that is a third off, COLMAP often finds no first pair, or a wrong one.
+    """
+    if not _count(database, "cameras WHERE prior_focal_length = 0"):
+        return
+    settings = module.ViewGraphCalibrationOptions()
+    _set(settings, {"random_seed": options.seed})
+    module.calibrate_view_graph(os.fspath(database), settings)
+
+
+def _count(database: Path, rows: str) -> int:
+    with closing(sqlite3.connect(database)) as base:
+        return int(base.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
+
+
+def _incremental(
+    module: ModuleType,
+    places: tuple[Path, Path, Path],
+    options: MapperOptions,
+    run: tuple[Path | None, Progress | None],
+) -> list[Path]:
+    database, photos, out = places
+    start, progress = run
+    _need(module, "IncrementalPipeline", "incremental mapping that can be interrupted")
+    settings = _settings(module, places, options)
+    manager = module.ReconstructionManager()
+    if start is not None:
+        manager.read(os.fspath(start))
+
+    def told() -> None:
+        if progress is not None:
+            progress(sum(_placed(manager.get(i)) for i in range(manager.size())))
+
+    try:
+        pipeline = module.IncrementalPipeline(settings, os.fspath(photos), os.fspath(database), manager)
+    except TypeError:  # since 4.2
+        pipeline = module.IncrementalPipeline(settings, module.Database.open(os.fspath(database)), manager)
+    events = getattr(module, "IncrementalPipelineCallback", None) or module.IncrementalMapperCallback
+    for event in ("INITIAL_IMAGE_PAIR_REG_CALLBACK", "NEXT_IMAGE_REG_CALLBACK"):
+        pipeline.add_callback(getattr(events, event), told)
+    try:
+        pipeline.run()
+        for i in range(manager.size()):
+            _adjust(module, manager.get(i), options)
+    except (RuntimeError, ValueError) as error:
+        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
+    finally:
+        models = [_written(manager.get(i), out / str(i)) for i in range(manager.size())]
+    return models
+
+
+def _settings(module: ModuleType, places: tuple[Path, Path, Path], options: MapperOptions) -> Any:
+    """COLMAP's own options of incremental mapping."""
+    database, photos, out = places
+    settings = module.IncrementalPipelineOptions()
+    snapshots = out / "snapshots"
+    if options.snapshot_photos:
+        snapshots.mkdir(exist_ok=True)
+    values = {
+        "random_seed": options.seed,
+        "num_threads": options.threads,
+        "min_model_size": options.min_model_photos,
+        **{f"ba_{name}": value for name, value in _refined(options).items()},
+        "image_path": os.fspath(photos),
+        "snapshot_path": os.fspath(snapshots),
+        "snapshot_frames_freq": options.snapshot_photos,
+        "snapshot_images_freq": options.snapshot_photos,
+    }
+    _set(settings, values)
+    _set(settings.mapper, {**values, "abs_pose_refine_focal_length": options.refine_focal_length})
+    _set(settings.mapper, {"abs_pose_refine_extra_params": options.refine_distortion})
+    # Otherwise COLMAP makes no points of what only two photos see: none at all, if there are no more.
+    _set(settings.triangulation, {**values, "ignore_two_view_tracks": _count(database, "images") > 2})
+    return settings
+
+
+def _refined(options: MapperOptions) -> dict[str, bool]:
+    """What a bundle adjustment improves of cameras."""
+    return {
+        "refine_focal_length": options.refine_focal_length,
+        "refine_principal_point": options.refine_principal_point,
+        "refine_extra_params": options.refine_distortion,
+    }
+
+
+def _adjust(module: ModuleType, model: Any, options: MapperOptions) -> None:
+    if options.robust:
+        adjust_robustly(module, model, _refined(options), options.threads)
+
+
+def _global(module: ModuleType, database: Path, photos: Path, out: Path, options: MapperOptions) -> list[Path]:
+    _need(module, "global_mapping", "global mapping")
+    settings = module.GlobalPipelineOptions()
+    values = {"random_seed": options.seed, "num_threads": options.threads, "min_model_size": options.min_model_photos}
+    _set(settings, values)
+    for part in (settings.mapper, settings.mapper.rotation_averaging, settings.mapper.global_positioning):
+        _set(part, values)
+    _set(settings.mapper.retriangulation, values)
+    _set(settings.mapper.bundle_adjustment, _refined(options))
+    try:
+        found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
+    except (RuntimeError, ValueError) as error:
+        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
+    for model in found.values():
+        _adjust(module, model, options)
+    return [_written(model, out / str(number)) for number, model in sorted(found.items())]
+
+
+def read_model(path: Path) -> ColmapModel:
+    """What the model in a folder says of itself.
+
+    Raises:
+        ConfigError: If there is no model that can be read.
+    """
+    model = _read(path)
+    images = {image.name: int(image.num_points3D) for image in _images(model)}
+    return ColmapModel(
+        path=path,
+        placed=tuple(sorted(images)),
+        points=int(model.num_points3D()),
+        mean_track=float(model.compute_mean_track_length()),
+        error_px=float(model.compute_mean_reprojection_error()),
+        observations=dict(sorted(images.items())),
+    )
+
+
+def numbers_in(path: Path) -> dict[str, tuple[int, int]]:
+    """The numbers of each placed photo of a model, and of its camera.
+
+    Raises:
+        ConfigError: If there is no model that can be read.
+    """
+    return {image.name: (int(image.image_id), int(image.camera_id)) for image in _images(_read(path))}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return pycolmap().Reconstruction(os.fspath(path))
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"There is no COLMAP model in {str(path)!r} that can be read: {error}") from error
+
+
+def _images(model: Any) -> list[Any]:
+    return [model.images[number] for number in model.reg_image_ids()]
+
+
+def _placed(model: Any) -> int:
+    return int(model.num_reg_images())
+
+
+def _written(model: Any, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    model.write(os.fspath(folder))
+    return folder
+
+
+def _set(options: Any, values: Mapping[str, Any]) -> None:
+    """Sets those values that this version of COLMAP has."""
+    for name, value in values.items():
+        if hasattr(options, name):
+            setattr(options, name, value)
+
+
+def _need(module: ModuleType, capability: str, what: str) -> None:
+    if not hasattr(module, capability):
+        raise ConfigError(
+            f"This pycolmap ({module.__version__}) has no {capability}, which {what} needs. Update it: "
+            "pip install --upgrade pycolmap"
+        )

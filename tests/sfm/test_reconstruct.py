@@ -1,0 +1,159 @@
+"""Models: the largest first, done once, the same bytes, and kept when interrupted."""
+
+import pytest
+from mapped_scene import PLACES, Scene, position_error
+
+from photoglue.errors import ConfigError, OutputError
+from photoglue.sfm import reconstruct
+from photoglue.sfm.database import write_database
+from photoglue.sfm.reconstruct import made_from
+from photoglue.solvers.colmap_mapping import MapperOptions, numbers_in
+
+pytest.importorskip("h5py", exc_type=ImportError)
+pytest.importorskip("poselib", exc_type=ImportError)
+pytest.importorskip("pycolmap", exc_type=ImportError)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return Scene(tmp_path, 0, 1, 2, 3, 4, focal="280")
+
+
+def database(scene, **options):
+    scene.verify()
+    path = scene.folder / "d.db"
+    files = {"features": scene.folder / "f.h5", "matches": scene.folder / "m.h5", "verified": scene.folder / "v.h5"}
+    write_database(path, **files, cameras=scene.cameras, pairs=scene.pairs, **options)
+    return path
+
+
+def mapped(scene, out="out", **options):
+    mapper = MapperOptions(refine_focal_length=False, **options.pop("mapper", {}))
+    return reconstruct(database(scene), scene.folder / "photos", scene.folder / out, options=mapper, **options)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("sparse/*/*.bin"))}
+
+
+def test_places_and_bytes(scene):
+    told = []
+    (model,) = mapped(scene, progress=told.append)
+    assert model.placed == tuple(f"{number:03}.png" for number in range(5))
+    assert model.path == scene.folder / "out" / "sparse" / "0"
+    assert position_error(model.path) < 0.02
+    assert model.points > 100
+    assert 3 < model.mean_track < 5
+    assert model.error_px < 0.2
+    assert sum(model.observations.values()) == pytest.approx(model.mean_track * model.points)
+    assert told == [2, 3, 4, 5]
+    mapped(scene, "again")
+    assert content(scene.folder / "again") == content(scene.folder / "out")
+    before = database(scene).read_bytes()
+    assert mapped(scene, progress=told.append) == (model,)
+    assert told == [2, 3, 4, 5]  # not done again
+    assert database(scene).read_bytes() == before
+    assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
+
+
+@pytest.mark.slow
+def test_other_options_and_another_database_are_mapped_anew(scene):
+    mapped(scene)
+    told = []
+    mapped(scene, mapper={"refine_principal_point": True}, progress=told.append)
+    assert told
+    scene.pairs = [pair for pair in scene.pairs if "004.png" not in pair]
+    (model,) = mapped(scene)
+    assert len(model.placed) == 4
+
+
+@pytest.mark.slow
+def test_two_places_are_two_models_the_larger_first(tmp_path):
+    scene = Scene(tmp_path, 0, 1, 2, 3, *range(PLACES, PLACES + 5), focal="280")
+    larger, smaller = mapped(scene)
+    assert (len(larger.placed), len(smaller.placed)) == (5, 4)
+    assert [model.path.name for model in (larger, smaller)] == ["0", "1"]
+    assert max(position_error(model.path) for model in (larger, smaller)) < 0.03
+
+
+class Interrupted:
+    """Raises when so many photos are placed."""
+
+    def __init__(self, placed):
+        self.placed = placed
+
+    def __call__(self, placed):
+        if placed == self.placed:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_interruption_keeps_what_is_there_and_the_next_run_is_as_if_there_was_none(scene):
+    with pytest.raises(KeyboardInterrupt):
+        mapped(scene, progress=Interrupted(4))
+    sparse = scene.folder / "out" / "sparse"
+    assert len(numbers_in(sparse / "0")) == 4
+    assert not made_from(sparse).finished
+    (model,) = mapped(scene)
+    assert len(model.placed) == 5
+    mapped(scene, "other")
+    assert content(scene.folder / "other") == content(scene.folder / "out")
+    with pytest.raises(KeyboardInterrupt):
+        mapped(scene, mapper={"seed": 1}, progress=Interrupted(3))
+    assert made_from(sparse).finished  # a whole model is not given up for half of another
+    assert len(numbers_in(sparse / "0")) == 5
+
+
+@pytest.mark.slow
+def test_snapshots_are_gone_on_from(scene):
+    with pytest.raises(KeyboardInterrupt):
+        mapped(scene, mapper={"snapshot_photos": 1}, progress=Interrupted(4))
+    told = []
+    (model,) = mapped(scene, mapper={"snapshot_photos": 1}, progress=told.append)
+    assert told[0] > 2
+    assert len(model.placed) == 5
+    assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
+
+
+@pytest.mark.slow
+def test_a_model_is_extended(scene):
+    pairs = scene.pairs
+    scene.pairs = [pair for pair in pairs if "000.png" not in pair]
+    (model,) = mapped(scene)
+    numbers = numbers_in(model.path)
+    assert len(numbers) == 4
+    scene.pairs = pairs
+    told = []
+    path = database(scene, first=numbers)
+    options = MapperOptions(refine_focal_length=False)
+    args = (path, scene.folder / "photos", scene.folder / "out")
+    (larger,) = reconstruct(*args, options=options, extend=True, progress=told.append)
+    assert told == [4, 5]
+    assert numbers.items() <= numbers_in(larger.path).items()
+    assert position_error(larger.path) < 0.02
+
+
+def test_what_is_missing_is_named(scene, tmp_path):
+    with pytest.raises(ConfigError, match=r"no model .* to extend"):
+        mapped(scene, extend=True)
+    with pytest.raises(OutputError, match=r"absent\.db"):
+        reconstruct(tmp_path / "absent.db", tmp_path, tmp_path)
+
+
+def test_strangers_give_no_model(tmp_path):
+    scene = Scene(tmp_path, 0, PLACES, focal="280")
+    assert mapped(scene) == ()
+    assert (tmp_path / "out" / "sparse").is_dir()
+
+
+@pytest.mark.slow
+def test_global_mapping(scene):
+    from photoglue.solvers.colmap import pycolmap
+
+    if not hasattr(pycolmap(), "global_mapping"):
+        pytest.skip("this pycolmap has no global mapping")
+    (model,) = mapped(scene, mapper={"mapper": "global"})
+    assert len(model.placed) == 5
+    assert position_error(model.path) < 0.02
+    mapped(scene, "again", mapper={"mapper": "global"})
+    assert content(scene.folder / "again") == content(scene.folder / "out")
