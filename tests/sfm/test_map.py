@@ -36,7 +36,7 @@ def test_one_call(tmp_path):
     summary = mapped(tmp_path, progress=lambda *state: told.append(state))
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
-        "database.db", "features.h5", "matches.h5", "pairs.txt", "run.json", "sparse", "verified.h5",
+        "database.db", "features.h5", "matches.h5", "pairs.txt", "report.html", "run.json", "sparse", "verified.h5",
     ]  # fmt: skip
     assert summary.model.placed == ("000.png", "001.png", "002.png", "003.png")
     assert position_error(summary.model.path) < 0.05
@@ -44,12 +44,15 @@ def test_one_call(tmp_path):
     assert summary.unplaced["056.png"].startswith("no verified pair: of 4 pairs")
     assert summary.lines()[0] == "1 camera, 0 with a known focal length"
     assert summary.lines()[1].startswith("4 of 5 photos placed, ")
-    assert list(summary.seconds) == ["extract", "match", "verify", "database", "map"]
+    assert list(summary.seconds) == ["extract", "pairs", "match", "verify", "database", "map", "deliver"]
     assert next(row for row in summary.pairs if row.good and row.name0 == "000.png").inliers > 60
     assert (out / "pairs.txt").read_text().splitlines()[0] == "000.png 001.png"
     assert {stage for stage, *_ in told} == {"extract", "match", "verify", "map"}
     assert ("match", 10, 10) in told
     assert told[-1] == ("map", 4, 4)
+    page = (out / "report.html").read_text()
+    assert "no verified pair: of 4 pairs" in page
+    assert "056.png" in page
     before = content(out)
     again = mapped(tmp_path)
     assert content(out) == before

@@ -13,9 +13,11 @@ from rich.text import Text
 
 from photoglue.cli.extract import ManyPhotos
 from photoglue.cli.match import MatcherName
-from photoglue.sfm import CameraOptions, MapOptions, MapperOptions, VerifyOptions, map_photos
+from photoglue.cli.pairs import RuleName
+from photoglue.sfm import CameraOptions, MapOptions, MapperOptions, PairOptions, VerifyOptions, map_photos
 from photoglue.sfm.cameras import MODELS
 from photoglue.sfm.map import Progress as Told
+from photoglue.sfm.summary import Delivery
 from photoglue.solvers.colmap_mapping import ColmapModel
 
 if TYPE_CHECKING:  # the names are known when the program runs
@@ -23,6 +25,7 @@ if TYPE_CHECKING:  # the names are known when the program runs
 else:
     CameraModel = Literal[tuple(MODELS)]
 UNPLACED_SHOWN = 50
+DELIVERIES: tuple[Delivery, ...] = ("undistort", "nerfstudio", "ply", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,21 +106,36 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     max_keypoints: int | None = 4096
     """At most so many points in each photo, the best; None: all."""
     pairs: Path | None = None
-    """A text file with two names in each line; None: all pairs."""
+    """A text file with two names in each line; None: those that --by finds."""
+    by: tuple[RuleName, ...] = ("auto",)
+    """Rules that find the pairs, as in `photoglue pairs`; auto: all pairs of up to 60 photos, of more retrieval, and
+    the next five of each if names are numbered."""
+    neighbors: int = 20
+    """Partners of each photo that retrieval and gps look for."""
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
     preset: Literal["default", "fast"] = "default"
     """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
+    undistort: bool = False
+    """Also write undistorted/images and their PINHOLE model, undistorted/sparse/0, for 3DGS and gsplat."""
+    nerfstudio: bool = False
+    """Also write nerfstudio/transforms.json and its sparse_pc.ply."""
+    ply: bool = False
+    """Also write the points with their colours, points.ply."""
+    text: bool = False
+    """Also write the model as COLMAP's text files, text/*.txt."""
 
     def run(self, console: Console) -> int:
         """Map the photos; returns 1 if a photo could not be read or nothing could be placed, else 0."""
         with stages(console) as told:
-            summary = map_photos(self.images, self.out, self.options, progress=told)
+            summary = map_photos(self.images, self.out, self.options, engine=self.where, progress=told)
         for line in summary.notes:
             console.print(line, soft_wrap=True)
         console.print(f"{summary.cameras}", soft_wrap=True)
         if self.mapper != "none":
             print_models(console, summary.models, len(summary.names), summary.unplaced)
+        for path in summary.delivered:
+            console.print(f"→ {path}", soft_wrap=True)
         seconds = ", ".join(f"{name} {value:.1f} s" for name, value in summary.seconds.items())
         console.print(seconds, soft_wrap=True)
         unreadable = any(reason.startswith("unreadable") for reason in summary.unplaced.values())
@@ -136,12 +154,15 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
             matcher=self.matcher,
             preset=self.preset,
             pairs=self.pairs,
+            by=self.by,
+            pair_options=PairOptions(neighbors=self.neighbors),
             cameras=self.cameras,
             verify=self.verification,
             mapper=self.mapping,
             extend=self.extend,
             jobs=self.jobs,
             device=self.device,
+            deliver=("report", *(name for name in DELIVERIES if getattr(self, name))),
         )
 
 

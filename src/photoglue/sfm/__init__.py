@@ -14,7 +14,7 @@ from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
 from photoglue.sfm.deliver import undistort, write_ply, write_text
 from photoglue.sfm.indexing import index_photos
-from photoglue.sfm.map import MapOptions, MapSummary, map_photos
+from photoglue.sfm.map import MapOptions, map_photos
 from photoglue.sfm.model import Model, ModelImage, read_model
 from photoglue.sfm.nerfstudio import write_nerfstudio
 from photoglue.sfm.pairs import PairOptions, find_pairs
@@ -22,6 +22,7 @@ from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.report.links import weakest_links
 from photoglue.sfm.report.page import write_map_report
 from photoglue.sfm.search import Duplicate, Found, search_photos, similar_photos
+from photoglue.sfm.summary import MapSummary
 from photoglue.sfm.unplaced import PairRow
 from photoglue.sfm.verified import PairKind, VerifiedPair, VerifiedStore
 from photoglue.sfm.verify import VerifyOptions, verify_matches

@@ -5,25 +5,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from photoglue import batch
-from photoglue.datasets.photos import pairs_in, photos_of
+from photoglue.datasets.photos import pairs_in, photos_of, write_pairs
 from photoglue.errors import ConfigError, require
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import is_class, named_extractor, source_digest
-from photoglue.files import as_json, write_whole
+from photoglue.files import as_json
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import create_matcher
 from photoglue.precision import choose_device
+from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
 from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
 from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
 from photoglue.sfm.folder import FORMAT, RunRecord, prepare, write_record
+from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
+from photoglue.sfm.summary import Delivery, MapSummary, deliver
 from photoglue.sfm.unplaced import PairRow, rows_of, why_unplaced
 from photoglue.sfm.verify import VerifyOptions, verify_matches
 from photoglue.solvers.colmap import pycolmap
@@ -59,7 +61,11 @@ class MapOptions:
     preset: Literal["default", "fast"] = "default"
     """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
     pairs: Path | None = None
-    """A text file with the pairs to match, two names in each line; None: all pairs."""
+    """A text file with the pairs to match, two names in each line; None: those that ``by`` finds."""
+    by: tuple[str, ...] = ("auto",)
+    """Rules that find the pairs, as ``find_pairs`` has them."""
+    pair_options: PairOptions = field(default_factory=PairOptions)
+    """How many pairs the rules find."""
     cameras: CameraOptions = field(default_factory=CameraOptions)
     """What is known of the cameras."""
     verify: VerifyOptions = field(default_factory=VerifyOptions)
@@ -72,49 +78,10 @@ class MapOptions:
     """Processes that extract, match and verify, on CPUs; 0: this one, with all its threads."""
     device: str | None = None
     """Device to compute on, such as "cpu" or "cuda:0"; None: a GPU if there is one, and no ``jobs``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapSummary:
-    """What became of the photos."""
-
-    out: Path
-    """The folder with all files."""
-    photos: Path
-    """The folder that names of photos are relative to."""
-    names: tuple[str, ...]
-    """All photos, sorted, those that cannot be read among them."""
-    cameras: Cameras
-    """The cameras as they were found, before the mapping improved them."""
-    models: tuple[ColmapModel, ...]
-    """The models, the largest first; none if nothing could be placed."""
-    pairs: tuple[PairRow, ...]
-    """Each pair that was matched: matches, inliers, and what its geometry is."""
-    unplaced: Mapping[str, str]
-    """Photos without a place in the first model → why."""
-    notes: tuple[str, ...]
-    """What each stage says of itself, for people."""
-    seconds: Mapping[str, float]
-    """Seconds of each stage."""
-    settings: Mapping[str, Any]
-    """All options, as JSON can hold them."""
-
-    @property
-    def model(self) -> ColmapModel | None:
-        """The largest model, in sparse/0."""
-        return self.models[0] if self.models else None
-
-    def lines(self) -> list[str]:
-        """Sentences for people."""
-        lines = [f"{self.cameras}"]
-        if self.model is None:
-            return [*lines, f"0 of {len(self.names)} photos placed"]
-        for model in self.models:
-            lines.append(
-                f"{len(model.placed)} of {len(self.names)} photos placed, {model.points} points, mean track "
-                f"{model.mean_track:.2f}, reprojection error {model.error_px:.2f} px → {model.path}"
-            )
-        return lines
+    deliver: tuple[Delivery, ...] = ("report",)
+    """What is made of the largest model: "report": report.html; "undistort": undistorted/images and
+    undistorted/sparse/0, for 3DGS and gsplat; "nerfstudio": nerfstudio/transforms.json; "ply": points.ply; "text":
+    text/*.txt."""
 
 
 def map_photos(
@@ -124,13 +91,14 @@ def map_photos(
     *,
     extractor: Extractor | None = None,
     matcher: Matcher | None = None,
+    engine: batch.Engine | None = None,
     progress: Progress | None = None,
 ) -> MapSummary:
     """Makes a 3D model of photos: the place of each camera, and points; as ``photoglue map`` does.
 
     All files are in ``out``: features.h5, pairs.txt, matches.h5, verified.h5 (HDF5, in hloc's layouts where it has
-    one), database.db and sparse/0, sparse/1, … (COLMAP's, the largest model first), and run.json. If this is
-    interrupted, even by ``kill -9``, the same call goes on from there and comes to the same model, byte for byte. If
+    one), database.db and sparse/0, sparse/1, … (COLMAP's, the largest model first), report.html and run.json. If this
+    is interrupted, even by ``kill -9``, the same call goes on from there and comes to the same model, byte for byte. If
     photos were added, replaced or removed since, only what depends on them is done again.
 
     Args:
@@ -139,6 +107,7 @@ def map_photos(
         options: How it is done; None: the defaults.
         extractor: An extractor to use as it is, instead of the one that ``options`` name.
         matcher: A matcher to use as it is, instead of the one that ``options`` name.
+        engine: Where photos are extracted and pairs matched and verified; None: as ``jobs`` says.
         progress: Called with (stage, done, in all), often.
 
     Raises:
@@ -166,7 +135,7 @@ def map_photos(
     stages = _Stages(progress or (lambda *_: None))
     paths = {name: found.path(i) for i, name in enumerate(found.names)}
     failed = {photo.name: photo.reason for photo in found.skipped}
-    pairs, cameras, said = _matched(paths, out, options, (extractor, matcher), stages, failed)
+    pairs, cameras, said = _matched(paths, out, options, (extractor, matcher, engine), stages, failed)
     rows = rows_of(out / "verified.h5", pairs)
     models = _mapped(out, found.root, options, (cameras, rows), stages)
     names = tuple(sorted({*paths, *failed}))
@@ -183,8 +152,10 @@ def map_photos(
         seconds=stages.seconds,
         settings=record.settings,
     )
+    with stages("deliver"):
+        delivered = deliver(summary, options.deliver)
     write_record(out, replace(record, unplaced=unplaced, seconds=stages.seconds))
-    return summary
+    return replace(summary, delivered=delivered)
 
 
 class _Stages:
@@ -206,13 +177,13 @@ def _matched(
     paths: Mapping[str, Path],
     out: Path,
     options: MapOptions,
-    given: tuple[Extractor | None, Matcher | None],
+    given: tuple[Extractor | None, Matcher | None, batch.Engine | None],
     stage: _Stages,
     failed: dict[str, str],
 ) -> tuple[list[Pair], Cameras, list[str]]:
     """Photos → verified pairs, and the cameras of the photos that can be read; ``failed`` gets those that cannot."""
-    engine = batch.Processes(workers=options.jobs) if options.jobs else batch.Inline()
-    device = choose_device("cpu" if options.jobs and options.device is None else options.device)
+    engine = given[2] or (batch.Processes(workers=options.jobs) if options.jobs else batch.Inline())
+    device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
     extractor = given[0] or _extractor(options).to(device)
     own = {"source": source_digest(options.features)} if given[0] is None and is_class(options.features) else {}
     with stage("extract") as told:
@@ -221,7 +192,8 @@ def _matched(
         )
     failed |= extracted.failed
     usable = {name: path for name, path in paths.items() if name not in extracted.failed}
-    pairs = _pairs(out, list(usable), options)
+    with stage("pairs") as told:
+        pairs = _pairs(out, usable, options, extractor.kind, told)
     matcher = given[1] or _matcher(options, extractor.kind, device)
     with stage("match") as told:
         matched = batch.match(pairs, out / "features.h5", out / "matches.h5", matcher, engine=engine, progress=told)
@@ -260,16 +232,19 @@ def _matcher(options: MapOptions, kind: str, device: Any) -> Matcher:
     return Cascade(lightglue, resize=options.resize) if options.preset == "fast" else lightglue
 
 
-def _pairs(out: Path, names: Sequence[str], options: MapOptions) -> list[Pair]:
+def _pairs(
+    out: Path, photos: Mapping[str, Path], options: MapOptions, kind: str, told: Callable[[int, int], None]
+) -> list[Pair]:
     """The pairs to match, which are written to pairs.txt."""
-    known = set(names)
-    if options.pairs is None:
-        pairs = list(combinations(sorted(names), 2))
+    if options.pairs is not None:
+        pairs = [pair for pair in pairs_in(options.pairs) if photos.keys() >= set(pair) and pair[0] != pair[1]]
+    elif len(photos) < 2:
+        pairs = []
     else:
-        pairs = [pair for pair in pairs_in(options.pairs) if known.issuperset(pair) and pair[0] != pair[1]]
-    blank = any(" " in name for name in known)
-    text = "".join(f"{name0}{chr(9) if blank else ' '}{name1}\n" for name0, name1 in pairs)
-    write_whole(out / "pairs.txt", text.encode())
+        known = out / "features.h5" if kind in VOCABULARY_OF_KIND else None
+        pairs = find_pairs(photos, by=options.by, features=known, options=options.pair_options, progress=told)
+    pairs = sorted({(min(pair), max(pair)) for pair in pairs})
+    write_pairs(pairs, out / "pairs.txt")
     return pairs
 
 

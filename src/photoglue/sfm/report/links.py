@@ -12,7 +12,7 @@ from photoglue.sfm.model import Model
 
 CountedPair: TypeAlias = tuple[str, str, int, str]
 """The names of two photos, their inliers, and their geometry, such as "calibrated" or "planar"."""
-Link: TypeAlias = tuple[str, str, Float[Tensor, "k 2"], Float[Tensor, "k 2"]]
+Link: TypeAlias = tuple[str, str, Float[Tensor, "_ 2"], Float[Tensor, "_ 2"]]  # of several pairs, each with its own
 """The names of two photos, and points that match: (x, y) in pixels of the upright photos."""
 
 
