@@ -13,5 +13,8 @@
 // The number of this interface.
 PHOTOGLUE_EXPORT int32_t photoglue_abi();
 
+// The digest of the sources that the library was built from.
+PHOTOGLUE_EXPORT const char* photoglue_sources();
+
 // The instruction set that the kernels use here, "" if there are none for this processor.
 PHOTOGLUE_EXPORT const char* photoglue_instruction_set();

@@ -8,6 +8,7 @@ asked of the compiler. The files of kernels are compiled for instruction sets th
 run is decided when the library is loaded.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -36,6 +37,22 @@ def sources() -> list[Path]:
     return sorted(FOLDER.glob("*.cpp"))
 
 
+def digest() -> str:
+    """A name of 16 letters and digits for the sources as they are; a library knows that of those it was built from."""
+    files = sorted(path for pattern in ("*.cpp", "*.hpp", "build.py") for path in FOLDER.glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes().replace(b"\r\n", b"\n") for path in files)).hexdigest()[:16]
+
+
+def up_to_date(library: Path) -> bool:
+    """Whether a library was built from the sources as they are."""
+    return library.is_file() and digest().encode() in library.read_bytes()
+
+
+def compiler_here() -> bool:
+    """Whether there is a compiler to try: the variable CXX, or one on the path."""
+    return bool(os.environ.get("CXX", "").strip() or any(map(shutil.which, COMPILERS)))
+
+
 def library_name(platform: str = sys.platform) -> str:
     """The name of the library's file on a system, as Python spells systems."""
     return "photoglue_native" + {"darwin": ".dylib", "win32": ".dll"}.get(platform, ".so")
@@ -55,7 +72,7 @@ def build(out: Path, *, compiler: Sequence[str] | None = None, sanitize: bool = 
     """
     command = tuple(compiler) if compiler is not None else _compiler()
     macros = _run([*command, *["-x", "c++", "-E", "-dM"], os.devnull])
-    options = [*OPTIONS, *(SANITIZE if sanitize else ())]
+    options = [*OPTIONS, f'-DPHOTOGLUE_SOURCES="{digest()}"', *(SANITIZE if sanitize else ())]
     if " _WIN32 " in macros:
         options.remove("-fPIC")
     flags = X86_FLAGS if " __x86_64__ " in macros else {}

@@ -5,7 +5,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from photoglue.native.build import FOLDER, library_name
+from photoglue.native.build import FOLDER, library_name, up_to_date
 
 ABI = 1
 """Changes whenever a function of the library takes or gives something else; a library of another number is not used."""
@@ -46,9 +46,22 @@ def int16_supported() -> bool:
     return instruction_set() in INT16_SETS
 
 
+def status() -> str:
+    """What there is, in a line: the instruction set that it uses, or why it is not used."""
+    if (reason := absence()) is not None:
+        return reason
+    used = instruction_set() or "no kernels for this processor"
+    path = _path()
+    return used if up_to_date(path) else f"{used}; older than its sources: `python -m photoglue.native.build` renews it"
+
+
+def _path() -> Path:
+    return Path(os.environ.get(VARIABLE, FOLDER / library_name()))
+
+
 @lru_cache(maxsize=1)
 def _load() -> tuple[ctypes.CDLL | None, str | None]:
-    path = Path(os.environ.get(VARIABLE, FOLDER / library_name()))
+    path = _path()
     if not path.is_file():
         return None, "The native library was not built; `python -m photoglue.native.build` builds it."
     try:
