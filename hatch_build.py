@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -33,10 +34,8 @@ TARGETS = {
 class NativeBuildHook(BuildHookInterface):
     """Puts the library beside its sources: in the wheel, or in the checkout of an editable install."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.folder = tempfile.TemporaryDirectory(prefix="photoglue-wheel-")
-        """Holds the library until it is in the wheel."""
+    folder: str | None = None
+    """Holds the library until it is in the wheel."""
 
     def dependencies(self) -> list[str]:
         """A compiler, if there is none here and PyPI has one."""
@@ -59,14 +58,20 @@ class NativeBuildHook(BuildHookInterface):
         target, system, tag = TARGETS.get(wanted, (None, sys.platform, _tag()))
         name = build.library_name(system)
         editable = version == "editable"
-        out = (build.FOLDER if editable else Path(self.folder.name)) / name
-        if editable and not wanted and build.up_to_date(out):
+        if editable and not wanted and build.up_to_date(build.FOLDER / name):
             return
+        self.folder = None if editable else tempfile.mkdtemp(prefix="photoglue-wheel-")
+        out = Path(self.folder or build.FOLDER) / name
         if not self._compiled(build, out, wanted, target) or editable:
             return
         build_data["force_include"][str(out)] = f"photoglue/native/{name}"
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{tag}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """Remove what is in the wheel now."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _compiled(self, build: Any, out: Path, wanted: str, target: str | None) -> bool:
         """Whether some compiler made the library; what kept the others from it is told."""

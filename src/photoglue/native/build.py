@@ -2,6 +2,7 @@
 
     python -m photoglue.native.build            # beside this file, where it is found
     python -m photoglue.native.build lib.so     # elsewhere
+    python -m photoglue.native.build --if-needed
 
 Any compiler that takes the options of GCC or Clang will do, one for another system included: what it compiles for is
 asked of the compiler. The files of kernels are compiled for instruction sets that the machine may lack; which of them
@@ -116,6 +117,15 @@ def _run(command: Sequence[str]) -> str:
     return done.stdout
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Build the library into the file that is named, or beside the sources; with --if-needed only if they have changed."""
+    names = [argument for argument in arguments if argument != "--if-needed"]
+    out = Path(names[0]) if names else FOLDER / library_name()
+    if "--if-needed" in arguments and (up_to_date(out) or not compiler_here()):
+        return 0
+    sys.stdout.write(f"{build(out)}\n")
+    return 0
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER / library_name()
-    sys.stdout.write(f"{build(target)}\n")
+    sys.exit(main(sys.argv[1:]))
