@@ -34,6 +34,7 @@ from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
 from photoglue.matchers.lightglue.engine.folded import FoldCache
 from photoglue.matchers.lightglue.engine.graphs import PairGraphs
 from photoglue.matchers.lightglue.engine.kernels import project
+from photoglue.matchers.lightglue.engine.native import NativeNetwork, matches_of
 from photoglue.matchers.lightglue.inputs import checked_pairs
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
 from photoglue.matchers.lightglue.pretrained import StoredNetwork
@@ -236,6 +237,8 @@ class LightGlue(nn.Module, Matcher):
         images = [features for pair in pairs for features in pair]
         first = Segments(tuple(len(features) for features in images))
         pack = self._packed(images, first)
+        if self.precision == "int16" and not self.training:
+            return self._match_natively(pairs, pack)
         survived = torch.ones_like(pack.origin)
         layers, precision = self._layers()
         exits: list[tuple[int, Pack]] = []
@@ -253,6 +256,13 @@ class LightGlue(nn.Module, Matcher):
             survived.fill_(n_layers)
         matches = read_off(pairs, first, survived, exits, self.log_assignment, threshold=config.filter_threshold)
         return [replace(each, precision=str(precision).removeprefix("torch.")) for each in matches]
+
+    def _match_natively(self, pairs: list[tuple[Features, Features]], pack: Pack) -> list[Matches]:
+        dtype = choose_precision("int16", self.device)
+        network = self._fold_cache.made_of(self, dtype, lambda _, d: NativeNetwork(self, self.shape.num_heads, d))
+        found = network.match(pack, self.config)
+        matches = matches_of(pairs, pack, found, self.shape.n_layers, self.config)
+        return [replace(each, precision="int16") for each in matches]
 
     def _layers(self) -> tuple[nn.ModuleList, torch.dtype]:
         """The layers that inference runs on, and what they compute in."""
