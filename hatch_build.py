@@ -1,8 +1,8 @@
 """Compiles the C++ part into wheels and editable installs; where nothing compiles, the package is pure Python.
 
 The compiler is the system's; without one, the `ziglang` of PyPI is asked for, 80 MB, on the systems that it exists for.
-``PHOTOGLUE_BUILD`` chooses otherwise: "none" compiles nothing, "zig" uses `ziglang` in any case, and a name of TARGETS makes
-the wheel of another system with it: ``PHOTOGLUE_BUILD=linux-aarch64 python -m build --wheel``.
+``PHOTOGLUE_BUILD`` chooses otherwise: "none" compiles nothing, "zig" uses `ziglang` in any case, and a name of TARGETS
+makes the wheel of another system with it: ``PHOTOGLUE_BUILD=linux-aarch64 python -m build --wheel``.
 """
 
 import importlib

@@ -13,13 +13,13 @@ from photoglue.native.library import absence, int16_supported
 from photoglue.probe import Choice, Contenders, fastest, settled
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int16"]
-"""A floating type; "int16": products of 16-bit integers with exact sums, by the native library on a CPU; or "auto": what
-this machine was measured to be fastest in, of what costs few matches. On CPUs LightGlue computes in int16 where the
-library has fast products of them, else in float32; bfloat16 must be half as fast again (with AMX it may be). CUDA:
+"""A floating type; "int16": products of 16-bit integers with exact sums, by the native library on a CPU; or "auto":
+what this machine was measured to be fastest in, of what costs few matches. On CPUs LightGlue computes in int16 where
+the library has fast products of them, else in float32; bfloat16 must be half as fast again (with AMX it may be). CUDA:
 bfloat16 from compute capability 8.0, float16 before.
 
-int16 is LightGlue's; its rounding changes scores by about a sixth of what bfloat16's does. Extractors compute in float32
-where it is asked for."""
+int16 is LightGlue's; its rounding changes scores by about a sixth of what bfloat16's does. Extractors compute in
+float32 where it is asked for."""
 Work: TypeAlias = Literal["products", "extraction"]
 """What is computed: linear layers, or the convolutions of an extractor."""
 WORTH_IT = 1.5
@@ -35,8 +35,8 @@ def choose_precision(precision: Precision, device: torch.device, work: Work = "p
         work: What is computed.
 
     Raises:
-        ConfigError: If there is no such precision, int16 is asked for where it cannot be had, or ``PHOTOGLUE_AUTO`` names
-            no precision.
+        ConfigError: If there is no such precision, int16 is asked for where it cannot be had, or ``PHOTOGLUE_AUTO``
+            names no precision.
     """
     check_precision(precision)
     if precision == "int16":

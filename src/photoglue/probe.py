@@ -1,8 +1,8 @@
 """What is fastest on this machine, measured and not read off the processor's flags.
 
-Flags promise what a processor can do, not how fast: bfloat16 products may run at half the rate of float32 or at six times
-it. So contenders take turns for some milliseconds, once a machine: what was measured is kept in the cache folder, and all
-processes choose alike. Within a process a choice never changes.
+Flags promise what a processor can do, not how fast: bfloat16 products may run at half the rate of float32 or at six
+times it. So contenders take turns for some milliseconds, once a machine: what was measured is kept in the cache folder,
+and all processes choose alike. Within a process a choice never changes.
 
 ``PHOTOGLUE_AUTO=rules`` measures nothing and goes by flags. ``PHOTOGLUE_AUTO=matching=float32,extraction=bfloat16``
 fixes single choices; the others are measured.
@@ -82,8 +82,8 @@ def fastest(
         contenders: Makes the functions that are measured, by name; called only if there is something to measure.
         usual: The contender that is taken if no other is faster by the margin.
         margin: How many times faster another one must be.
-        threads: Whether the number of threads may change the answer. Where it changes results, processes with one thread
-            and with many should choose alike.
+        threads: Whether the number of threads may change the answer. Where it changes results, processes with one
+            thread and with many should choose alike.
     """
     if name not in _CHOSEN:
         path = cache_folder() / "probes" / f"{_key(name, threads)}.json"

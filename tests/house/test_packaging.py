@@ -24,7 +24,9 @@ def checkout(tmp_path, monkeypatch) -> Path:
         shutil.copy(ROOT / name, root)
     for name in ("__init__.py", "errors.py", "version.py", "native/__init__.py", "native/build.py"):
         shutil.copy(ROOT / "src" / "photoglue" / name, package / name)
-    (package / "native" / "api.cpp").write_text('extern "C" const char* photoglue_sources() { return PHOTOGLUE_SOURCES; }')
+    (package / "native" / "api.cpp").write_text(
+        'extern "C" const char* photoglue_sources() { return PHOTOGLUE_SOURCES; }'
+    )
     for variable in ("PHOTOGLUE_BUILD", "CXX"):
         monkeypatch.delenv(variable, raising=False)
     return root

@@ -39,7 +39,8 @@ Command: TypeAlias = (
 
 DESCRIPTION = """Which points in two photos show the same thing.
 
-photoglue --version prints the version, and what is fastest on this machine. With --debug, an error shows where it came from."""
+photoglue --version prints the version, and what is fastest on this machine. With --debug, an error shows where it came
+from."""
 
 FILE_NAME = re.compile(r"-[^=]*\.\w*[a-zA-Z]\w*")
 """A word that begins as options do and ends as names of files do."""

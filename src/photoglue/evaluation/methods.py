@@ -15,9 +15,9 @@ from photoglue.extractors import EXTRACTORS
 from photoglue.extractors.named import is_class, label_of, source_digest
 from photoglue.files import digest_of_file
 from photoglue.matchers.lightglue import LightGlueConfig, pretrained
+from photoglue.matchers.lightglue.engine.choice import matching_precision
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
-from photoglue.matchers.lightglue.engine.choice import matching_precision
 from photoglue.precision import Precision, choose_precision
 
 RATIO = 0.8

@@ -119,7 +119,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build the library into the file that is named, or beside the sources; with --if-needed only if they have changed."""
+    """Build the library into the file that is named, or beside the sources; --if-needed: only if they have changed."""
     names = [argument for argument in arguments if argument != "--if-needed"]
     out = Path(names[0]) if names else FOLDER / library_name()
     if "--if-needed" in arguments and (up_to_date(out) or not compiler_here()):

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias, get_args
 
-import torch
-
 from photoglue.errors import ConfigError
 from photoglue.precision import Precision, check_precision
 

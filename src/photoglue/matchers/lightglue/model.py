@@ -136,8 +136,9 @@ class LightGlue(nn.Module, Matcher):
         single pair of up to 8192 points as one recorded graph (`engine/graphs.py`).
 
         Args:
-            precision: What the folded layers compute in; "auto": what was measured to be fastest on this machine, of what
-                costs few matches (``engine/choice.py``). The residual stream and the assignment stay float32. None: the plain layers, the reference.
+            precision: What the layers compute in; "auto": what was measured to be fastest on this machine, of what
+                costs few matches (``engine/choice.py``). The residual stream and the assignment stay float32. None: the
+                plain layers, the reference.
 
         Raises:
             ConfigError: If there is no such precision.

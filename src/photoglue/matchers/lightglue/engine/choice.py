@@ -17,8 +17,8 @@ NAME = "matching"
 def matching_choice(device: torch.device) -> Choice:
     """What ``precision="auto"`` means for LightGlue on a device, and why.
 
-    On a CPU int16 where the native library has fast products of it, else float32; bfloat16 if it is measured to be half as
-    fast again as that, as it may be with AMX.
+    On a CPU int16 where the native library has fast products of it, else float32; bfloat16 if it is measured to be half
+    as fast again as that, as it may be with AMX.
     """
     return _on_this_cpu(int16_supported()) if device.type == "cpu" else auto_elsewhere(device, NAME)
 
@@ -29,8 +29,8 @@ def matching_precision(precision: Precision, device: torch.device, shape: LightG
     Args:
         precision: The wish.
         device: Where it is computed.
-        shape: Shape of the network; None: of one with released weights. Where there is no int16 for it, "auto" is what it
-            is without the native library.
+        shape: Shape of the network; None: of one with released weights. Where there is no int16 for it, "auto" is what
+            it is without the native library.
 
     Raises:
         ConfigError: If there is no such precision.
@@ -57,7 +57,9 @@ def _on_this_cpu(int16: bool) -> Choice:
     if fixed or not half:
         return fixed or Choice(name=NAME, chosen=exact, reason="this CPU has no bfloat16 products")
     # Without int16 another question, under another name.
-    asked = fastest(NAME if int16 else f"{NAME} in torch", lambda: _networks(exact, *half), usual=exact, margin=WORTH_IT)
+    asked = fastest(
+        NAME if int16 else f"{NAME} in torch", lambda: _networks(exact, *half), usual=exact, margin=WORTH_IT
+    )
     return Choice(name=NAME, chosen=asked.chosen, reason=asked.reason)
 
 

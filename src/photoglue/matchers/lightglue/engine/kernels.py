@@ -2,9 +2,9 @@
 
 On a CPU, torch's own leave much unused. Its fp32 matrix product is MKL's, which on AMD processors runs at less than
 half the speed of oneDNN's; its attention has a bf16 path for AMX only, and runs bf16 at the speed of fp32 elsewhere. So
-linear layers go to oneDNN, and attention may be done in blocks of rows that stay in the cache: a product, an exponential, a
-product. Which is faster is measured: on AMD processors blocks, on Intel's torch's own. GPUs and CPUs without oneDNN use
-torch's own attention.
+linear layers go to oneDNN, and attention may be done in blocks of rows that stay in the cache: a product, an
+exponential, a product. Which is faster is measured: blocks were on AMD's Zen 5, torch's own on two Xeons. GPUs and CPUs
+without oneDNN use torch's own attention.
 """
 
 import math
