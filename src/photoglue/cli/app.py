@@ -19,7 +19,7 @@ from photoglue.cli.bench import Bench
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
-from photoglue.cli.match import Match
+from photoglue.cli.match import Match, implied_by_preset
 from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
@@ -99,7 +99,7 @@ def parse(arguments: Sequence[str]) -> Command:
         UsageError: If a name of a file looks like an option, or there are too many names.
     """
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    words = list(arguments)
+    words = [*arguments, *implied_by_preset(arguments)] if arguments[:1] != ["train"] else list(arguments)
     for word in words:
         if FILE_NAME.fullmatch(word) or (word.startswith("-") and Path(word).is_file()):
             raise UsageError(f"{word!r} is taken for an option; if it is a file, write it as {'./' + word!r}.")

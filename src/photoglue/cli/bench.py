@@ -25,8 +25,8 @@ from photoglue.structs import Features
 
 POINTS = (512, 1024, 2048)
 SIDES = (1024, 640, 320)
-CAREFUL_FIRST = tuple(PRESETS)
-"""Presets of the matcher, the most careful one first."""
+CAREFUL_FIRST = ("accurate", "default", "realtime", "edge")
+"""Presets of the matcher that differ, the most careful one first; sfm is accurate, and slam default."""
 BUDGETS_MS = (33.0, 100.0, 1000.0)
 """A frame of a video at 30 and at 10 a second, and a second."""
 

@@ -248,11 +248,10 @@ class LightGlue(nn.Module, Matcher):
         images = [features for pair in pairs for features in pair]
         first = Segments(tuple(len(features) for features in images))
         pack = self._packed(images, first)
-        chosen = self._chosen_precision()
-        if chosen == "int16":
+        if self._chosen_precision() == "int16":
             return self._match_natively(pairs, pack)
         survived = torch.ones_like(pack.origin)
-        layers, precision = self._layers(chosen)
+        layers, precision = self._layers()
         exits: list[tuple[int, Pack]] = []
         adaptive = config.depth_confidence is not None or config.width_confidence is not None
         pack, ran = (pack, 0) if adaptive else self._graphs.run(layers, pack)
@@ -282,8 +281,9 @@ class LightGlue(nn.Module, Matcher):
             return None
         return matching_precision(self.precision, self.device, self.shape)
 
-    def _layers(self, chosen: Precision | None) -> tuple[nn.ModuleList, torch.dtype]:
+    def _layers(self) -> tuple[nn.ModuleList, torch.dtype]:
         """The layers that inference runs on, and what they compute in."""
+        chosen = self._chosen_precision()
         if chosen is None:
             return self.transformers, self.posenc.Wr.weight.dtype
         dtype = choose_precision(chosen, self.device)

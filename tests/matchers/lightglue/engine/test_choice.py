@@ -21,6 +21,7 @@ def machine(monkeypatch):
 
     def of(*, int16: bool, half: bool, amx: bool = False, ms: dict[str, float] | None = None) -> None:
         choice._on_this_cpu.cache_clear()
+        monkeypatch.setenv(probe.VARIABLE, "rules")
         monkeypatch.setattr(choice, "int16_supported", lambda: int16)
         monkeypatch.setattr(choice, "cpu_has_bfloat16", lambda: half)
         monkeypatch.setattr(choice, "bfloat16_by_rule", lambda: "bfloat16" if amx else "float32")
@@ -71,8 +72,8 @@ def test_a_name_wins_and_a_network_without_int16_gets_none(machine, as_a_user):
 
 
 def test_the_environment_wins(machine, monkeypatch):
-    monkeypatch.setenv(probe.VARIABLE, "matching=float32")
     machine(int16=False, half=True, amx=True)
+    monkeypatch.setenv(probe.VARIABLE, "matching=float32")
     assert choice.matching_choice(CPU) == Choice(
         name="matching", chosen="float32", reason="PHOTOGLUE_AUTO=matching=float32"
     )
