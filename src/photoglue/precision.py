@@ -13,8 +13,8 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int16"
 bfloat16 where the hardware multiplies it natively (CPUs with AMX or AVX512-BF16, CUDA from compute capability 8.0),
 float16 on older CUDA devices, else float32.
 
-int16 is LightGlue's; its rounding changes scores by about a sixth of what bfloat16's does. Extractors compute in float32
-where it is asked for."""
+int16 is LightGlue's; its rounding changes scores by about a tenth of what bfloat16's does. Extractors compute in
+float32 where it is asked for."""
 
 
 def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:

@@ -61,8 +61,8 @@ PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float
       } else {
         const Int whole_low = rounded(low), whole_high = rounded(high);
         store(to, packed(whole_low, whole_high));
-        total = fma(to_float(whole_low), load(inverses + panel * PANEL), total);
-        total = fma(to_float(whole_high), load(inverses + panel * PANEL + LANES), total);
+        total = fma(low, load(inverses + panel * PANEL), total);
+        total = fma(high, load(inverses + panel * PANEL + LANES), total);
       }
     }
     store(totals + i * LANES, total);

@@ -3,9 +3,7 @@
 // A word is what one step of a product takes: two int16 numbers, or one float. A is rows of words, LDA apart. B is a
 // panel: for each step PANEL words, one for each column. A tile of TILE_ROWS × PANEL sums stays in registers.
 //
-// No sum of integers overflows. Vectors that meet in a linear layer or in a similarity have Euclidean norms of at most
-// MAX_NORM before and MAX_NORM + 12 after rounding (512 numbers move by half of one at most). By Cauchy and Schwarz the
-// sum over any part of the channels, in whatever order, is at most (46330 + 12)² = 2147580964 < 2³¹.
+// No sum of integers overflows: see MAX_NORM.
 #pragma once
 // Included after one of the files that define vectors.
 
@@ -17,10 +15,11 @@
 namespace {
 
 using photoglue::Linear;
+using photoglue::MAX_INT16;
+using photoglue::MAX_NORM;
 
 constexpr int PANEL = 2 * LANES;
-constexpr float MAX_NORM = 46330.f;
-constexpr float MAX_INT16 = 32767.f;
+static_assert((static_cast<int64_t>(MAX_NORM) + 12) * (static_cast<int64_t>(MAX_NORM) + 12) < INT32_MAX);
 
 struct Int16 {
   using Sum = Int;

@@ -128,11 +128,12 @@ class LightGlue(nn.Module, Matcher):
         single pair of up to 8192 points as one recorded graph (`engine/graphs.py`).
 
         Args:
-            precision: What the folded layers compute in; "auto": bfloat16 where the hardware has it natively. The
-                residual stream and the assignment stay float32. None: the plain layers, the reference.
+            precision: What the folded layers compute in; "auto": bfloat16 where the hardware has it natively; "int16":
+                by the native library, on a CPU (`engine/native.py`). The residual stream and the assignment stay
+                float32. None: the plain layers, the reference.
 
         Raises:
-            ConfigError: If there is no such precision.
+            ConfigError: If there is no such precision, or int16 cannot be had here; the message says what to do.
         """
         if precision is not None:
             choose_precision(precision, self.device)
@@ -185,8 +186,8 @@ class LightGlue(nn.Module, Matcher):
         """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would
-        get alone: bit by bit in float32 on CPUs; in half precision, as on CPUs with AMX, products of other shapes may
-        round otherwise. An image that is in several pairs is moved to the device once.
+        get alone: bit by bit in float32 and int16 on CPUs; in half precision, as on CPUs with AMX, products of other
+        shapes may round otherwise. An image that is in several pairs is moved to the device once.
 
         Args:
             pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.

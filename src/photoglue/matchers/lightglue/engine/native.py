@@ -1,8 +1,9 @@
 """The whole network in one call of the native library: layers, exits, pruning and matches, in int16 or float32.
 
 The layers are folded first, see `folded.py`. In int16 the linear layers and both products of attention multiply int16
-with sums of int32; each row of a product has its own scale. States, layer norms, softmax and rotary encoding are float32,
-and so is all that comes after the last layer. What is decided, and how, is `adaptive.py`'s and `assignment.py`'s.
+with sums of int32; each row of a product has its own scale. States, layer norms, softmax and rotary encoding are
+float32, and so is all that comes after the last layer. What is decided, and how, is `adaptive.py`'s and
+`assignment.py`'s.
 """
 
 import ctypes
@@ -38,11 +39,8 @@ class _Batch(ctypes.Structure):
         ("least_matchability", ctypes.c_float),
         ("filter_threshold", ctypes.c_float),
         ("pruning_min", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("lengths", "x", "cosine", "sine", "confidence_thresholds")
-            + ("stops", "survived", "matches", "scores")
-        ),
+        *((name, ctypes.c_void_p) for name in ("lengths", "x", "cosine", "sine", "confidence_thresholds")),
+        *((name, ctypes.c_void_p) for name in ("stops", "survived", "matches", "scores")),
     )
 
 
@@ -85,8 +83,8 @@ class NativeNetwork:
         handle = new(self.width, heads, self.layers, int(dtype == torch.int16), pointers)
         if handle is None:
             raise ConfigError(
-                f"The native library computes networks with a width of at most 256 and heads of 32 or 64 channels; this "
-                f'one has {self.width} and {self.width / heads:g}. Use precision="float32".'
+                f"The native library computes networks with a width of at most 256 and heads of 32 or 64 channels; "
+                f'this one has {self.width} and {self.width / heads:g}. Use precision="float32".'
             )
         self._handle = ctypes.c_void_p(handle)
         weakref.finalize(self, library_.photoglue_lightglue_free, self._handle)
@@ -172,6 +170,7 @@ def _tensors(network: nn.Module) -> list[Tensor | None]:
             confidence = confidences[number]
             assert isinstance(confidence, TokenConfidence)
             linear = confidence.token[0]
+            assert isinstance(linear, nn.Linear)
             tensors += [linear.weight, linear.bias]
         else:
             tensors += [None, None]
