@@ -36,6 +36,7 @@ struct PhotoglueBatch {
   float filter_threshold;    // of the score of a match
   int64_t pruning_min;       // images with more points are pruned
   const int32_t* lengths;    // points of each image, none is 0
+  const int64_t* order;      // tokens, each image's among themselves: neighbours together, which saves time
   const float* x;            // states of all tokens
   const float* cosine;       // of their positions
   const float* sine;

@@ -55,7 +55,13 @@ def in_float32(net, pairs):
     images = [image for pair in pairs for image in pair]
     pack = net._packed(images, Segments(tuple(map(len, images))))
     native = NativeNetwork(net, net.shape.num_heads, torch.float32)
-    return matches_of(pairs, pack, native.match(pack, net.config), net.shape.n_layers, net.config)
+    return matches_of(
+        pairs,
+        pack,
+        native.match(pack, [image.keypoints for image in images], net.config),
+        net.shape.n_layers,
+        net.config,
+    )
 
 
 PAIRS = [(70, 300), (300, 70), (1, 1), (1, 40), (230, 229), (57, 112)]
@@ -105,6 +111,25 @@ def test_int16_is_close():
         assert b.precision == "int16"
         assert (a.matches0 == b.matches0).float().mean() > 0.9
         torch.testing.assert_close(a.matching_scores0, b.matching_scores0, atol=0.03, rtol=0)
+
+
+def test_neighbours_first():
+    from photoglue.matchers.lightglue.engine.native import neighbours_first
+
+    points = torch.tensor([[900.0, 900.0], [0.0, 0.0], [900.0, 0.0], [1.0, 1.0], [0.0, 900.0], [0.0, 0.0]])
+    order = neighbours_first([points[:1], points])
+    assert order.tolist() == [0, 2, 6, 4, 3, 5, 1]
+
+
+def test_shuffled():
+    """The order in which points come changes nothing at all."""
+    net = random_net(depth_confidence=0.9, width_confidence=0.7).prepare("int16")
+    a, b = pairs()[0]
+    rows = torch.randperm(len(a))
+    found, shuffled = net.match(a, b), net.match(a[rows], b)
+    assert torch.equal(found.matching_scores0[rows], shuffled.matching_scores0)
+    assert torch.equal(found.prune0[rows], shuffled.prune0)
+    assert torch.equal(found.matching_scores1, shuffled.matching_scores1)
 
 
 def test_in_any_company():
