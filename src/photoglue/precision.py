@@ -18,7 +18,7 @@ what this machine was measured to be fastest in, of what costs few matches. On C
 the library has fast products of them, else in float32; bfloat16 must be half as fast again (with AMX it may be). CUDA:
 bfloat16 from compute capability 8.0, float16 before.
 
-int16 is LightGlue's; its rounding changes scores by about a sixth of what bfloat16's does. Extractors compute in
+int16 is LightGlue's; its rounding changes scores by about a tenth of what bfloat16's does. Extractors compute in
 float32 where it is asked for."""
 Work: TypeAlias = Literal["products", "extraction"]
 """What is computed: linear layers, or the convolutions of an extractor."""

@@ -27,7 +27,6 @@ from photoglue.files import cache_folder, write_whole
 
 VARIABLE = "PHOTOGLUE_AUTO"
 RULES = "rules"
-ROUNDS = 5
 FORMAT = 1
 """Raised when contenders change, so that what was measured before counts no more."""
 
@@ -73,7 +72,13 @@ def settled(name: str, options: tuple[str, ...], rule: str) -> Choice | None:
 
 
 def fastest(
-    name: str, contenders: Callable[[], Contenders], *, usual: str, margin: float, threads: bool = False
+    name: str,
+    contenders: Callable[[], Contenders],
+    *,
+    usual: str,
+    margin: float,
+    threads: bool = False,
+    rounds: int = 5,
 ) -> Choice:
     """The usual way, or another one that was measured to be faster by a margin; in a process it is always the same.
 
@@ -84,12 +89,13 @@ def fastest(
         margin: How many times faster another one must be.
         threads: Whether the number of threads may change the answer. Where it changes results, processes with one
             thread and with many should choose alike.
+        rounds: How often each contender runs, after once to warm up.
     """
     if name not in _CHOSEN:
         path = cache_folder() / "probes" / f"{_key(name, threads)}.json"
         ms = _read(path)
         if ms is None or usual not in ms:
-            ms = _kept(path, _measured(contenders()), usual)
+            ms = _kept(path, _measured(contenders(), rounds), usual)
         _CHOSEN.setdefault(name, _chosen(name, ms, usual, margin))  # of several threads that measure, one decides
     return _CHOSEN[name]
 
@@ -125,13 +131,13 @@ def _key(name: str, threads: bool) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _measured(contenders: Contenders) -> dict[str, float]:
+def _measured(contenders: Contenders, rounds: int) -> dict[str, float]:
     """The least milliseconds of each contender: they take turns, so that what else the machine does hits all."""
     ms = dict.fromkeys(contenders, math.inf)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         for function in contenders.values():
             function()  # oneDNN builds its kernels at first use
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, function in contenders.items():
                 start = time.perf_counter()
                 function()

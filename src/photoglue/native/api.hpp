@@ -39,6 +39,7 @@ struct PhotoglueBatch {
   float filter_threshold;    // of the score of a match
   int64_t pruning_min;       // images with more points are pruned
   const int32_t* lengths;    // points of each image, none is 0
+  const int64_t* order;      // tokens, each image's among themselves: neighbours together, which saves time
   const float* x;            // states of all tokens
   const float* cosine;       // of their positions
   const float* sine;
@@ -52,6 +53,11 @@ struct PhotoglueBatch {
 // Runs all layers; 0, or 1 if there is not enough memory.
 PHOTOGLUE_EXPORT int32_t photoglue_lightglue_match(void* network, const PhotoglueBatch* batch, int32_t threads);
 
-// For tests: rows × outputs = rows × inputs times a layer's weights, plus bias. 0, or 1 if there are no such kernels.
+// For tests. All return 0, or 1 if there are no kernels for such sizes.
+//
+// rows × outputs = rows × inputs times a layer's weights, plus bias.
 PHOTOGLUE_EXPORT int32_t photoglue_linear(int32_t int16, const float* x, int64_t rows, const float* weights,
                                           const float* bias, int32_t outputs, int32_t inputs, float* out);
+// Self-attention of an image's tokens, count × width, without positions: heads side by side.
+PHOTOGLUE_EXPORT int32_t photoglue_attend(int32_t int16, const float* x, int64_t count, const float* weights,
+                                          const float* bias, int32_t width, int32_t heads, float* out);

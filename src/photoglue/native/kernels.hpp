@@ -7,7 +7,13 @@ namespace photoglue {
 constexpr int MAX_WIDTH = 256;    // channels of a state
 constexpr int MAX_HEAD_DIM = 64;  // channels of a head
 constexpr int HEAD_STEP = 32;     // its channels are a multiple of this
-constexpr int KEY_BLOCK = 224;    // keys between two roundings of attention's sums: a multiple of every panel
+
+// The Euclidean norm that int16 vectors of a product are scaled to, at most: rounding adds 12 (512 numbers move by half of
+// one at most). By Cauchy and Schwarz, sums over any part of the channels, in whatever order, are at most
+// (46328 + 12)² = 2147395600 < 2³¹: no sum overflows.
+constexpr float MAX_NORM = 46328.f;
+constexpr float MAX_INT16 = 32767.f;
+constexpr int KEY_BLOCK = 224;  // keys between two roundings of attention's sums: a multiple of every panel
 
 // A linear layer, its weights as panels (product.hpp): y = (x · words) · scale + bias.
 struct Linear {

@@ -40,6 +40,8 @@ struct Scratch {
   alignas(64) float sums[BLOCK_ROWS * MAX_HEAD_DIM];
   alignas(64) float totals[BLOCK_ROWS * LANES];
   alignas(64) float peaks[BLOCK_ROWS];
+  alignas(64) float largest[KEY_PANELS * TILE_ROWS * LANES];  // of the scores of a row and a panel
+  float lows[KEY_PANELS];                                     // the least bias of a panel
 };
 
 // Where the words of a slot's key lie; one step further is PANEL words on.

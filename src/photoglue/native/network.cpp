@@ -78,12 +78,12 @@ class Pass {
     tokens_.context = work_.context.room(total * width);
     tokens_.queries = work_.queries.room(network_.heads_ * tokens_.capacity * (MAX_HEAD_DIM / kernels_.numbers));
     tokens_.query_scales = work_.query_scales.room(network_.heads_ * tokens_.capacity);
-    std::copy_n(batch_.x, total * width, tokens_.x);
-    std::copy_n(batch_.cosine, total * half, tokens_.cosine);
-    std::copy_n(batch_.sine, total * half, tokens_.sine);
     origin_ = work_.origin.room(total);
+    std::copy_n(batch_.order, total, origin_);
     for (long i = 0; i < total; ++i) {
-      origin_[i] = i;
+      std::copy_n(batch_.x + origin_[i] * width, width, tokens_.x + i * width);
+      std::copy_n(batch_.cosine + origin_[i] * half, half, tokens_.cosine + i * half);
+      std::copy_n(batch_.sine + origin_[i] * half, half, tokens_.sine + i * half);
       batch_.survived[i] = 1;
       batch_.matches[i] = -1;
       batch_.scores[i] = 0;

@@ -13,7 +13,7 @@ float quantised(const float* row, int count, int16_t* out) {
     largest = std::max(largest, std::fabs(static_cast<double>(row[i])));
     squares += static_cast<double>(row[i]) * row[i];
   }
-  const double back = std::max(largest / 32767, std::sqrt(squares) / 46330);
+  const double back = std::max(largest / MAX_INT16, std::sqrt(squares) / MAX_NORM);
   for (int i = 0; i < count; ++i) out[i] = back > 0 ? static_cast<int16_t>(std::lrint(row[i] / back)) : 0;
   return back > 0 ? static_cast<float>(back) : 1.f;
 }

@@ -15,7 +15,7 @@ struct PackedLinear {
 };
 
 // Packs outputs × inputs weights, of which a row is `stride` floats from the next, for the kernels of a table. As int16,
-// each row gets a Euclidean norm of at most 46330 and numbers below 32768, see product.hpp. No bias: null.
+// each row has a scale, see MAX_NORM. No bias: null.
 std::unique_ptr<PackedLinear> pack_linear(const Kernels& kernels, const float* weights, long stride, const float* bias,
                                           int outputs, int inputs);
 

@@ -3,9 +3,7 @@
 // A word is what one step of a product takes: two int16 numbers, or one float. A is rows of words, LDA apart. B is a
 // panel: for each step PANEL words, one for each column. A tile of TILE_ROWS × PANEL sums stays in registers.
 //
-// No sum of integers overflows. Vectors that meet in a linear layer or in a similarity have Euclidean norms of at most
-// MAX_NORM before and MAX_NORM + 12 after rounding (512 numbers move by half of one at most). By Cauchy and Schwarz the
-// sum over any part of the channels, in whatever order, is at most (46330 + 12)² = 2147580964 < 2³¹.
+// No sum of integers overflows: see MAX_NORM.
 #pragma once
 // Included after one of the files that define vectors.
 
@@ -17,10 +15,11 @@
 namespace {
 
 using photoglue::Linear;
+using photoglue::MAX_INT16;
+using photoglue::MAX_NORM;
 
 constexpr int PANEL = 2 * LANES;
-constexpr float MAX_NORM = 46330.f;
-constexpr float MAX_INT16 = 32767.f;
+static_assert((static_cast<int64_t>(MAX_NORM) + 12) * (static_cast<int64_t>(MAX_NORM) + 12) < INT32_MAX);
 
 struct Int16 {
   using Sum = Int;
@@ -40,28 +39,31 @@ struct Float32 {
   PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return sums; }
 };
 
-// finish(row, half, sums) gets the sums of LANES columns of a row at a time. Rows are template arguments, not the
+// The product of rows with panels that lie apart, each of some steps, as if they were one. finish(row, half, sums) gets the sums of LANES columns of a row at a time. Rows are template arguments, not the
 // variable of a loop: GCC keeps arrays in registers only if it knows every index before it unrolls loops.
 template <class T, int LDA, class Finish, int... Row>
-PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* b, long steps, Finish finish,
+PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, int count, long steps, Finish finish,
                               std::integer_sequence<int, Row...>) {
   typename T::Sum left[] = {(static_cast<void>(Row), T::zero())...};
   typename T::Sum right[] = {(static_cast<void>(Row), T::zero())...};
-  for (; steps > 0; --steps, ++a, b += PANEL) {
-    const Int b0 = load(b), b1 = load(b + LANES);
-    (([&] {
-       const Int word = all(a[Row * LDA]);
-       left[Row] = T::step(left[Row], word, b0);
-       right[Row] = T::step(right[Row], word, b1);
-     }()),
-     ...);
+  for (int panel = 0; panel < count; ++panel) {
+    const int32_t* b = panels[panel];
+    for (long step = 0; step < steps; ++step, ++a, b += PANEL) {
+      const Int b0 = load(b), b1 = load(b + LANES);
+      (([&] {
+         const Int word = all(a[Row * LDA]);
+         left[Row] = T::step(left[Row], word, b0);
+         right[Row] = T::step(right[Row], word, b1);
+       }()),
+       ...);
+    }
   }
   ((finish(Row, 0, T::value(left[Row])), finish(Row, 1, T::value(right[Row]))), ...);
 }
 
 template <class T, int LDA, class Finish>
 PHOTOGLUE_INLINE void tile(const int32_t* a, const int32_t* b, long steps, Finish finish) {
-  tile_of<T, LDA>(a, b, steps, finish, std::make_integer_sequence<int, TILE_ROWS>());
+  tile_of<T, LDA>(a, &b, 1, steps, finish, std::make_integer_sequence<int, TILE_ROWS>());
 }
 
 // The factor that brings numbers to int16 with a norm of at most MAX_NORM, and what undoes it.

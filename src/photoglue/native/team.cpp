@@ -2,6 +2,8 @@
 
 #include <system_error>
 
+#include "subnormal.hpp"
+
 namespace photoglue {
 namespace {
 
@@ -43,6 +45,7 @@ Team::~Team() {
 
 void Team::run(long count, Function function, const void* context) {
   if (threads_.empty() || count < 2) {
+    const NoSubnormals here;
     for (long task = 0; task < count; ++task) function(context, task, 0);
     return;
   }
@@ -78,6 +81,7 @@ void Team::help(int thread) {
 }
 
 void Team::take(int thread) {
+  const NoSubnormals here;
   for (long task; (task = next_++) < count_;) function_(context_, task, thread);
 }
 

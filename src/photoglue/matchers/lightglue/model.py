@@ -141,7 +141,7 @@ class LightGlue(nn.Module, Matcher):
                 plain layers, the reference.
 
         Raises:
-            ConfigError: If there is no such precision.
+            ConfigError: If there is no such precision, or int16 cannot be had here; the message says what to do.
         """
         if precision is not None:
             check_precision(precision)
@@ -196,8 +196,8 @@ class LightGlue(nn.Module, Matcher):
         """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would
-        get alone: bit by bit in float32 on CPUs; in half precision, as on CPUs with AMX, products of other shapes may
-        round otherwise. An image that is in several pairs is moved to the device once.
+        get alone: bit by bit in float32 and int16 on CPUs; in half precision, as on CPUs with AMX, products of other
+        shapes may round otherwise. An image that is in several pairs is moved to the device once.
 
         Args:
             pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.
@@ -271,7 +271,7 @@ class LightGlue(nn.Module, Matcher):
     def _match_natively(self, pairs: list[tuple[Features, Features]], pack: Pack) -> list[Matches]:
         dtype = choose_precision("int16", self.device)
         network = self._fold_cache.made_of(self, dtype, lambda _, d: NativeNetwork(self, self.shape.num_heads, d))
-        found = network.match(pack, self.config)
+        found = network.match(pack, [features.keypoints for pair in pairs for features in pair], self.config)
         matches = matches_of(pairs, pack, found, self.shape.n_layers, self.config)
         return [replace(each, precision="int16") for each in matches]
 

@@ -64,15 +64,15 @@ def _on_this_cpu(int16: bool) -> Choice:
 
 
 def _networks(*precisions: Precision) -> Contenders:
-    """One layer and an assignment, for a pair with 256 points a photo."""
+    """One layer and an assignment, for a pair with 1024 points a photo: between what most people take."""
     from photoglue.matchers.lightglue.model import LightGlue
 
     chance = torch.Generator().manual_seed(0)
     photos = [
         Features(
-            keypoints=torch.rand(256, 2, generator=chance) * 639,
-            descriptors=torch.nn.functional.normalize(torch.randn(256, 256, generator=chance)),
-            scores=torch.ones(256),
+            keypoints=torch.rand(1024, 2, generator=chance) * 639,
+            descriptors=torch.nn.functional.normalize(torch.randn(1024, 256, generator=chance)),
+            scores=torch.ones(1024),
             image_size=(640, 640),
             kind="drawn",
         )

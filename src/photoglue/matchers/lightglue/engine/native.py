@@ -1,8 +1,9 @@
 """The whole network in one call of the native library: layers, exits, pruning and matches, in int16 or float32.
 
 The layers are folded first, see `folded.py`. In int16 the linear layers and both products of attention multiply int16
-with sums of int32; each row of a product has its own scale. States, layer norms, softmax and rotary encoding are float32,
-and so is all that comes after the last layer. What is decided, and how, is `adaptive.py`'s and `assignment.py`'s.
+with sums of int32; each row of a product has its own scale. States, layer norms, softmax and rotary encoding are
+float32, and so is all that comes after the last layer. What is decided, and how, is `adaptive.py`'s and
+`assignment.py`'s.
 """
 
 import ctypes
@@ -38,11 +39,8 @@ class _Batch(ctypes.Structure):
         ("least_matchability", ctypes.c_float),
         ("filter_threshold", ctypes.c_float),
         ("pruning_min", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("lengths", "x", "cosine", "sine", "confidence_thresholds")
-            + ("stops", "survived", "matches", "scores")
-        ),
+        *((name, ctypes.c_void_p) for name in ("lengths", "order", "x", "cosine", "sine", "confidence_thresholds")),
+        *((name, ctypes.c_void_p) for name in ("stops", "survived", "matches", "scores")),
     )
 
 
@@ -85,14 +83,20 @@ class NativeNetwork:
         handle = new(self.width, heads, self.layers, int(dtype == torch.int16), pointers)
         if handle is None:
             raise ConfigError(
-                f"The native library computes networks with a width of at most 256 and heads of 32 or 64 channels; this "
-                f'one has {self.width} and {self.width / heads:g}. Use precision="float32".'
+                f"The native library computes networks with a width of at most 256 and heads of 32 or 64 channels; "
+                f'this one has {self.width} and {self.width / heads:g}. Use precision="float32".'
             )
         self._handle = ctypes.c_void_p(handle)
         weakref.finalize(self, library_.photoglue_lightglue_free, self._handle)
 
-    def match(self, pack: Pack, config: LightGlueConfig) -> NativeMatches:
+    def match(self, pack: Pack, keypoints: Sequence[Float[Tensor, "_ 2"]], config: LightGlueConfig) -> NativeMatches:
         """The matches of a pack that has been through no layer yet; no image of it is empty.
+
+        Args:
+            pack: The tokens.
+            keypoints: Of each image. Points that are near each other attend to much the same, and work that comes to
+                nothing is seen for many of them at once.
+            config: The options.
 
         Raises:
             MemoryError: If there is not enough memory.
@@ -102,6 +106,7 @@ class NativeNetwork:
         thresholds = [confidence_threshold(layer, self.layers) for layer in range(self.layers)]
         arrays = {
             "lengths": np.array(lengths, np.int32),
+            "order": neighbours_first(keypoints).numpy(),
             "confidence_thresholds": np.array(thresholds, np.float32),
             "stops": np.zeros(len(lengths) // 2, np.int32),
         }
@@ -126,6 +131,22 @@ class NativeNetwork:
         if self._library.photoglue_lightglue_match(self._handle, ctypes.byref(batch), torch.get_num_threads()):
             raise MemoryError(f"There is not enough memory to match {total} points.")
         return replace(found, stops=tuple(arrays["stops"].tolist()))
+
+
+def neighbours_first(keypoints: Sequence[Float[Tensor, "_ 2"]]) -> Int64[Tensor, " t"]:
+    """The rows of all images back to back, each image's along a Z-order curve of 1024 × 1024 cells.
+
+    The order of an image depends on nothing but its points.
+    """
+    parts, start = [], 0
+    for points in keypoints:
+        low, high = points.aminmax(dim=0)
+        cells = ((points - low) * (1023 / (high - low).max().clamp(min=1e-6))).long()
+        codes = sum((cells >> bit & 1) << 2 * bit for bit in range(10))
+        assert isinstance(codes, Tensor)
+        parts.append((codes[:, 0] | codes[:, 1] << 1).argsort(stable=True) + start)
+        start += len(points)
+    return torch.cat(parts)
 
 
 def matches_of(
@@ -172,6 +193,7 @@ def _tensors(network: nn.Module) -> list[Tensor | None]:
             confidence = confidences[number]
             assert isinstance(confidence, TokenConfidence)
             linear = confidence.token[0]
+            assert isinstance(linear, nn.Linear)
             tensors += [linear.weight, linear.bias]
         else:
             tensors += [None, None]
