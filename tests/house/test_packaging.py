@@ -22,7 +22,14 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (package / "native").mkdir(parents=True)
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, root)
-    for name in ("__init__.py", "errors.py", "version.py", "native/__init__.py", "native/build.py"):
+    for name in (
+        "__init__.py",
+        "errors.py",
+        "version.py",
+        "native/__init__.py",
+        "native/build.py",
+        "native/library.py",
+    ):
         shutil.copy(ROOT / "src" / "photoglue" / name, package / name)
     (package / "native" / "api.cpp").write_text(
         'extern "C" const char* photoglue_sources() { return PHOTOGLUE_SOURCES; }'

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from photoglue.errors import PhotoGlueError
+from photoglue.native.library import FOLDER, library_name
 
-FOLDER = Path(__file__).resolve().parent
 COMPILERS = ("c++", "g++", "clang++")
 """Tried in this order, after the one in the variable CXX."""
 X86_FLAGS: dict[str, tuple[str, ...]] = {
@@ -53,11 +53,6 @@ def up_to_date(library: Path) -> bool:
 def compiler_here() -> bool:
     """Whether there is a compiler to try: the variable CXX, or one on the path."""
     return bool(os.environ.get("CXX", "").strip() or any(map(shutil.which, COMPILERS)))
-
-
-def library_name(platform: str = sys.platform) -> str:
-    """The name of the library's file on a system, as Python spells systems."""
-    return "photoglue_native" + {"darwin": ".dylib", "win32": ".dll"}.get(platform, ".so")
 
 
 def build(out: Path, *, compiler: Sequence[str] | None = None, sanitize: bool = False) -> Path:

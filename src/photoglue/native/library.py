@@ -2,17 +2,22 @@
 
 import ctypes
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 
-from photoglue.native.build import FOLDER, library_name, up_to_date
-
+FOLDER = Path(__file__).resolve().parent
 ABI = 1
 """Changes whenever a function of the library takes or gives something else; a library of another number is not used."""
 VARIABLE = "PHOTOGLUE_NATIVE"
 """The environment variable with the path of the library, if it is not beside this file; empty: use none."""
 INT16_SETS = ("avx512-vnni", "avx-vnni", "avx2")
 """Instruction sets with which products of int16 are faster than those of float32."""
+
+
+def library_name(platform: str = sys.platform) -> str:
+    """The name of the library's file on a system, as Python spells systems."""
+    return "photoglue_native" + {"darwin": ".dylib", "win32": ".dll"}.get(platform, ".so")
 
 
 @lru_cache(maxsize=1)
@@ -50,6 +55,8 @@ def status() -> str:
     """What there is, in a line: the instruction set that it uses, or why it is not used."""
     if (reason := absence()) is not None:
         return reason
+    from photoglue.native.build import up_to_date  # at the top, `python -m photoglue.native.build` would warn of it
+
     used = instruction_set() or "no kernels for this processor"
     path = _path()
     return used if up_to_date(path) else f"{used}; older than its sources: `python -m photoglue.native.build` renews it"

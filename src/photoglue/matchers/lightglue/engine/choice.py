@@ -58,7 +58,7 @@ def _on_this_cpu(int16: bool) -> Choice:
         return fixed or Choice(name=NAME, chosen=exact, reason="this CPU has no bfloat16 products")
     # Without int16 another question, under another name.
     asked = fastest(
-        NAME if int16 else f"{NAME} in torch", lambda: _networks(exact, *half), usual=exact, margin=WORTH_IT
+        NAME if int16 else f"{NAME} in torch", lambda: _networks(exact, *half), usual=exact, margin=WORTH_IT, rounds=3
     )
     return Choice(name=NAME, chosen=asked.chosen, reason=asked.reason)
 
