@@ -27,9 +27,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(choice, "bfloat16_by_rule", lambda: "bfloat16" if amx else "float32")
         if ms is not None:
             monkeypatch.delenv(probe.VARIABLE, raising=False)
-            monkeypatch.setattr(
-                choice, "fastest", lambda name, _, usual, margin: probe._chosen(name, ms, usual, margin)
-            )
+            monkeypatch.setattr(choice, "fastest", lambda name, _, rounds, **rule: probe._chosen(name, ms, **rule))
 
     yield of
     choice._on_this_cpu.cache_clear()
