@@ -2,8 +2,8 @@
 
     python benchmarks/presets.py --data DIR [--sets strecha/Herz-Jesus-P8 imb_reichstag] [--precision float32]
 
-DIR is as for `agreement.py`, whose protocol this is. "kept" is the share of the matches of `sfm` that a preset finds, too,
-with the same points; `edge` has points of its own, and so no such share. Times are CPU milliseconds of the process, the
+DIR is as for `agreement.py`, whose protocol this is. "kept" is the share of the matches of `sfm` that a preset finds,
+too, with the same points; `edge` has points of its own, and so no such share. Times are CPU milliseconds, the
 least of some runs in turn: 512 and 2048 are matches alone, with so many points; a frame is a photo of 640 × 480 pixels,
 extracted and matched with the one before, each preset with its own points and size.
 """

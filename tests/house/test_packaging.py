@@ -22,18 +22,10 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (package / "native").mkdir(parents=True)
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, root)
-    for name in (
-        "__init__.py",
-        "errors.py",
-        "version.py",
-        "native/__init__.py",
-        "native/build.py",
-        "native/library.py",
-    ):
-        shutil.copy(ROOT / "src" / "photoglue" / name, package / name)
-    (package / "native" / "api.cpp").write_text(
-        'extern "C" const char* photoglue_sources() { return PHOTOGLUE_SOURCES; }'
-    )
+    for module in ("__init__", "errors", "version", "native/__init__", "native/build", "native/library"):
+        shutil.copy(ROOT / "src" / "photoglue" / f"{module}.py", package / f"{module}.py")
+    source = 'extern "C" const char* photoglue_sources() { return PHOTOGLUE_SOURCES; }'
+    (package / "native" / "api.cpp").write_text(source)
     for variable in ("PHOTOGLUE_BUILD", "CXX"):
         monkeypatch.delenv(variable, raising=False)
     return root
