@@ -199,7 +199,7 @@ def implied_by_preset(words: Sequence[str]) -> list[str]:
     names = [word.replace("_", "-").partition("=") for word in words]
     given = {name for name, _, _ in names}
     following = [*words[1:], ""]
-    presets = [value or after for (name, _, value), after in zip(names, following, strict=True) if name == "--preset"]
+    presets = [value or after for (name, _, value), after in zip(names, following, strict=False) if name == "--preset"]
     implied = EXTRACTION.get(presets[-1], {}) if presets else {}
     options = {f"--{name.replace('_', '-')}": str(value) for name, value in implied.items()}
     return [word for name, value in options.items() if name not in given for word in (name, value)]
