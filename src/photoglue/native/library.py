@@ -7,7 +7,7 @@ from pathlib import Path
 
 from photoglue.native.build import FOLDER, library_name
 
-ABI = 1
+ABI = 2
 """Changes whenever a function of the library takes or gives something else; a library of another number is not used."""
 VARIABLE = "PHOTOGLUE_NATIVE"
 """The environment variable with the path of the library, if it is not beside this file; empty: use none."""

@@ -39,7 +39,8 @@ long rounded_up(long count, long step) { return (count + step - 1) / step * step
 class Pass {
  public:
   Pass(Network& network, const PhotoglueBatch& batch, Workspace& work, int threads)
-      : network_(network), kernels_(network.kernels_), batch_(batch), work_(work), team_(threads) {
+      : network_(network), kernels_(network.kernels_), batch_(batch), work_(work),
+        team_(std::min(threads, tasks(batch))) {
     scratch_ = std::max(kernels_.scratch, network.floats_.scratch);
     work_.scratch.room(static_cast<size_t>(scratch_) * team_.size());
     take_in();
@@ -57,6 +58,13 @@ class Pass {
 
  private:
   void* scratch(int thread) { return work_.scratch.data() + scratch_ * thread; }
+
+  // How many threads can have something to do.
+  int tasks(const PhotoglueBatch& batch) const {
+    long count = 0;
+    for (int i = 0; i < batch.images; ++i) count += rounded_up(batch.lengths[i], kernels_.block_rows);
+    return static_cast<int>(count / kernels_.block_rows);
+  }
 
   // Copies the batch, and says that there are no matches.
   void take_in() {
