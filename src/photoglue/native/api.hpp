@@ -8,7 +8,7 @@
 #define PHOTOGLUE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-#define PHOTOGLUE_ABI 1
+#define PHOTOGLUE_ABI 2
 
 // The number of this interface.
 PHOTOGLUE_EXPORT int32_t photoglue_abi();
@@ -22,9 +22,9 @@ PHOTOGLUE_EXPORT const char* photoglue_instruction_set();
 // A LightGlue network, its weights packed for this processor; null if there are no kernels for such a one.
 //
 // Width: at most 256; channels of a head: 32 or 64. For each layer 22 pointers to floats: own and cross projection
-// (weight, bias), the feed-forward networks of both (weight and bias of the first layer, of the norm, of the second), as
-// folded.py makes them; matchability (weight, bias); final projection (weight, bias), multiplied so that products of its
-// outputs are similarities to the base 2; confidence (weight, bias), null for the last layer.
+// (weight, bias), the feed-forward networks of both (weight and bias of the first layer, of the norm, of the second),
+// as folded.py makes them; matchability (weight, bias); final projection (weight, bias), multiplied so that products of
+// its outputs are similarities to the base 2; confidence (weight, bias), null for the last layer.
 PHOTOGLUE_EXPORT void* photoglue_lightglue_new(int32_t width, int32_t heads, int32_t layers, int32_t int16,
                                                const float* const* weights);
 PHOTOGLUE_EXPORT void photoglue_lightglue_free(void* network);
@@ -44,10 +44,10 @@ struct PhotoglueBatch {
   const float* cosine;       // of their positions
   const float* sine;
   const float* confidence_thresholds;  // of each layer
-  int32_t* stops;     // out: layers that each pair ran
-  int64_t* survived;  // out: for each token 1 + the pruning steps that it survived
-  int64_t* matches;   // out: for each token its partner's number in the other image, or -1
-  float* scores;      // out
+  int32_t* stops;                      // out: layers that each pair ran
+  int64_t* survived;                   // out: for each token 1 + the pruning steps that it survived
+  int64_t* matches;                    // out: for each token its partner's number in the other image, or -1
+  float* scores;                       // out
 };
 
 // Runs all layers; 0, or 1 if there is not enough memory.

@@ -44,8 +44,10 @@ void Assigner::assign(const float* x, const std::vector<Pair>& pairs,
     if (keeps.back()) end.kept += up(m, block) * stride;
     end.parts += up(m, block) / block * stride;
     widest = std::max(widest, keeps.back() ? 0 : stride);
-    for (long row = 0; row < m; row += block) jobs.push_back({i, row, static_cast<int>(std::min<long>(block, m - row))});
-    for (long row = 0; row < n; row += panel) columns.push_back({i, row, static_cast<int>(std::min<long>(panel, n - row))});
+    for (long row = 0; row < m; row += block)
+      jobs.push_back({i, row, static_cast<int>(std::min<long>(block, m - row))});
+    for (long row = 0; row < n; row += panel)
+      columns.push_back({i, row, static_cast<int>(std::min<long>(panel, n - row))});
   }
   float* descriptors = work.descriptors.room(end.row * width);
   float* column_bias = work.column.room(end.column);
@@ -63,12 +65,23 @@ void Assigner::assign(const float* x, const std::vector<Pair>& pairs,
   for (size_t i = 0; i < pairs.size(); ++i) {
     const Place& at = places[i];
     const long m = pairs[i].count[0], n = pairs[i].count[1];
-    pairings[i] = Pairing{width, m, n, up(n, panel) + 16, descriptors + at.row * width, panels + at.panels,
-                          keeps[i] ? kept + at.kept : nullptr, row + at.row, column_bias + at.column, peaks + at.parts,
-                          sums + at.parts, best + at.row, choice + at.row};
+    pairings[i] = Pairing{width,
+                          m,
+                          n,
+                          up(n, panel) + 16,
+                          descriptors + at.row * width,
+                          panels + at.panels,
+                          keeps[i] ? kept + at.kept : nullptr,
+                          row + at.row,
+                          column_bias + at.column,
+                          peaks + at.parts,
+                          sums + at.parts,
+                          best + at.row,
+                          choice + at.row};
   }
   const auto each = [&](const std::vector<Job>& list, const auto& work_on) {
-    team.each(static_cast<long>(list.size()), [&](long i, int thread) { work_on(list[i], pairings[list[i].pair], thread); });
+    team.each(static_cast<long>(list.size()),
+              [&](long i, int thread) { work_on(list[i], pairings[list[i].pair], thread); });
   };
   const auto table = [&](int thread) { return tables + static_cast<long>(thread) * widest * block; };
   each(columns, [&](const Job& job, const Pairing& pairing, int thread) {

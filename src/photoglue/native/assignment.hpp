@@ -10,7 +10,9 @@ using photoglue::Pairing;
 
 constexpr float NOWHERE = -1e30f;
 
-PHOTOGLUE_INLINE long columns_of_panels(const Pairing& pairing) { return (pairing.columns + PANEL - 1) / PANEL * PANEL; }
+PHOTOGLUE_INLINE long columns_of_panels(const Pairing& pairing) {
+  return (pairing.columns + PANEL - 1) / PANEL * PANEL;
+}
 
 // The similarities of some rows; columns past the last one have NOWHERE.
 PHOTOGLUE_INLINE void fill_table(const Pairing& pairing, long row, int count, float* table, Scratch<Float32>& room) {
@@ -43,8 +45,7 @@ void sum_up(const Pairing& pairing, long row, int count, float* table, void* scr
   for (long column = 0; column < columns; column += LANES) {
     Float peak = all(NOWHERE), sum = all(0.f);
     for (int i = 0; i < count; ++i) peak = larger(peak, load(table + i * pairing.stride + column));
-    for (int i = 0; i < count; ++i)
-      sum = add(sum, exp2_of<true>(sub(load(table + i * pairing.stride + column), peak)));
+    for (int i = 0; i < count; ++i) sum = add(sum, exp2_of<true>(sub(load(table + i * pairing.stride + column), peak)));
     store(pairing.peaks + task * pairing.stride + column, peak);
     store(pairing.sums + task * pairing.stride + column, sum);
   }
@@ -52,15 +53,18 @@ void sum_up(const Pairing& pairing, long row, int count, float* table, void* scr
 
 void choose(const Pairing& pairing, long row, int count, float* table, void* scratch) {
   const long columns = columns_of_panels(pairing), task = row / BLOCK_ROWS;
-  if (pairing.kept) table = pairing.kept + row * pairing.stride;
-  else fill_table(pairing, row, count, table, *static_cast<Scratch<Float32>*>(scratch));
+  if (pairing.kept)
+    table = pairing.kept + row * pairing.stride;
+  else
+    fill_table(pairing, row, count, table, *static_cast<Scratch<Float32>*>(scratch));
   alignas(64) float lanes[LANES], firsts[LANES], numbers[LANES];
   for (int lane = 0; lane < LANES; ++lane) numbers[lane] = static_cast<float>(lane);
   for (int i = 0; i < count; ++i) {
     float* of_row = table + i * pairing.stride;
     Float best = all(2 * NOWHERE), first = all(0.f);
     for (long column = 0; column < columns; column += LANES) {
-      const Float sum = add(fma(all(2.f), load(of_row + column), load(pairing.column + column)), all(pairing.row[row + i]));
+      const Float sum =
+          add(fma(all(2.f), load(of_row + column), load(pairing.column + column)), all(pairing.row[row + i]));
       store(of_row + column, sum);
       first = where_larger(sum, best, add(load(numbers), all(static_cast<float>(column))), first);  // exact below 2^24
       best = larger(best, sum);

@@ -2,8 +2,8 @@
 //
 // Scores arrive multiplied by log2(e) / √(channels of a head). Keys come in blocks; where a block has a higher score
 // than those before, what was summed is scaled down ("online softmax"). As integers, weights are at most MAX_WEIGHT.
-// Values have a scale for each key: it multiplies the weight, as log2 added to the score, so that the sums need no other
-// scale; the total of the weights is taken without it.
+// Values have a scale for each key: it multiplies the weight, as log2 added to the score, so that the sums need no
+// other scale; the total of the weights is taken without it.
 #pragma once
 // Included after one of the files that define vectors.
 
@@ -32,13 +32,15 @@ PHOTOGLUE_INLINE void score(const Tokens& tokens, int head, long query, long slo
     float* to = room.scores + panel * PANEL;
     float* largest = room.largest + panel * TILE_ROWS * LANES;
     room.lows[panel] = -largest_of(sub(all(0.f), smaller(bias[0], bias[1])));
-    tile<T, QUERY_WORDS<T>>(
-        tokens.queries + query * QUERY_WORDS<T>, tokens.keys + key * words, words, [&](int i, int half, Float value) {
-          if constexpr (T::EXACT) value = add(value, bias[half]);
-          else value = fma(mul(value, scale[half]), all(query_scales[i]), bias[half]);
-          store(to + i * KEY_BLOCK + half * LANES, value);
-          store(largest + i * LANES, half ? larger(load(largest + i * LANES), value) : value);
-        });
+    tile<T, QUERY_WORDS<T>>(tokens.queries + query * QUERY_WORDS<T>, tokens.keys + key * words, words,
+                            [&](int i, int half, Float value) {
+                              if constexpr (T::EXACT)
+                                value = add(value, bias[half]);
+                              else
+                                value = fma(mul(value, scale[half]), all(query_scales[i]), bias[half]);
+                              store(to + i * KEY_BLOCK + half * LANES, value);
+                              store(largest + i * LANES, half ? larger(load(largest + i * LANES), value) : value);
+                            });
   }
   for (int i = 0; i < TILE_ROWS; ++i) {
     Float most = all(peaks[i]);
@@ -136,8 +138,7 @@ void attend(const Tokens& tokens, Rows rows, Partners partners, int head, void* 
   for (int row = 0; row < rows.count; ++row) {
     const Float factor = all(1 / sum_of(load(room.totals + row * LANES)));
     float* context = tokens.context + (rows.token + row) * tokens.width + head * head_dim;
-    for (int c = 0; c < head_dim; c += LANES)
-      store(context + c, mul(load(room.sums + row * MAX_HEAD_DIM + c), factor));
+    for (int c = 0; c < head_dim; c += LANES) store(context + c, mul(load(room.sums + row * MAX_HEAD_DIM + c), factor));
   }
 }
 

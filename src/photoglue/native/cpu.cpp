@@ -47,10 +47,14 @@ InstructionSet instruction_set() {
 
 const char* name_of(InstructionSet set) {
   switch (set) {
-    case InstructionSet::avx512_vnni: return "avx512-vnni";
-    case InstructionSet::avx_vnni: return "avx-vnni";
-    case InstructionSet::avx2: return "avx2";
-    default: return "";
+    case InstructionSet::avx512_vnni:
+      return "avx512-vnni";
+    case InstructionSet::avx_vnni:
+      return "avx-vnni";
+    case InstructionSet::avx2:
+      return "avx2";
+    default:
+      return "";
   }
 }
 

@@ -8,9 +8,9 @@ constexpr int MAX_WIDTH = 256;    // channels of a state
 constexpr int MAX_HEAD_DIM = 64;  // channels of a head
 constexpr int HEAD_STEP = 32;     // its channels are a multiple of this
 
-// The Euclidean norm that int16 vectors of a product are scaled to, at most: rounding adds 12 (512 numbers move by half of
-// one at most). By Cauchy and Schwarz, sums over any part of the channels, in whatever order, are at most
-// (46328 + 12)² = 2147395600 < 2³¹: no sum overflows.
+// The Euclidean norm that int16 vectors of a product are scaled to, at most: rounding adds 12 (512 numbers move by half
+// of one at most). By Cauchy and Schwarz, sums over any part of the channels, in whatever order, are at most (46328 +
+// 12)² = 2147395600 < 2³¹: no sum overflows.
 constexpr float MAX_NORM = 46328.f;
 constexpr float MAX_INT16 = 32767.f;
 constexpr int KEY_BLOCK = 224;  // keys between two roundings of attention's sums: a multiple of every panel
@@ -35,10 +35,10 @@ struct FeedForward {
 // token has, in a block that others have, has a bias of -1e30.
 struct Tokens {
   int width, heads;
-  long slots;             // of all images
-  long capacity;          // tokens that there is room for, with a tile of rows to spare
-  float* x;               // tokens × width
-  float* cosine;          // tokens × half a head
+  long slots;     // of all images
+  long capacity;  // tokens that there is room for, with a tile of rows to spare
+  float* x;       // tokens × width
+  float* cosine;  // tokens × half a head
   float* sine;
   float* context;         // tokens × width
   int32_t* queries;       // heads × capacity × words of MAX_HEAD_DIM
@@ -80,11 +80,11 @@ struct Pairing {
 };
 
 struct Kernels {
-  int panel;        // columns of a panel
-  int numbers;      // in a word: 2 for int16, 1 for float
-  int block_rows;   // rows that a task takes
+  int panel;       // columns of a panel
+  int numbers;     // in a word: 2 for int16, 1 for float
+  int block_rows;  // rows that a task takes
   int tile_rows;
-  long scratch;     // bytes that each thread needs, aligned to 64
+  long scratch;  // bytes that each thread needs, aligned to 64
 
   // Queries, keys and values of both blocks; those of self-attention are turned by their positions.
   void (*project_own)(const Tokens&, const Linear&, Rows, void* scratch);
@@ -95,8 +95,8 @@ struct Kernels {
   void (*feed_forward)(const Tokens&, const FeedForward&, Rows, void* scratch);
   // x · weight + bias for each row of width channels.
   void (*logits)(const float* x, long rows, int width, const float* weight, float bias, float* out);
-  // Sums of some rows and columns of a table of similarities, and the maxima after those are known. `table` has room for
-  // block_rows × stride numbers where the pairing keeps none. Floats only.
+  // Sums of some rows and columns of a table of similarities, and the maxima after those are known. `table` has room
+  // for block_rows × stride numbers where the pairing keeps none. Floats only.
   void (*sum_up)(const Pairing&, long row, int count, float* table, void* scratch);
   void (*choose)(const Pairing&, long row, int count, float* table, void* scratch);
   // Rows of a linear layer.

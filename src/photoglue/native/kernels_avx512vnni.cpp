@@ -3,7 +3,6 @@
 
 #if defined(__AVX512VNNI__)
 #include "simd_avx512.hpp"
-
 #include "table.hpp"
 
 const photoglue::Kernels* photoglue::kernels_avx512vnni(bool int16) { return int16 ? &TABLE<Int16> : &TABLE<Float32>; }

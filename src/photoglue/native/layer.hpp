@@ -111,7 +111,8 @@ PHOTOGLUE_INLINE void rotate(float* x, int head_dim, const float* cosine, const 
 
 template <class T>
 void quantise_rows(const float* x, int rows, int width, int32_t* words, float* scales) {
-  for (int row = 0; row < rows; ++row) scales[row] = quantised<T>(x + row * width, width, words + row * INPUT_STRIDE<T>);
+  for (int row = 0; row < rows; ++row)
+    scales[row] = quantised<T>(x + row * width, width, words + row * INPUT_STRIDE<T>);
 }
 
 // Writes queries, keys and values of some rows, from projections side by side.

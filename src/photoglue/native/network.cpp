@@ -12,8 +12,8 @@ namespace {
 
 constexpr int POINTERS = 22;  // of a layer, see api.hpp
 
-FeedForward pack_net(const Kernels& kernels, const float* const* weights, int width, std::unique_ptr<PackedLinear>* packed,
-                     Buffer<float>* norms) {
+FeedForward pack_net(const Kernels& kernels, const float* const* weights, int width,
+                     std::unique_ptr<PackedLinear>* packed, Buffer<float>* norms) {
   const int hidden = 2 * width;
   packed[0] = pack_linear(kernels, weights[0], hidden, weights[1], hidden, width);
   packed[1] = pack_linear(kernels, weights[0] + width, hidden, nullptr, hidden, width);
@@ -39,7 +39,11 @@ long rounded_up(long count, long step) { return (count + step - 1) / step * step
 class Pass {
  public:
   Pass(Network& network, const PhotoglueBatch& batch, Workspace& work, int threads)
-      : network_(network), kernels_(network.kernels_), batch_(batch), work_(work), team_(threads) {
+      : network_(network),
+        kernels_(network.kernels_),
+        batch_(batch),
+        work_(work),
+        team_(std::min(threads, tasks(batch))) {
     scratch_ = std::max(kernels_.scratch, network.floats_.scratch);
     work_.scratch.room(static_cast<size_t>(scratch_) * team_.size());
     take_in();
@@ -57,6 +61,13 @@ class Pass {
 
  private:
   void* scratch(int thread) { return work_.scratch.data() + scratch_ * thread; }
+
+  // How many threads can have something to do.
+  int tasks(const PhotoglueBatch& batch) const {
+    long count = 0;
+    for (int i = 0; i < batch.images; ++i) count += rounded_up(batch.lengths[i], kernels_.block_rows);
+    return static_cast<int>(count / kernels_.block_rows);
+  }
 
   // Copies the batch, and says that there are no matches.
   void take_in() {
@@ -130,7 +141,8 @@ class Pass {
     const auto attend = [&](bool cross) {
       team_.each(count * network_.heads_, [&](long i, int thread) {
         const Task& task = work_.tasks[i % count];
-        kernels_.attend(tokens_, task.rows, cross ? task.cross : task.own, static_cast<int>(i / count), scratch(thread));
+        kernels_.attend(tokens_, task.rows, cross ? task.cross : task.own, static_cast<int>(i / count),
+                        scratch(thread));
       });
     };
     team_.each(count, [&](long i, int thread) {
@@ -196,9 +208,10 @@ class Pass {
   }
 
   bool exits(const Pair& pair, const float* confidence, long end, float threshold) const {
-    const auto unsure = std::count_if(confidence + pair.start, confidence + end, [=](float c) { return c < threshold; });
-    const float came = static_cast<float>(static_cast<long>(batch_.lengths[2 * pair.number]) +
-                                          batch_.lengths[2 * pair.number + 1]);
+    const auto unsure =
+        std::count_if(confidence + pair.start, confidence + end, [=](float c) { return c < threshold; });
+    const float came =
+        static_cast<float>(static_cast<long>(batch_.lengths[2 * pair.number]) + batch_.lengths[2 * pair.number + 1]);
     return 1.f - static_cast<float>(unsure) / came > batch_.exit_share;  // in floats, as the official code
   }
 
@@ -238,15 +251,22 @@ class Pass {
   void finish(const std::vector<Pair>& pairs, int stop) {
     if (pairs.empty()) return;
     for (const Pair& pair : pairs) batch_.stops[pair.number] = stop;
-    const Assigner assigner{network_.floats_, network_.layers_[stop - 1].final->layer, network_.layers_[stop - 1].matchability.data(),
-                            work_.assignment, team_, [this](int thread) { return scratch(thread); }};
-    assigner.assign(tokens_.x, pairs, [&](const Pair& pair, long point0, long point1, float score, bool kept) {
-      const long row0 = origin_[pair.start + point0], row1 = origin_[pair.start + pair.count[0] + point1];
-      batch_.scores[row0] = batch_.scores[row1] = score;
-      if (!kept) return;
-      batch_.matches[row0] = row1 - starts_[pair.number] - batch_.lengths[2 * pair.number];
-      batch_.matches[row1] = row0 - starts_[pair.number];
-    }, batch_.filter_threshold);
+    const Assigner assigner{network_.floats_,
+                            network_.layers_[stop - 1].final->layer,
+                            network_.layers_[stop - 1].matchability.data(),
+                            work_.assignment,
+                            team_,
+                            [this](int thread) { return scratch(thread); }};
+    assigner.assign(
+        tokens_.x, pairs,
+        [&](const Pair& pair, long point0, long point1, float score, bool kept) {
+          const long row0 = origin_[pair.start + point0], row1 = origin_[pair.start + pair.count[0] + point1];
+          batch_.scores[row0] = batch_.scores[row1] = score;
+          if (!kept) return;
+          batch_.matches[row0] = row1 - starts_[pair.number] - batch_.lengths[2 * pair.number];
+          batch_.matches[row1] = row0 - starts_[pair.number];
+        },
+        batch_.filter_threshold);
   }
 
   Network& network_;
@@ -263,8 +283,8 @@ class Pass {
 
 bool Network::fits(int width, int heads, bool int16) {
   const int head_dim = heads > 0 && width % heads == 0 ? width / heads : 0;
-  return width <= MAX_WIDTH && head_dim <= MAX_HEAD_DIM && head_dim > 0 && head_dim % HEAD_STEP == 0 && kernels(int16) &&
-         kernels(false);
+  return width <= MAX_WIDTH && head_dim <= MAX_HEAD_DIM && head_dim > 0 && head_dim % HEAD_STEP == 0 &&
+         kernels(int16) && kernels(false);
 }
 
 Network::Network(int width, int heads, int layers, bool int16, const float* const* weights)
@@ -300,7 +320,8 @@ void Network::match(const PhotoglueBatch& batch, int threads) {
 
 }  // namespace photoglue
 
-void* photoglue_lightglue_new(int32_t width, int32_t heads, int32_t layers, int32_t int16, const float* const* weights) {
+void* photoglue_lightglue_new(int32_t width, int32_t heads, int32_t layers, int32_t int16,
+                              const float* const* weights) {
   if (!photoglue::Network::fits(width, heads, int16 != 0)) return nullptr;
   try {
     return new photoglue::Network(width, heads, layers, int16 != 0, weights);

@@ -50,8 +50,10 @@ void pack_columns(const float* rows, long count, int width, int panel, int32_t* 
   for (long column = 0; column < (count + panel - 1) / panel * panel; ++column) {
     int32_t* to = panels + column / panel * panel * width + column % panel;
     for (int c = 0; c < width; ++c) {
-      if (column < count) std::memcpy(to + static_cast<long>(c) * panel, rows + column * width + c, sizeof(int32_t));
-      else to[static_cast<long>(c) * panel] = 0;
+      if (column < count)
+        std::memcpy(to + static_cast<long>(c) * panel, rows + column * width + c, sizeof(int32_t));
+      else
+        to[static_cast<long>(c) * panel] = 0;
     }
   }
 }

@@ -14,8 +14,8 @@ struct PackedLinear {
   Linear layer{};
 };
 
-// Packs outputs × inputs weights, of which a row is `stride` floats from the next, for the kernels of a table. As int16,
-// each row has a scale, see MAX_NORM. No bias: null.
+// Packs outputs × inputs weights, of which a row is `stride` floats from the next, for the kernels of a table. As
+// int16, each row has a scale, see MAX_NORM. No bias: null.
 std::unique_ptr<PackedLinear> pack_linear(const Kernels& kernels, const float* weights, long stride, const float* bias,
                                           int outputs, int inputs);
 

@@ -39,8 +39,9 @@ struct Float32 {
   PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return sums; }
 };
 
-// The product of rows with panels that lie apart, each of some steps, as if they were one. finish(row, half, sums) gets the sums of LANES columns of a row at a time. Rows are template arguments, not the
-// variable of a loop: GCC keeps arrays in registers only if it knows every index before it unrolls loops.
+// The product of rows with panels that lie apart, each of some steps, as if they were one. finish(row, half, sums) gets
+// the sums of LANES columns of a row at a time. Rows are template arguments, not the variable of a loop: GCC keeps
+// arrays in registers only if it knows every index before it unrolls loops.
 template <class T, int LDA, class Finish, int... Row>
 PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, int count, long steps, Finish finish,
                               std::integer_sequence<int, Row...>) {
@@ -116,8 +117,10 @@ PHOTOGLUE_INLINE void linear_panel(const int32_t* a, const float* scales, int ro
     tile<T, INPUT_STRIDE<T>>(a + row * INPUT_STRIDE<T>, b, steps, [&](int i, int half, Float value) {
       float* place = to + i * stride + half * LANES;
       const Float start = Add ? load(place) : bias[half];
-      if constexpr (T::EXACT) store(place, add(value, start));
-      else store(place, fma(mul(value, scale[half]), all(of_row[i]), start));
+      if constexpr (T::EXACT)
+        store(place, add(value, start));
+      else
+        store(place, fma(mul(value, scale[half]), all(of_row[i]), start));
     });
   }
 }

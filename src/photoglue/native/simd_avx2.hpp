@@ -76,9 +76,7 @@ PHOTOGLUE_INLINE Int interleaved(Int a, Int b) {
 }
 
 // x = whole + fraction_of(x), and 2^whole · y for that whole; 0 for very negative x.
-PHOTOGLUE_INLINE Float fraction_of(Float x) {
-  return sub(x, _mm256_floor_ps(x));
-}
+PHOTOGLUE_INLINE Float fraction_of(Float x) { return sub(x, _mm256_floor_ps(x)); }
 PHOTOGLUE_INLINE Float scaled_exp2(Float y, Float x) {
   const __m256i whole = _mm256_cvtps_epi32(_mm256_floor_ps(larger(x, all(-127.f))));
   return mul(y, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(whole, _mm256_set1_epi32(127)), 23)));

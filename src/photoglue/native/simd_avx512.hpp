@@ -45,7 +45,9 @@ PHOTOGLUE_INLINE Int bits(Float x) { return (Int)_mm512_castps_si512(x); }
 PHOTOGLUE_INLINE Float floats(Int x) { return _mm512_castsi512_ps((__m512i)x); }
 
 // sums + the products of both halves of each word
-PHOTOGLUE_INLINE Int dot(Int sums, Int a, Int b) { return (Int)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)a, (__m512i)b); }
+PHOTOGLUE_INLINE Int dot(Int sums, Int a, Int b) {
+  return (Int)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)a, (__m512i)b);
+}
 
 // 2 · LANES numbers as int16, in an order of words that `place_of_pair` tells.
 PHOTOGLUE_INLINE Int packed(Int low, Int high) { return (Int)_mm512_packs_epi32((__m512i)low, (__m512i)high); }
@@ -62,9 +64,7 @@ PHOTOGLUE_INLINE Int interleaved(Int a, Int b) {
 }
 
 // x = whole + fraction_of(x), and 2^whole · y for that whole; 0 for very negative x.
-PHOTOGLUE_INLINE Float fraction_of(Float x) {
-  return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-}
+PHOTOGLUE_INLINE Float fraction_of(Float x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 PHOTOGLUE_INLINE Float scaled_exp2(Float y, Float x) { return _mm512_scalef_ps(y, x); }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Threads that share the tasks of one call. They live as long as the call: no thread waits in between, none is lost in a
-// process that forks, and calls from several threads do not know each other.
+// Threads that share the tasks of one call. They live as long as the call: no thread waits in between, none is lost in
+// a process that forks, and calls from several threads do not know each other.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -22,7 +22,8 @@ class Team {
   // gives must not depend on the thread.
   template <class Work>
   void each(long count, const Work& work) {
-    run(count, [](const void* context, long task, int thread) { (*static_cast<const Work*>(context))(task, thread); },
+    run(
+        count, [](const void* context, long task, int thread) { (*static_cast<const Work*>(context))(task, thread); },
         &work);
   }
 

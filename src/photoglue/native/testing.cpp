@@ -10,7 +10,8 @@ using photoglue::Kernels;
 int32_t photoglue_linear(int32_t int16, const float* x, int64_t rows, const float* weights, const float* bias,
                          int32_t outputs, int32_t inputs, float* out) {
   const Kernels* kernels = photoglue::kernels(int16 != 0);
-  if (!kernels || inputs % 32 || outputs % 32 || inputs > 2 * photoglue::MAX_WIDTH || outputs > 3 * photoglue::MAX_WIDTH)
+  if (!kernels || inputs % 32 || outputs % 32 || inputs > 2 * photoglue::MAX_WIDTH ||
+      outputs > 3 * photoglue::MAX_WIDTH)
     return 1;
   const auto packed = photoglue::pack_linear(*kernels, weights, inputs, bias, outputs, inputs);
   Buffer<std::byte> scratch;
@@ -57,8 +58,6 @@ int32_t photoglue_attend(int32_t int16, const float* x, int64_t count, const flo
   };
   each_block([&](photoglue::Rows rows) { kernels->project_own(tokens, packed->layer, rows, room); });
   for (int head = 0; head < heads; ++head)
-    each_block([&](photoglue::Rows rows) {
-      kernels->attend(tokens, rows, {0, static_cast<int>(count)}, head, room);
-    });
+    each_block([&](photoglue::Rows rows) { kernels->attend(tokens, rows, {0, static_cast<int>(count)}, head, room); });
   return 0;
 }
