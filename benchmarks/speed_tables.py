@@ -73,6 +73,18 @@ def print_memory(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
+def print_keeping(console: Console, rows: list[dict[str, Any]]) -> None:
+    """One line a contestant, a job and a way of memory; ratios are to the official code in both ways."""
+    table = _table("job", "name", "memory", "ms", "CPU ms", "page faults", "peak GiB", "times official as it runs",
+                   "times official, memory kept")  # fmt: skip
+    official = {(row["job"], row["way"]): row["ms"] for row in rows if row["name"] == "official"}
+    for row in rows:
+        ratios = [f"{official[row['job'], way] / row['ms']:.2f}" for way in ("as it runs", "memory kept")]
+        table.add_row(row["job"], row["name"], row["way"], f"{row['ms']:.0f}", f"{row['cpu_ms']:.0f}",
+                      f"{row['faults']:,.0f}", f"{row['peak_gib']:.2f}", *ratios)  # fmt: skip
+    console.print(table)
+
+
 def print_device(console: Console, rows: list[dict[str, Any]], pairs: str) -> None:
     """One line a contestant: milliseconds a pair and pairs a second."""
     console.print(f"{pairs}; times: as fast as the fastest of the official settings, which has a star")

@@ -24,14 +24,15 @@ def test_facts_are_json_and_of_this_process():
     assert facts["versions"]["photoglue"] == __version__
 
 
-def test_flags_of_the_processor(tmp_path, monkeypatch):
-    table = tmp_path / "cpuinfo"
-    table.write_text("processor : 0\nmodel name : A fast one\nflags : fpu avx2 amx_tile\n\nflags : of another core\n")
-    monkeypatch.setattr(machine, "Path", lambda _: table)
-    assert machine._processor() == ("A fast one", {"fpu", "avx2", "amx_tile"})
-
-
-@pytest.mark.parametrize("name", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", ["bfloat16", "int16"])
 def test_the_line_tells_the_precision(monkeypatch, name):
-    monkeypatch.setattr(machine, "choose_precision", lambda *_: getattr(torch, name))
+    monkeypatch.setattr(machine, "matching_precision", lambda *_: name)
     assert machine.version_line().endswith(f" · precision {name}")
+
+
+def test_choices_have_reasons():
+    lines = machine.choice_lines()
+    assert [line.partition(":")[0] for line in lines[:2]] == ["matching", "extraction"]
+    assert all("PHOTOGLUE_AUTO=rules" in line or "this CPU has no" in line for line in lines[:2])
+    assert lines[-1].startswith("native: ")
+    assert machine.machine()["choices"]["matching"][0] == machine.auto_precision(torch.device("cpu"))

@@ -167,4 +167,22 @@ def test_presets_are_ordered_from_careful_to_fast():
 
     confidences = [preset.depth_confidence or 1.0 for preset in PRESETS.values()]
     assert confidences == sorted(confidences, reverse=True)
-    assert list(PRESETS) == ["accurate", "default", "realtime"]
+    assert list(PRESETS) == ["accurate", "sfm", "default", "slam", "realtime", "edge"]
+    assert PRESETS["sfm"] == PRESETS["accurate"]
+    assert PRESETS["slam"] == PRESETS["default"]
+
+
+@pytest.mark.weights
+def test_the_edge_preset_is_the_released_network_in_five_layers(motorcycle):
+    from photoglue import LightGlueConfig, Pipeline, match_images, preset
+    from photoglue.errors import ConfigError
+
+    pipeline = Pipeline.pretrained(**preset("edge"), precision="float32")
+    assert (pipeline.extractor.config.max_keypoints, pipeline.extractor.config.resize) == (512, 640)
+    matches = pipeline.match(*motorcycle)
+    assert len(matches) > 200
+    assert matches.stop <= matches.n_layers == 5
+    assert match_images(*motorcycle, **preset("edge"), precision="float32").indices.equal(matches.indices)
+    assert preset("slam") == {"config": LightGlueConfig()}
+    with pytest.raises(ConfigError, match="preset is 'fast'; it must be one of accurate, sfm, default"):
+        preset("fast")

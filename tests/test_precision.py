@@ -14,12 +14,57 @@ def test_explicit_values_win():
     assert choose("float16") == torch.float16
 
 
-@pytest.mark.parametrize(("amx", "avx512", "wanted"), [(0, 0, "float32"), (1, 0, "bfloat16"), (0, 1, "bfloat16")])
-def test_auto_on_a_cpu(monkeypatch, amx, avx512, wanted):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: bool(amx))
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bool(avx512))
+@pytest.fixture
+def cpu(monkeypatch):
+    """A CPU with such flags, of which nothing has been asked yet."""
+    from photoglue import precision
+
+    def of(amx: bool, avx512: bool) -> None:
+        precision._auto_on_cpu.cache_clear()
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+
+    yield of
+    precision._auto_on_cpu.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "wanted"), [(False, False, "float32"), (True, True, "bfloat16"), (False, True, "float32")]
+)
+def test_auto_on_a_cpu_by_its_flags(cpu, amx, avx512, wanted):
+    """AVX512-BF16 alone promises nothing: on Intel's processors float32 is faster."""
+    cpu(amx, avx512)
     assert choose("auto") == getattr(torch, wanted)
+
+
+@pytest.mark.parametrize(("ms", "wanted"), [((10.0, 6.0), "bfloat16"), ((10.0, 7.0), "float32")])
+@pytest.mark.parametrize("work", ["products", "extraction"])
+def test_auto_on_a_cpu_as_measured(cpu, monkeypatch, ms, wanted, work):
+    from photoglue import precision, probe
+
+    cpu(False, True)
+    monkeypatch.delenv(probe.VARIABLE, raising=False)
+    times = dict(zip(("float32", "bfloat16"), ms, strict=True))
+    monkeypatch.setattr(precision, "fastest", lambda name, _, **rule: probe._chosen(name, times, **rule))
+    found = precision.auto_precision(torch.device("cpu"), work)
+    assert (found.name, found.chosen) == (work, wanted)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+def test_what_is_measured_runs():
+    from photoglue import precision
+
+    for contenders in (precision._linear_layers(), precision._convolutions()):
+        assert [str(run().dtype) for run in contenders.values()] == ["torch.float32", "torch.bfloat16"]
+
+
+def test_int16_is_the_matchers(monkeypatch):
+    from photoglue import precision
+
+    monkeypatch.setattr(precision, "int16_supported", lambda: True)
+    assert choose("int16") == torch.int16
+    assert precision.choose_precision("int16", torch.device("cpu"), "extraction") == torch.float32
 
 
 @pytest.mark.parametrize(("capability", "wanted"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16")])
@@ -30,6 +75,23 @@ def test_auto_on_cuda(monkeypatch, capability, wanted):
 
 def test_auto_elsewhere():
     assert choose("auto", "mps") == torch.float32
+
+
+def test_int16(monkeypatch):
+    from photoglue import precision
+    from photoglue.errors import ConfigError
+
+    monkeypatch.setattr(precision, "int16_supported", lambda: True)
+    assert choose("int16") == torch.int16
+    with pytest.raises(ConfigError, match=r'"int16" is for CPUs; the device is \'cuda\'. Use "auto"'):
+        choose("int16", "cuda")
+    monkeypatch.setattr(precision, "int16_supported", lambda: False)
+    monkeypatch.setattr(precision, "absence", lambda: "Nobody built it.")
+    with pytest.raises(ConfigError, match=r'is "int16"\. Nobody built it\. precision="float32" works everywhere'):
+        choose("int16")
+    monkeypatch.setattr(precision, "absence", lambda: None)
+    with pytest.raises(ConfigError, match="needs AVX2 or better"):
+        choose("int16")
 
 
 def test_unknown(as_a_user):

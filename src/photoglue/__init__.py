@@ -33,7 +33,7 @@ from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pair import PairResult, save_matches
-from photoglue.pipeline import Pipeline, match_images, match_pair
+from photoglue.pipeline import Pipeline, match_images, match_pair, preset
 from photoglue.solvers.poselib import verify
 from photoglue.solvers.verification import Verification
 from photoglue.structs import Features, Matches
@@ -71,6 +71,7 @@ __all__ = [
     "load_image",
     "match_images",
     "match_pair",
+    "preset",
     "save_matches",
     "verify",
 ]

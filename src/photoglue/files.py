@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dacite
+import pooch
 
 from photoglue.errors import ConfigError, OutputError
 
 T = TypeVar("T")
+CACHE_VARIABLE = "PHOTOGLUE_CACHE"
 LONGEST_NAME = 230
 """Bytes of the longest file name that ``check_output`` accepts: systems take 255, and the temporary name is longer."""
+
+
+def cache_folder() -> Path:
+    """``$PHOTOGLUE_CACHE``, or the user's cache folder for this package."""
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("photoglue"))
 
 
 def write_whole(path: Path, content: bytes | memoryview, *, advice: str = "") -> None:

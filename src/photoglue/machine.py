@@ -3,20 +3,24 @@
 import os
 import platform
 import sys
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from photoglue.precision import Precision, choose_device, choose_precision
+from photoglue.matchers.lightglue.engine.choice import matching_choice, matching_precision
+from photoglue.matchers.lightglue.engine.kernels import attention_choice
+from photoglue.native import library
+from photoglue.precision import Precision, choose_device
+from photoglue.precision import auto_precision as auto_precision_of
+from photoglue.probe import Choice, processor
 from photoglue.version import __version__
 
-CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
+CPU_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve")
 """Flags of processors that say how fast matrix products can be, as Linux spells them."""
 
 
 def version_line() -> str:
-    """Version, torch, what the machine computes on, and the precision that "auto" chooses there."""
+    """Version, torch, what the machine computes on, and the precision that "auto" chooses for matching there."""
     device = choose_device(None)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return (
@@ -25,10 +29,25 @@ def version_line() -> str:
     )
 
 
+def choices() -> list[Choice]:
+    """What was chosen on this machine, measured or by its flags, and why: the first call on a machine measures."""
+    device = choose_device(None)
+    found = [matching_choice(device), auto_precision_of(device, "extraction")]
+    if device.type == "cpu":
+        types = dict.fromkeys(choice.chosen for choice in found if choice.chosen != "int16")
+        found += [attention_choice(getattr(torch, name)) for name in types]
+    return found
+
+
+def choice_lines() -> list[str]:
+    """The choices and the native library, a line each, for people."""
+    return [*map(str, choices()), f"native: {library.status()}"]
+
+
 def machine() -> dict[str, Any]:
     """The facts that timings depend on, to be stored with them: processor, threads, GPU, versions."""
     device = choose_device(None)
-    name, flags = _processor()
+    name, flags = processor()
     return {
         "cpu": name,
         "cores": os.cpu_count(),
@@ -36,23 +55,13 @@ def machine() -> dict[str, Any]:
         "cpu_flags": [flag for flag in CPU_FLAGS if flag in flags],
         "gpu": torch.cuda.get_device_name() if device.type == "cuda" else None,
         "auto_precision": auto_precision(device),
+        "choices": {choice.name: [choice.chosen, choice.reason] for choice in choices()},
+        "native": library.status(),
         "system": platform.platform(),
         "versions": {"photoglue": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
     }
 
 
 def auto_precision(device: torch.device) -> Precision:
-    """The precision that "auto" chooses on a device, such as "bfloat16"."""
-    return cast(Precision, str(choose_precision("auto", device)).removeprefix("torch."))
-
-
-def _processor() -> tuple[str, frozenset[str]]:
-    """Name and flags of the processor; only Linux tells the flags."""
-    facts: dict[str, str] = {}
-    table = Path("/proc/cpuinfo")
-    if table.is_file():
-        for line in table.read_text().splitlines():
-            key, _, value = line.partition(":")
-            facts.setdefault(key.strip(), value.strip())
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    return name, frozenset(facts.get("flags", facts.get("Features", "")).split())
+    """The precision that "auto" chooses for LightGlue on a device, such as "int16"."""
+    return matching_precision("auto", device)

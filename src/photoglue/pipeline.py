@@ -25,9 +25,36 @@ from photoglue.solvers.poselib import Model
 from photoglue.structs import Features, Matches
 
 PRESETS: Mapping[str, LightGlueConfig] = MappingProxyType(
-    {"accurate": LightGlueConfig.accurate(), "default": LightGlueConfig(), "realtime": LightGlueConfig.realtime()}
+    {
+        "accurate": LightGlueConfig.accurate(),
+        "sfm": LightGlueConfig.sfm(),
+        "default": LightGlueConfig(),
+        "slam": LightGlueConfig.slam(),
+        "realtime": LightGlueConfig.realtime(),
+        "edge": LightGlueConfig.edge(),
+    }
 )
 """Names of LightGlue's options for the command line, the most careful ones first."""
+EXTRACTION: Mapping[str, Mapping[str, int]] = MappingProxyType({"edge": {"max_keypoints": 512, "resize": 640}})
+"""What presets say of extraction, where it is not the default."""
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The options of a preset, for ``Pipeline.pretrained`` and ``match_images``.
+
+    ``Pipeline.pretrained("aliked", **preset("edge"))`` is small and fast; ``preset("edge") | {"resize": 800}`` changes
+    one of its options.
+
+    Args:
+        name: "accurate" or "sfm": all layers and points; "default" or "slam": the official exits and pruning;
+            "realtime": earlier ones; "edge": earlier ones in 5 layers, with 512 points of photos of 640 pixels.
+
+    Raises:
+        ConfigError: If there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}.")
+    return {"config": PRESETS[name], **EXTRACTION.get(name, {})}
 
 
 @dataclass(frozen=True)
@@ -63,7 +90,7 @@ class Pipeline:
             config: LightGlue's options; None: the official ones, or those stored with ``weights``.
             weights: A LightGlue checkpoint of your own; None: the released weights for these features.
             device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
-            precision: What to compute in; "auto": bfloat16 where the hardware has it natively.
+            precision: What to compute in; "auto": what was measured to be fastest here, see ``Precision``.
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
@@ -210,7 +237,7 @@ def create_matcher(
         config: LightGlue's options; None: the official ones, or those stored with ``weights``.
         weights: A LightGlue checkpoint of your own; None: the released weights for these features.
         device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
-        precision: What to compute in; "auto": bfloat16 where the hardware has it natively.
+        precision: What to compute in; "auto": what was measured to be fastest here, see ``Precision``.
 
     Raises:
         ConfigError: If there is no released model for these features, or no such device.

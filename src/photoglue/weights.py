@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from photoglue.errors import LicenceError, PhotoGlueWarning, WeightsError
-from photoglue.files import write_whole
+from photoglue.files import cache_folder, write_whole
 
 FOLDER_VARIABLE = "PHOTOGLUE_WEIGHTS"
-CACHE_VARIABLE = "PHOTOGLUE_CACHE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +66,6 @@ class Located:
     """The file, not yet checked."""
     origin: str
     """Place where it was found: "path", "folder", "cache" or "package"."""
-
-
-def cache_folder() -> Path:
-    """``$PHOTOGLUE_CACHE``, or the user's cache folder for this package."""
-    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("photoglue"))
 
 
 def locate(record: WeightsRecord) -> Located | None:

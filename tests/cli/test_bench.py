@@ -136,7 +136,7 @@ def test_the_advised_options_exist(capsys):
     from photoglue.cli.bench import CAREFUL_FIRST, Choice
     from photoglue.pipeline import PRESETS
 
-    assert set(CAREFUL_FIRST) == set(PRESETS)
+    assert {PRESETS[name] for name in CAREFUL_FIRST} == set(PRESETS.values())
     options = str(Choice(points=512, resize=320, preset="realtime", ms=1.0)).split()
     command = parse(["match", "a.jpg", "b.jpg", *options])
     assert (command.max_keypoints, command.resize, command.preset) == (512, 320, "realtime")

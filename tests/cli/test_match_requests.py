@@ -216,3 +216,20 @@ def test_features_of_ones_own(cli, photos, monkeypatch):
     code, _, err = cli("match", "a.png", "b.png", *own)
     assert code == 1
     assert "no released LightGlue for 'grid'" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("--preset realtime", (2048, 1024)),
+        ("--preset edge", (512, 640)),
+        ("--preset=edge --max-keypoints 700", (700, 640)),
+        ("--max_keypoints=700 --preset edge --resize None", (700, None)),
+    ],
+)
+@pytest.mark.parametrize("command", ["match a.jpg b.jpg", "match-pairs photos --features-store f.h5 --store m.h5"])
+def test_a_preset_brings_its_extraction_along(command, words, wanted):
+    from photoglue.cli.app import parse
+
+    parsed = parse(f"{command} {words}".split())
+    assert (parsed.max_keypoints, parsed.resize) == wanted

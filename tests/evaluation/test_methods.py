@@ -61,7 +61,8 @@ def test_resolved_name_has_the_precision_that_was_used(monkeypatch):
 
     assert Method.parse("aliked+nn@float32").resolved_name(CPU) == "aliked+nn"
     assert Method.parse("aliked+nn@bfloat16").resolved_name(CPU) == "aliked+nn@bfloat16"
-    monkeypatch.setattr(module, "choose_precision", lambda precision, device: torch.bfloat16)
+    monkeypatch.setattr(module, "choose_precision", lambda precision, device, work: torch.bfloat16)
+    monkeypatch.setattr(module, "matching_precision", lambda precision, device: "bfloat16")
     assert Method.parse("aliked+lightglue").resolved_name(CPU) == "aliked+lightglue@bfloat16"
     assert Method.parse("sift+nn").resolved_name(CPU) == "sift+nn"  # nothing there is ever in half precision
 

@@ -142,8 +142,9 @@ def test_half_precision_leaves_the_weights_alone_and_follows_them(method, photos
 
 
 def test_auto_is_what_the_machine_has_and_a_name_wins(monkeypatch):
-    for native, wanted in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda native=native: native)
+    for wanted in (torch.bfloat16, torch.float32):
+        choice = precision.Choice(name="extraction", chosen=str(wanted).removeprefix("torch."), reason="")
+        monkeypatch.setattr(precision, "_auto_on_cpu", {"extraction": choice}.__getitem__)
         assert DISK().compute_dtype(CPU) == wanted
         assert ALIKED().compute_dtype(CPU) == wanted
         assert SuperPoint().compute_dtype(CPU) == torch.float32, "nobody has measured what half would cost"

@@ -26,7 +26,7 @@ def make(tmp_path):
     """Runs `make demo` with stand-ins for Python and pip."""
     if shutil.which("make") is None:
         pytest.skip("there is no make here")
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "hatch_build.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     for name, text in (("python", PYTHON), ("pip", PIP)):
         (tmp_path / name).write_text(text)

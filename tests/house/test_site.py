@@ -17,7 +17,9 @@ INSIDE = {
         ("extractors", "image", "matchers", "pair", "pipeline", "structs"), "their public names are in photoglue"
     ),
     **dict.fromkeys(("cli", "machine"), "the page of commands"),
-    **dict.fromkeys(("decode", "files", "openmp", "precision", "version", "weights", "workers"), "not for users"),
+    **dict.fromkeys(
+        ("decode", "files", "native", "openmp", "precision", "probe", "version", "weights", "workers"), "not for users"
+    ),
 }
 """Rooms without a page of the reference, and why."""
 

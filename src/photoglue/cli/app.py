@@ -21,7 +21,7 @@ from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
 from photoglue.cli.map import Map
-from photoglue.cli.match import Match
+from photoglue.cli.match import Match, implied_by_preset
 from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.pairs import Pairs
 from photoglue.cli.reconstruct import Reconstruct, Verify
@@ -29,7 +29,7 @@ from photoglue.cli.search import Index, Search
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
 from photoglue.errors import ConfigError, PhotoGlueError, PhotoGlueWarning
-from photoglue.machine import version_line
+from photoglue.machine import choice_lines, version_line
 
 Command: TypeAlias = (
     Annotated[Match, tyro.conf.subcommand("match")]
@@ -51,7 +51,8 @@ Command: TypeAlias = (
 
 DESCRIPTION = """Which points in two photos show the same thing.
 
-photoglue --version prints the version. With --debug, an error shows where it came from."""
+photoglue --version prints the version, and what is fastest on this machine. With --debug, an error shows where it came
+from."""
 
 FILE_NAME = re.compile(r"-[^=]*\.\w*[a-zA-Z]\w*")
 """A word that begins as options do and ends as names of files do."""
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given == ["--version"]:
-        sys.stdout.write(version_line() + "\n")
+        sys.stdout.write("\n".join([version_line(), *choice_lines()]) + "\n")
         return 0
     debug = "--debug" in given
     errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -110,7 +111,7 @@ def parse(arguments: Sequence[str]) -> Command:
         UsageError: If a name of a file looks like an option, or there are too many names.
     """
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    words = list(arguments)
+    words = [*arguments, *implied_by_preset(arguments)] if arguments[:1] != ["train"] else list(arguments)
     for word in words:
         if FILE_NAME.fullmatch(word) or (word.startswith("-") and Path(word).is_file()):
             raise UsageError(f"{word!r} is taken for an option; if it is a file, write it as {'./' + word!r}.")

@@ -17,7 +17,7 @@ from photoglue.cli.demo import motorcycle
 from photoglue.errors import ConfigError
 from photoglue.files import check_output, to_json, write_whole
 from photoglue.image import load_image
-from photoglue.machine import auto_precision, machine, version_line
+from photoglue.machine import auto_precision, choice_lines, machine, version_line
 from photoglue.matchers.base import Matcher
 from photoglue.pipeline import PRESETS, Pipeline, create_matcher
 from photoglue.precision import Precision, choose_device
@@ -25,8 +25,8 @@ from photoglue.structs import Features
 
 POINTS = (512, 1024, 2048)
 SIDES = (1024, 640, 320)
-CAREFUL_FIRST = tuple(PRESETS)
-"""Presets of the matcher, the most careful one first."""
+CAREFUL_FIRST = ("accurate", "default", "realtime", "edge")
+"""Presets of the matcher that differ, the most careful one first; sfm is accurate, and slam default."""
 BUDGETS_MS = (33.0, 100.0, 1000.0)
 """A frame of a video at 30 and at 10 a second, and a second."""
 
@@ -104,7 +104,8 @@ class Bench:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1.")
         if self.out is not None:
             check_output(self.out, (".json",))
-        console.print(version_line(), soft_wrap=True)
+        for line in (version_line(), *choice_lines()):
+            console.print(line, soft_wrap=True)
         device = choose_device(None)
         photos = [load_image(photo) for photo in (self.photos or motorcycle()[:2])]
         watch = Stopwatch(device, seconds=0.2 if self.quick else 1.5)

@@ -1,5 +1,6 @@
 """`photoglue match A B`: match two photos; `photoglue match PHOTOS… --store matches.h5`: the pairs of many."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -14,7 +15,7 @@ from photoglue.files import as_json, check_output
 from photoglue.image import load_mask
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pair import FORMATS, Clock, PairResult
-from photoglue.pipeline import PRESETS, Pipeline
+from photoglue.pipeline import EXTRACTION, PRESETS, Pipeline
 from photoglue.precision import Precision
 from photoglue.solvers.poselib import Model
 from photoglue.viz import save_figure
@@ -79,11 +80,12 @@ class Match:
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
     preset: PresetName = "default"
-    """How early LightGlue may exit and drop points."""
+    """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
+    realtime earlier; edge has 5 layers, and 512 points and 640 pixels if nothing else is said."""
     weights: Path | None = None
     """A LightGlue checkpoint of your own."""
     precision: Precision = "auto"
-    """Number format to compute in; auto: bfloat16 where the hardware has it natively, else float32."""
+    """Number format to compute in; auto: what was measured to be fastest on this machine (`photoglue --version`)."""
     device: str | None = None
     """Device to compute on, such as cpu or cuda:0; None: a GPU if there is one."""
     allow_noncommercial: bool = False
@@ -243,6 +245,17 @@ class Match:
         if not notes and overlap is not None and overlap < SURE and self.features != "sift":
             return ["not sure; if one photo is turned by 90° or more against the other, turn it or try --features sift"]
         return notes
+
+
+def implied_by_preset(words: Sequence[str]) -> list[str]:
+    """The options of extraction that a preset brings along, where the command line names none of its own."""
+    names = [word.replace("_", "-").partition("=") for word in words]
+    given = {name for name, _, _ in names}
+    following = [*words[1:], ""]
+    presets = [value or after for (name, _, value), after in zip(names, following, strict=False) if name == "--preset"]
+    implied = EXTRACTION.get(presets[-1], {}) if presets else {}
+    options = {f"--{name.replace('_', '-')}": str(value) for name, value in implied.items()}
+    return [word for name, value in options.items() if name not in given for word in (name, value)]
 
 
 def refuse_unused(matcher: MatcherName, preset: str, options: dict[str, Any]) -> None:

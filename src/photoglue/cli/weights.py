@@ -13,10 +13,10 @@ from rich.text import Text
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.extractors import aliked, disk, doghardnet, superpoint
-from photoglue.files import write_whole
+from photoglue.files import cache_folder, write_whole
 from photoglue.matchers.lightglue import pretrained
 from photoglue.retrieval import efficientnet, vlad
-from photoglue.weights import WeightsRecord, cache_folder, expected_sha256, locate, resolve, sha256_of
+from photoglue.weights import WeightsRecord, expected_sha256, locate, resolve, sha256_of
 
 RECORDS: Mapping[str, WeightsRecord] = {
     record.name: record

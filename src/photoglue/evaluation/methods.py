@@ -15,6 +15,7 @@ from photoglue.extractors import EXTRACTORS
 from photoglue.extractors.named import is_class, label_of, source_digest
 from photoglue.files import digest_of_file
 from photoglue.matchers.lightglue import LightGlueConfig, pretrained
+from photoglue.matchers.lightglue.engine.choice import matching_precision
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.precision import Precision, choose_precision
@@ -105,10 +106,15 @@ class Method:
 
     def resolved_name(self, device: torch.device) -> str:
         """The name with the precision that "auto" means on this device, unless it is float32 or nothing uses it."""
-        chosen = str(choose_precision(self.precision, device)).removeprefix("torch.")
+        chosen = self._precisions(device)[-1]
         name = self.name.removesuffix(f"@{self.precision}")
         unused = self.matcher == "nn" and self.extractor in ALWAYS_FLOAT32
         return name if unused or chosen == "float32" else f"{name}@{chosen}"
+
+    def _precisions(self, device: torch.device) -> list[str]:
+        """What the extractor and LightGlue, if it takes part, compute in on a device."""
+        extraction = str(choose_precision(self.precision, device, "extraction")).removeprefix("torch.")
+        return [extraction, *([matching_precision(self.precision, device)] if self.matcher != "nn" else [])]
 
     def build(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Pipeline:
         """The extractor with the protocol's options, and the matcher.
@@ -153,7 +159,7 @@ class Method:
             "ratio": self.ratio,
             "confidences": self.confidences,
             "weights": None if self.weights is None else digest_of_file(self.weights),
-            "precision": str(choose_precision(self.precision, device)),
+            "precision": "/".join(dict.fromkeys(self._precisions(device))),
             "device": device.type,
         }
 
@@ -180,6 +186,6 @@ def _adaptive(confidences: tuple[float | None, float | None]) -> LightGlueConfig
 def _grammar() -> str:
     matchers = "; ".join(f"{name} ({meaning})" for name, meaning in MATCHERS.items())
     return (
-        f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16 or @float16. Extractors: "
+        f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16, @float16 or @int16. Extractors: "
         f"{', '.join(EXTRACTORS)}, path/file.py:Class or package.module:Class. Matchers: {matchers}."
     )

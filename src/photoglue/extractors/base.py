@@ -16,7 +16,7 @@ from photoglue.decode import Photo
 from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning, ShapeError
 from photoglue.geometry.frames import StoredFrame
 from photoglue.image import ImageSource, Resize, load_mask, load_photo
-from photoglue.precision import Precision, choose_precision, require_float32, without_autocast
+from photoglue.precision import Precision, check_precision, choose_precision, require_float32, without_autocast
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord, digest_of_weights, load_state, load_strictly, resolve
 
@@ -52,7 +52,7 @@ class ExtractorConfig:
             raise ConfigError(f"resize is {self.resize}; it must be a length in pixels, or None to keep the size.")
         if self.nms_radius < 0:
             raise ConfigError(f"nms_radius is {self.nms_radius}; it must be 0 or more pixels.")
-        choose_precision(self.precision, torch.device("cpu"))  # refuses unknown ones
+        check_precision(self.precision)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -228,7 +228,7 @@ class Extractor(nn.Module, ABC):
             ConfigError: If the weights themselves were converted to another floating type.
         """
         require_float32(self)
-        return choose_precision(self.config.precision, device)
+        return choose_precision(self.config.precision, device, "extraction")
 
     def _prepare(self, source: ImageSource | Photo, mask: ImageSource | None) -> Prepared:
         photo = load_photo(source)

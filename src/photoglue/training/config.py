@@ -3,10 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias, get_args
 
-import torch
-
 from photoglue.errors import ConfigError
-from photoglue.precision import Precision, choose_precision
+from photoglue.precision import Precision, check_precision
 
 Schedule: TypeAlias = Literal["constant", "exponential", "cosine"]
 """Curve of the learning rate from its full value to ``final_share`` of it."""
@@ -78,7 +76,7 @@ class TrainingConfig:
         )
         _check(self.pairs is None or self.pairs > 0, "pairs", self.pairs, "at least 1")
         _check(self.hours is None or self.hours > 0, "hours", self.hours, "above 0")
-        choose_precision(self.precision, torch.device("cpu"))  # refuses unknown ones
+        check_precision(self.precision)
         if (self.pairs is None) == (self.hours is None):
             given = "both were" if self.hours is not None else "neither was"
             raise ConfigError(f"The length of a run is pairs or hours; {given} given, give one of them.")

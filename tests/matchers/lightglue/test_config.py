@@ -37,6 +37,9 @@ def test_presets():
         depth_confidence=None, width_confidence=None, filter_threshold=0.3
     )
     assert LightGlueConfig.realtime().depth_confidence < LightGlueConfig().depth_confidence
+    assert LightGlueConfig.slam() == LightGlueConfig(depth_confidence=0.95, width_confidence=0.99)
+    assert LightGlueConfig.sfm() == LightGlueConfig(depth_confidence=None, width_confidence=None)
+    assert LightGlueConfig.edge() == LightGlueConfig(depth_confidence=0.9, width_confidence=0.95, n_layers=5)
     assert LightGlueShape.edge(input_dim=64).n_layers == 5
 
 

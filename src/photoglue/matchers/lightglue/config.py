@@ -96,6 +96,24 @@ class LightGlueConfig:
         """Exits and prunes early, for a little accuracy: for video."""
         return cls(**{"depth_confidence": 0.9, "width_confidence": 0.95, **changes})
 
+    @classmethod
+    def slam(cls, **changes: Any) -> "LightGlueConfig":
+        """For tracking and mapping as the camera moves: exits at 0.95 and prunes at 0.99, the official defaults."""
+        return cls(**{"depth_confidence": 0.95, "width_confidence": 0.99, **changes})
+
+    @classmethod
+    def sfm(cls, **changes: Any) -> "LightGlueConfig":
+        """For models of many photos, where each match counts: neither exit nor pruning, as ``accurate``."""
+        return cls.accurate(**changes)
+
+    @classmethod
+    def edge(cls, **changes: Any) -> "LightGlueConfig":
+        """For small processors: the first 5 layers of released weights with the fifth layer's own head, early exits.
+
+        Nothing is known of how likely photos overlap from the scores of so short a network.
+        """
+        return cls.realtime(**{"n_layers": 5, **changes})
+
 
 def options_to_json(shape: LightGlueShape, config: LightGlueConfig) -> str:
     """Shape and options as one JSON object, which is stored with weights; its ``n_layers`` is the shape's."""

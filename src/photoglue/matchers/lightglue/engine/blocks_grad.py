@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from photoglue.matchers.lightglue.engine.kernels import BLOCK_ELEMENTS, LOG2_E, attends_in_blocks, linear
+from photoglue.matchers.lightglue.engine.kernels import BLOCK_ELEMENTS, LOG2_E, blocks_by_rule, linear
 
 
 def trains_in_blocks(values: Tensor) -> bool:
     """Whether ``attend_with_gradients`` is the fastest way here to the message of these values and its gradient."""
     half = torch.is_autocast_enabled(values.device.type) and torch.get_autocast_dtype(values.device.type)
-    return half == torch.bfloat16 and torch.is_grad_enabled() and attends_in_blocks(values.device, torch.bfloat16)
+    on_cpu = values.device.type == "cpu" and blocks_by_rule(torch.bfloat16)
+    return half == torch.bfloat16 and torch.is_grad_enabled() and on_cpu
 
 
 def attend_with_gradients(

@@ -2,11 +2,13 @@
 
 On a CPU, torch's own leave much unused. Its fp32 matrix product is MKL's, which on AMD processors runs at less than
 half the speed of oneDNN's; its attention has a bf16 path for AMX only, and runs bf16 at the speed of fp32 elsewhere. So
-linear layers go to oneDNN, and attention without AMX is done in blocks of rows that stay in the cache: a product, an
-exponential, a product. GPUs, AMX, and CPUs without oneDNN use torch's own attention.
+linear layers go to oneDNN, and attention may be done in blocks of rows that stay in the cache: a product, an
+exponential, a product. Which is faster is measured: blocks were on AMD's Zen 5, torch's own on two Xeons. GPUs and CPUs
+without oneDNN use torch's own attention.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.matchers.lightglue.packing import Segments
+from photoglue.probe import Choice, Contenders, fastest, settled
 
 LOG2_E = math.log2(math.e)
 BLOCK_ELEMENTS = 2**19
@@ -22,6 +25,8 @@ STEP = 64
 """Products in blocks have multiples of so many rows and columns. oneDNN builds a product anew for each new shape, which
 takes 0.4 ms, longer than many a product, and it keeps some thousand of them; pruned images have a new size after each
 layer, and without rounding all their shapes would be new."""
+CLEARLY = 1.1
+"""Times as fast that another attention than the usual one must be."""
 _ONE_DNN = bool(
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -50,7 +55,35 @@ def project(layer: nn.Linear, x: Float[Tensor, "t i"]) -> Float[Tensor, "t o"]:
 
 def attends_in_blocks(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether inference with values of this type attends in blocks here, because that is faster than torch's kernel."""
-    return _ONE_DNN and device.type == "cpu" and not (_AMX and dtype != torch.float32) and dtype != torch.float16
+    possible = _ONE_DNN and device.type == "cpu" and dtype != torch.float16
+    return possible and attention_choice(dtype).chosen == "blocks"
+
+
+def blocks_by_rule(dtype: torch.dtype) -> bool:
+    """Whether blocks mostly are the faster attention on CPUs with such flags as this one's."""
+    return _ONE_DNN and not (_AMX and dtype != torch.float32)
+
+
+@lru_cache
+def attention_choice(dtype: torch.dtype) -> Choice:
+    """What computes attention on this CPU with values of a type, "blocks" or "torch", and why."""
+    name = f"attention-{str(dtype).removeprefix('torch.')}"
+    usual = "blocks" if blocks_by_rule(dtype) else "torch"
+    return settled(name, ("blocks", "torch"), usual) or fastest(
+        name, lambda: _attentions(dtype), usual=usual, margin=CLEARLY, threads=True
+    )
+
+
+def _attentions(dtype: torch.dtype) -> Contenders:
+    """Self-attention of one photo with 512 points, four heads of 64 channels."""
+    segments, scale = Segments((512,)), 1 / LOG2_E
+    q, k = torch.ones(4, 512 + STEP, 64), torch.ones(4, 512 + STEP, 64)
+    v = torch.ones(4, 512, 64, dtype=dtype)
+    half_q, half_k = (x[None, :, :512].to(dtype).contiguous() for x in (q, k))
+    return {
+        "blocks": lambda: attend_in_blocks(q, k, v, segments, cross=False),
+        "torch": lambda: functional.scaled_dot_product_attention(half_q, half_k, v[None], scale=scale),
+    }
 
 
 def attend_in_blocks(

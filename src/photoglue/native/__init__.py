@@ -1,0 +1,1 @@
+"""The C++ part of the package: optional, built by `build`, loaded by `library`; without it everything runs in torch."""

@@ -1,0 +1,13 @@
+#include "api.hpp"
+
+#include "cpu.hpp"
+
+#ifndef PHOTOGLUE_SOURCES
+#define PHOTOGLUE_SOURCES ""
+#endif
+
+const char* photoglue_sources() { return PHOTOGLUE_SOURCES; }
+
+int32_t photoglue_abi() { return PHOTOGLUE_ABI; }
+
+const char* photoglue_instruction_set() { return photoglue::name_of(photoglue::instruction_set()); }
