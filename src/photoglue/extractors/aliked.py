@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.errors import ConfigError
-from photoglue.extractors.aliked_layers import Block, DescriptorHead, JoinedMap, ScoreHead, gate
+from photoglue.extractors import aliked_native
+from photoglue.extractors.aliked_heads import DescriptorHead, ScoreHead
+from photoglue.extractors.aliked_layers import Block, JoinedMap, gate
 from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import pointwise
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_rgb
+from photoglue.native import extract as native
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord
 
@@ -124,13 +127,17 @@ class ALIKED(ReleasedExtractor):
             image: RGB or gray, in [0, 1].
             points: (x, y) in pixels of ``image``, inside it.
         """
-        descriptors: Tensor = self.desc_head(self._encode(image), points)
-        return descriptors
+        return self._describe(self._encode(image), points)
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """Number format of the network's larger products on a device: single, if the native kernels are there."""
+        chosen = super().compute_dtype(device)
+        return torch.float32 if self.config.precision == "auto" and self._has_kernels(device) else chosen
 
     def _detect_one(self, image: Float[Tensor, "c h w"], mask: Bool[Tensor, "h w"] | None) -> Features:
         height, width = image.shape[1:]
         joined = self._encode(image)
-        score_map: Tensor = self.score_head(joined)
+        score_map: Tensor = aliked_native.scores(self.score_head, joined) if joined.native else self.score_head(joined)
         radius = self.config.nms_radius
         maxima = without_blank(without_border(iterated_maxima(score_map[None], radius), radius), image[None])[0]
         wanted = maxima & (score_map > self.config.detection_threshold)
@@ -145,7 +152,7 @@ class ALIKED(ReleasedExtractor):
         order = best(scores, None)
         return Features(
             keypoints=points[order],
-            descriptors=self.desc_head(joined, points[order]),
+            descriptors=self._describe(joined, points[order]),
             scores=scores[order],
             image_size=(width, height),
             kind=self.kind,
@@ -158,6 +165,10 @@ class ALIKED(ReleasedExtractor):
         sides = (left, missing_x - left, top, missing_y - top)
         padded = functional.pad(to_rgb(image)[None], sides, mode="replicate")
         dtype = self.compute_dtype(image.device)
+        if dtype == torch.float32 and self._has_kernels(image.device) and native.usable(padded, self.block1.bn1.weight):
+            blocks = (self.block1, self.block2, self.block3, self.block4)
+            reductions = (self.conv1, self.conv2, self.conv3, self.conv4)
+            return aliked_native.encode(blocks, reductions, padded, (width, height), (left, top))
         fine, halved = self.block1.in_strips(padded.contiguous(memory_format=torch.channels_last), 2, dtype=dtype)
         second, eighth = self.block2.in_strips(halved, 4, self.conv2, dtype)
         third = self.block3(eighth)
@@ -170,6 +181,16 @@ class ALIKED(ReleasedExtractor):
             image_size=(width, height),
             corner=(left, top),
         )
+
+    def _describe(self, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+        described: Tensor = (
+            aliked_native.describe(self.desc_head, joined, points) if joined.native else self.desc_head(joined, points)
+        )
+        return described
+
+    def _has_kernels(self, device: torch.device) -> bool:
+        """Whether there are native kernels, and for networks of this width: all but the smallest."""
+        return device.type == "cpu" and native.has_kernels() and self.config.variant != "t16"
 
 
 def refine(score_map: Float[Tensor, "h w"], pixels: Int64[Tensor, "n 2"], radius: int) -> Float[Tensor, "n 2"]:

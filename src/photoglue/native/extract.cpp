@@ -1,0 +1,68 @@
+#include "extract.hpp"
+
+#include "api.hpp"
+#include "cpu.hpp"
+#include "parallel.hpp"
+
+namespace photoglue {
+namespace {
+
+const ExtractKernels* kernels() {
+  switch (instruction_set()) {
+    case InstructionSet::avx512_vnni: return extract_kernels_avx512();
+    case InstructionSet::avx_vnni:
+    case InstructionSet::avx2: return extract_kernels_avx2();
+    default: return nullptr;
+  }
+}
+
+// Runs a kernel for the parts of 0 ... count in so many threads.
+template <class Task>
+void run(void (*kernel)(const Task&, int, int), const Task& task, int count, int threads) {
+  struct Context {
+    void (*kernel)(const Task&, int, int);
+    const Task& task;
+  } context{kernel, task};
+  parallel(
+      threads, count,
+      [](void* given, int first, int last) {
+        const Context& c = *static_cast<Context*>(given);
+        c.kernel(c.task, first, last);
+      },
+      &context);
+}
+
+}  // namespace
+}  // namespace photoglue
+
+using namespace photoglue;
+
+PHOTOGLUE_EXPORT int32_t photoglue_extract() { return kernels() != nullptr; }
+
+PHOTOGLUE_EXPORT void photoglue_pack(const float* weights, int32_t outputs, int32_t inputs, int32_t side, float* packed) {
+  kernels()->pack(weights, outputs, inputs, side, packed);
+}
+
+PHOTOGLUE_EXPORT void photoglue_first_block(const FirstBlock* task, int32_t threads) {
+  run(kernels()->first_block, *task, task->height / 4, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_second_block(const SecondBlock* task, int32_t threads) {
+  run(kernels()->second_block, *task, task->height / 4, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_score_head(const ScoreHead* task, int32_t threads) {
+  run(kernels()->score_head, *task, task->height, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_deform(const Deform* task, int32_t threads) {
+  run(kernels()->deform, *task, (task->height + 3) / 4, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_describe(const Describe* task, int32_t threads) {
+  run(kernels()->describe, *task, task->count, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_maxima(const Maxima* task, int32_t threads) {
+  run(kernels()->maxima, *task, task->height, threads);
+}

@@ -1,0 +1,85 @@
+// What the networks of extractors ask of the native kernels. Weights called packed are what photoglue_pack made of them;
+// maps are height x width x channels, their channels multiples of 16.
+#pragma once
+#include <cstdint>
+
+namespace photoglue {
+
+// Block 1 of ALIKED: sides are multiples of 4.
+struct FirstBlock {
+  const float* planes;               // three, with one pixel of zeros around
+  const float *weights1, *bias1;     // 27 taps x channels
+  const float *weights2, *bias2;     // packed
+  float *fine, *halved;              // the result, and its means over 2 x 2 pixels
+  int32_t height, width, channels;
+};
+
+// Block 2 of ALIKED: sides are multiples of 4.
+struct SecondBlock {
+  const float* maps;
+  const float *weights1, *bias1, *weights2, *bias2, *shortcut, *shortcut_bias, *reduction;  // packed
+  float *reduced, *pooled;  // the result through the reduction and a gate, and its means over 4 x 4 pixels
+  int32_t height, width, inputs, outputs, quarter;
+};
+
+// The score head of ALIKED: the width is a multiple of 32, a quarter of the joined map at most 64.
+struct ScoreHead {
+  const float *fine, *fine_weights;  // packed
+  const float* mix[4];               // packed: the quarters of the first layer
+  const float* coarse[3];
+  const float* convs[3];             // outputs x inputs x 3 x 3
+  float* scores;
+  int32_t height, width, channels, quarter, heights[3], widths[3];
+};
+
+// A deformable convolution of 3 x 3 and what comes after it.
+struct Deform {
+  const float* maps;
+  const float *offset_weights, *offset_bias;  // packed
+  const float *weights, *bias;                // packed, of 9 x inputs
+  const float* add;                           // of the result's size, or nullptr
+  float* result;                              // gated
+  int32_t height, width, inputs, outputs;
+};
+
+// The descriptor head of ALIKED. Positions are pixels of the image, whose first is `corner` in the maps.
+struct Describe {
+  const float *fine, *fine_weights;  // packed
+  const float* coarse[3];
+  const float* points;                                       // count x 2
+  const float *hidden, *hidden_bias, *offset, *offset_bias;  // packed
+  const float *samples, *seen;                               // packed
+  float* descriptors;
+  int32_t height, width, channels, quarter, heights[3], widths[3];
+  int32_t corner[2], image_size[2], count, sampled;
+};
+
+// A 3 x 3 convolution of a map, with padding, a ReLU and, if wanted, the maxima over 2 x 2 pixels.
+struct Conv {
+  const float *maps, *weights, *bias;  // packed
+  float* result;
+  int32_t height, width, inputs, outputs, gated, halved;
+};
+
+// The points that `iterated_maxima` finds.
+struct Maxima {
+  const float* scores;
+  uint8_t* found;
+  int32_t height, width, radius, rounds;
+};
+
+struct ExtractKernels {
+  void (*pack)(const float*, int, int, int, float*);
+  void (*first_block)(const FirstBlock&, int, int);    // groups of 4 rows
+  void (*second_block)(const SecondBlock&, int, int);  // groups of 4 rows
+  void (*score_head)(const ScoreHead&, int, int);      // rows
+  void (*deform)(const Deform&, int, int);             // groups of 4 rows
+  void (*describe)(const Describe&, int, int);         // points
+  void (*maxima)(const Maxima&, int, int);             // rows
+};
+
+const ExtractKernels* extract_kernels_avx512();
+const ExtractKernels* extract_kernels_avx2();
+const ExtractKernels* extract_kernels_plain();
+
+}  // namespace photoglue

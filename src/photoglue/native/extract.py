@@ -1,0 +1,147 @@
+"""The native kernels of extractors, called with tensors; ``extract.hpp`` says what each does.
+
+All tensors are on the CPU, float32 and dense; maps are height × width × channels in memory, their channels multiples
+of 16. Results are the same for any number of threads.
+"""
+
+import ctypes
+from functools import lru_cache
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from photoglue.native.library import library
+
+Value: TypeAlias = Tensor | int | tuple[Tensor, ...] | tuple[int, ...] | None
+
+
+def _fields(pointers: str, numbers: str) -> list[tuple[str, type]]:
+    """Fields of a structure: pointers, then whole numbers; ``name:3`` is an array of three."""
+    fields: list[tuple[str, type]] = []
+    for names, kind in ((pointers, ctypes.c_void_p), (numbers, ctypes.c_int32)):
+        for name, _, count in (each.partition(":") for each in names.split()):
+            fields.append((name, kind * int(count) if count else kind))
+    return fields
+
+
+class FirstBlock(ctypes.Structure):
+    """Block 1 of ALIKED."""
+
+    _fields_ = _fields("planes weights1 bias1 weights2 bias2 fine halved", "height width channels")
+
+
+class SecondBlock(ctypes.Structure):
+    """Block 2 of ALIKED."""
+
+    _fields_ = _fields(
+        "maps weights1 bias1 weights2 bias2 shortcut shortcut_bias reduction reduced pooled",
+        "height width inputs outputs quarter",
+    )
+
+
+class ScoreHead(ctypes.Structure):
+    """The score head of ALIKED."""
+
+    _fields_ = _fields(
+        "fine fine_weights mix:4 coarse:3 convs:3 scores", "height width channels quarter heights:3 widths:3"
+    )
+
+
+class Deform(ctypes.Structure):
+    """A deformable convolution of 3 × 3, a summand and a gate."""
+
+    _fields_ = _fields("maps offset_weights offset_bias weights bias add result", "height width inputs outputs")
+
+
+class Describe(ctypes.Structure):
+    """The descriptor head of ALIKED."""
+
+    _fields_ = _fields(
+        "fine fine_weights coarse:3 points hidden hidden_bias offset offset_bias samples seen descriptors",
+        "height width channels quarter heights:3 widths:3 corner:2 image_size:2 count sampled",
+    )
+
+
+class Maxima(ctypes.Structure):
+    """Suppression of what is no local maximum."""
+
+    _fields_ = _fields("scores found", "height width radius rounds")
+
+
+FUNCTIONS: dict[type[ctypes.Structure], str] = {
+    FirstBlock: "photoglue_first_block",
+    SecondBlock: "photoglue_second_block",
+    ScoreHead: "photoglue_score_head",
+    Deform: "photoglue_deform",
+    Describe: "photoglue_describe",
+    Maxima: "photoglue_maxima",
+}
+"""The function of the library that takes a structure."""
+
+
+@lru_cache(maxsize=1)
+def has_kernels() -> bool:
+    """Whether there is a library with these kernels for this processor."""
+    loaded = library()
+    return loaded is not None and bool(loaded.photoglue_extract())
+
+
+def run(structure: type[ctypes.Structure], **values: Value) -> None:
+    """Call the function that takes such a structure, filled with these values, in as many threads as torch has."""
+    loaded = library()
+    assert loaded is not None
+    task = structure(**{name: _plain(value) for name, value in values.items()})
+    assert len(values) == len(structure._fields_)
+    getattr(loaded, FUNCTIONS[structure])(ctypes.byref(task), ctypes.c_int32(torch.get_num_threads()))
+
+
+def _plain(value: Value) -> object:
+    if isinstance(value, tuple):
+        kind = ctypes.c_int32 if isinstance(value[0], int) else ctypes.c_void_p
+        return (kind * len(value))(*map(_plain, value))
+    if not isinstance(value, Tensor):
+        return value
+    assert value.dtype == torch.float32 or value.dtype == torch.uint8
+    return value.data_ptr()
+
+
+def packed(weight: Float[Tensor, "d c k k"]) -> Float[Tensor, " n"]:
+    """A convolution's weights as the kernels want them; with a side of 3 or 5 they are transformed for Winograd's way."""
+    loaded = library()
+    assert loaded is not None
+    outputs, inputs, side = weight.shape[:3]
+    columns = -outputs % 16 + outputs
+    result = torch.empty(columns * inputs * (1 if side == 1 else 36) + 16)
+    plain = weight.detach().float().contiguous(memory_format=torch.contiguous_format)
+    loaded.photoglue_pack(*map(ctypes.c_void_p, (plain.data_ptr(),)), outputs, inputs, side, ctypes.c_void_p(result.data_ptr()))
+    return result
+
+
+def padded(bias: Float[Tensor, " d"]) -> Float[Tensor, " n"]:
+    """A bias, with zeros up to a multiple of 16."""
+    return torch.nn.functional.pad(bias.detach().float(), (0, -len(bias) % 16)).contiguous()
+
+
+def packed_taps(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, " n"]:
+    """A kernel as the product of all that it looks at, tap by tap."""
+    return packed(weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None])
+
+
+def dense(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
+    """The map with its channels side by side in memory."""
+    # Of a map with one row or column torch does not know which order it has: one more copy makes sure.
+    result = maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return result
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether kernels may compute with these tensors: plain numbers on the CPU, and no gradients are wanted."""
+    return has_kernels() and all(
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.device.type == "cpu"
+        and tensor.dtype == torch.float32
+        and not (torch.is_grad_enabled() and tensor.requires_grad)
+        for tensor in tensors
+    )
