@@ -21,6 +21,7 @@ from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import pointwise
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
+from photoglue.extractors.memory import Memory
 from photoglue.image import to_rgb
 from photoglue.native import extract as native
 from photoglue.structs import Features
@@ -108,6 +109,7 @@ class ALIKED(ReleasedExtractor):
         self.score_head = ScoreHead(dim)
         self.desc_head = DescriptorHead(dim, samples)
         self._derived = Derived()
+        self._memory = Memory()
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.
@@ -150,9 +152,11 @@ class ALIKED(ReleasedExtractor):
         points = points[best(peaks, self.config.max_keypoints)]
         scores = sample_bilinear(score_map[None], points)[:, 0]
         order = best(scores, None)
+        descriptors = self._describe(joined, points[order])
+        aliked_native.release(joined, self._memory)
         return Features(
             keypoints=points[order],
-            descriptors=self._describe(joined, points[order]),
+            descriptors=descriptors,
             scores=scores[order],
             image_size=(width, height),
             kind=self.kind,
@@ -163,12 +167,12 @@ class ALIKED(ReleasedExtractor):
         missing_x, missing_y = -width % _MULTIPLE, -height % _MULTIPLE
         left, top = missing_x // 2, missing_y // 2
         sides = (left, missing_x - left, top, missing_y - top)
-        padded = functional.pad(to_rgb(image)[None], sides, mode="replicate")
         dtype = self.compute_dtype(image.device)
-        if dtype == torch.float32 and self._has_kernels(image.device) and native.usable(padded, self.block1.bn1.weight):
+        if dtype == torch.float32 and self._has_kernels(image.device) and native.usable(image, self.block1.bn1.weight):
             blocks = (self.block1, self.block2, self.block3, self.block4)
             reductions = (self.conv1, self.conv2, self.conv3, self.conv4)
-            return aliked_native.encode(blocks, reductions, padded, (width, height), (left, top))
+            return aliked_native.encode(blocks, reductions, image, sides, self._memory)
+        padded = functional.pad(to_rgb(image)[None], sides, mode="replicate")
         fine, halved = self.block1.in_strips(padded.contiguous(memory_format=torch.channels_last), 2, dtype=dtype)
         second, eighth = self.block2.in_strips(halved, 4, self.conv2, dtype)
         third = self.block3(eighth)

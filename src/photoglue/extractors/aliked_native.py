@@ -13,26 +13,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.extractors.aliked_heads import DescriptorHead, ScoreHead
-from photoglue.extractors.aliked_layers import Block, JoinedMap, gate
-from photoglue.extractors.deform_conv import DeformConv, empty_map, pointwise
+from photoglue.extractors.aliked_layers import Block, JoinedMap
+from photoglue.extractors.deform_conv import DeformConv, empty_map
+from photoglue.extractors.memory import Memory
+from photoglue.image import to_rgb
 from photoglue.native import extract as native
 
 
 def first_block(
-    block: Block, padded: Float[Tensor, "1 3 h w"]
+    block: Block, image: Float[Tensor, "c h w"], padding: tuple[int, int, int, int], memory: Memory
 ) -> tuple[Float[Tensor, "1 d h w"], Float[Tensor, "1 d h2 w2"]]:
-    """Block 1 of an image, and its averages over 2 × 2 pixels."""
-    height, width = padded.shape[2:]
+    """Block 1 of a padded image, and its averages over 2 × 2 pixels.
+
+    Args:
+        block: The block.
+        image: RGB or gray, in [0, 1].
+        padding: Pixels by which the image's edges are repeated on the left, right, at the top and the bottom; padded
+            sides are multiples of 4.
+        memory: Memory for the results.
+    """
+    left, right, top, bottom = padding
+    height, width = image.shape[1] + top + bottom, image.shape[2] + left + right
     (weight1, bias1), (weight2, bias2) = block.folded(1), block.folded(2)
     channels = len(bias1)
     taps, second = block.derived.get(
         "native", (weight1, weight2), lambda: (weight1.permute(1, 2, 3, 0).contiguous(), native.packed(weight2))
     )
-    fine = empty_map(padded, channels, height, width, torch.float32)
-    halved = empty_map(padded, channels, height // 2, width // 2, torch.float32)
+    fine = memory.take("fine", channels, height, width)
+    halved = memory.take("halved", channels, height // 2, width // 2)
     native.run(
         native.FirstBlock,
-        planes=functional.pad(padded, (1, 1, 1, 1)),
+        planes=tuple(plane.contiguous() for plane in to_rgb(image)),
         weights1=taps,
         bias1=bias1,
         weights2=second,
@@ -42,12 +53,14 @@ def first_block(
         height=height,
         width=width,
         channels=channels,
+        corner=(left, top),
+        image_size=(image.shape[2], image.shape[1]),
     )
     return fine, halved
 
 
 def second_block(
-    block: Block, reduction: nn.Conv2d, maps: Float[Tensor, "1 c h w"]
+    block: Block, reduction: nn.Conv2d, maps: Float[Tensor, "1 c h w"], memory: Memory
 ) -> tuple[Float[Tensor, "1 q h w"], Float[Tensor, "1 d h4 w4"]]:
     """Block 2 of a map, reduced by another convolution and a gate, and its averages over 4 × 4 pixels."""
     height, width = maps.shape[2:]
@@ -55,7 +68,7 @@ def second_block(
     (weight1, bias1), (weight2, bias2) = block.folded(1), block.folded(2)
     sources = (weight1, weight2, shortcut.weight, reduction.weight)
     kernels = block.derived.get("native", sources, lambda: tuple(map(native.packed, sources)))
-    reduced = empty_map(maps, reduction.out_channels, height, width, torch.float32)
+    reduced = memory.take("second", reduction.out_channels, height, width)
     pooled = empty_map(maps, len(bias2), height // 4, width // 4, torch.float32)
     native.run(
         native.SecondBlock,
@@ -80,7 +93,8 @@ def deformable_block(block: Block, maps: Float[Tensor, "1 c h w"]) -> Float[Tens
     shortcut = cast("nn.Conv2d", block.downsample)
     maps = native.dense(maps)
     hidden = _deformed(block, 1, maps, None)
-    return _deformed(block, 2, hidden, native.dense(pointwise(maps, shortcut.weight, shortcut.bias)))
+    kernel = block.derived.get("shortcut", (shortcut.weight,), lambda: native.packed(shortcut.weight))
+    return _deformed(block, 2, hidden, native.pointwise(maps, kernel, shortcut.bias, shortcut.out_channels))
 
 
 def _deformed(
@@ -115,24 +129,38 @@ def _deformed(
 def encode(
     blocks: Sequence[Block],
     reductions: Sequence[nn.Conv2d],
-    padded: Float[Tensor, "1 3 h w"],
-    image_size: tuple[int, int],
-    corner: tuple[int, int],
+    image: Float[Tensor, "c h w"],
+    padding: tuple[int, int, int, int],
+    memory: Memory,
 ) -> JoinedMap:
-    """The four maps of an image that was padded to multiples of 32 pixels; see ``JoinedMap``."""
-    fine, halved = first_block(blocks[0], padded)
-    second, eighth = second_block(blocks[1], reductions[1], halved)
+    """The four maps of an image, padded to multiples of 32 pixels; see ``first_block`` and ``JoinedMap``.
+
+    Whoever is done with it may call ``release``.
+    """
+    fine, halved = first_block(blocks[0], image, padding, memory)
+    second, eighth = second_block(blocks[1], reductions[1], halved, memory)
+    memory.give("halved", halved)
     third = deformable_block(blocks[2], eighth)
     fourth = deformable_block(blocks[3], functional.avg_pool2d(third, 4))
-    reduced = (gate(pointwise(maps, conv.weight)) for maps, conv in zip((third, fourth), reductions[2:], strict=True))
+    reduced = (
+        native.pointwise(maps, native.packed(conv.weight), None, conv.out_channels, gated=True)
+        for maps, conv in zip((third, fourth), reductions[2:], strict=True)
+    )
     return JoinedMap(
         fine=fine,
         fine_weight=reductions[0].weight,
-        coarse=(second, *map(native.dense, reduced)),
-        image_size=image_size,
-        corner=corner,
+        coarse=(second, *reduced),
+        image_size=(image.shape[2], image.shape[1]),
+        corner=(padding[0], padding[2]),
         native=True,
     )
+
+
+def release(joined: JoinedMap, memory: Memory) -> None:
+    """Leave the memory of a map that nobody needs any more to the next one."""
+    if joined.native:
+        memory.give("fine", joined.fine)
+        memory.give("second", joined.coarse[0])
 
 
 def scores(head: ScoreHead, joined: JoinedMap) -> Float[Tensor, "h w"]:

@@ -14,7 +14,7 @@ Three facts save most of its time and nearly all of its memory:
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -38,7 +38,11 @@ _UP_CHANNELS = (64, 64, 64, DESCRIPTOR_DIM + 1)
 _KERNEL = 5
 _REACH = _KERNEL // 2
 _STRIP = 16  # rows, an even number, that each thread computes at once: 1 to 5 MB of a map
-_EPSILON = 1e-5  # added to variances, as trained
+EPSILON = 1e-5
+"""Added to variances, as trained."""
+
+Norm: TypeAlias = tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]
+"""Factor and summand of an instance norm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +56,14 @@ class Joined:
     """The map of half the size, as it came from its convolution."""
     beside: Float[Tensor, "1 s h w"]
     """The map of this size from the way down, as it came from its convolution."""
-    norm_below: tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]
+    norm_below: Norm
     """Factor and summand of the instance norm of ``below``."""
-    norm_beside: tuple[Float[Tensor, "1 s 1 1"], Float[Tensor, "1 s 1 1"]]
+    norm_beside: Norm
     """Factor and summand of the instance norm of ``beside``."""
     slopes: Float[Tensor, " k"]
     """Factors of the gate for negative values, one a channel."""
+    native: bool = False
+    """Whether the native kernels made it and can go on with it."""
 
     def rows(self, first: int, last: int) -> Float[Tensor, "1 k rows w"]:
         """Rows from ``first`` to the one before ``last``, in single precision."""
@@ -110,7 +116,7 @@ class UNet(nn.Module):
             dtype: Floating type of the maps between layers and of the products; sums, norms and gates are in single
                 precision.
         """
-        first, *others = (cast("Convolution", cast("nn.Sequential", down)[1]) for down in self.path_down)
+        first, *others = self.downs
         beside, pooled = first.of_image(image, dtype)
         skipped = [beside]
         for conv in others:
@@ -129,7 +135,7 @@ class UNet(nn.Module):
         kernel at once, and the products are added up where they belong.
         """
         height, width = joined.beside.shape[2:]
-        kernel, bias = self._last.parts("logits", joined.slopes.dtype)
+        kernel, bias = self.last.parts("logits", joined.slopes.dtype)
         logits = bias.expand(height + 2 * _REACH, width + 2 * _REACH).contiguous()
         for first, last in strips(joined.beside, _STRIP):
             products = pointwise(joined.rows(first, last), kernel).flatten(2)
@@ -146,12 +152,23 @@ class UNet(nn.Module):
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         seen = joined.at(x.clamp(0, width - 1).flatten(), y.clamp(0, height - 1).flatten())
         seen = _zero_outside(seen, inside.flatten())  # the convolution pads with zeros; few points are so near the edge
-        kernel, bias = self._last.parts("descriptors", joined.below.dtype)
+        kernel, bias = self.last.parts("descriptors", joined.below.dtype)
         return linear(seen.to(kernel.dtype).view(len(pixels), kernel.shape[1]), kernel, bias).float()
 
     @property
-    def _last(self) -> "Convolution":
-        return cast("_Up", self.path_up[-1]).conv
+    def downs(self) -> list["Convolution"]:
+        """The convolutions of the way down."""
+        return [cast("Convolution", cast("nn.Sequential", down)[1]) for down in self.path_down]
+
+    @property
+    def ups(self) -> list["Convolution"]:
+        """The convolutions of the way up."""
+        return [cast("_Up", up).conv for up in self.path_up]
+
+    @property
+    def last(self) -> "Convolution":
+        """The convolution whose outputs are descriptors and the logit."""
+        return self.ups[-1]
 
 
 class Convolution(nn.Sequential):
@@ -164,7 +181,7 @@ class Convolution(nn.Sequential):
             nn.Identity(),
             nn.Conv2d(channels, out_channels, _KERNEL, padding=_REACH),
         )
-        self._derived = Derived()
+        self.derived = Derived()
 
     @property
     def slopes(self) -> Float[Tensor, " c"]:
@@ -188,7 +205,7 @@ class Convolution(nn.Sequential):
                 return weight[:-1].permute(0, 2, 3, 1).flatten(1).to(dtype), bias[:-1].to(dtype)
             return weight[-1].flip(1, 2).flatten(1).T[:, :, None, None].contiguous().to(dtype), bias[-1:].to(dtype)
 
-        return self._derived.get((part, dtype), (weight, bias), make)
+        return self.derived.get((part, dtype), (weight, bias), make)
 
     def of_image(
         self, image: Float[Tensor, "1 3 h w"], dtype: torch.dtype
@@ -209,7 +226,7 @@ class Convolution(nn.Sequential):
     def of_normed(self, maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 d h w"]:
         """Norm, gate and convolution of a whole map, for the smaller ones."""
         # Not torch's instance norm, which is slow with the channels last. Of one image a batch norm is the same.
-        normed = torch.batch_norm(maps, None, None, None, None, True, 0.0, _EPSILON, torch.backends.cudnn.enabled)
+        normed = torch.batch_norm(maps, None, None, None, None, True, 0.0, EPSILON, torch.backends.cudnn.enabled)
         weight, bias = self.parts("all", maps.dtype)
         return functional.conv2d(functional.prelu(normed, self.slopes.to(maps.dtype)), weight, bias, padding=_REACH)
 
@@ -265,7 +282,7 @@ def _norm(
     # The variance within the strips, and that between them.
     variance = torch.cat(squares).sum(dim=0, keepdim=True) / sum(counts)
     variance = variance + (share * (all_means - mean).square()).sum(dim=0, keepdim=True)
-    factor = (variance + _EPSILON).rsqrt()
+    factor = (variance + EPSILON).rsqrt()
     return factor, -mean * factor
 
 

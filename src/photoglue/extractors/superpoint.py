@@ -18,6 +18,7 @@ from photoglue.extractors.deform_conv import empty_map, strips
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
 from photoglue.image import to_gray
+from photoglue.native import extract as native
 from photoglue.precision import Precision
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord
@@ -158,11 +159,62 @@ class SuperPoint(ReleasedExtractor):
 
     def _encode(self, image: Float[Tensor, "c h w"]) -> Float[Tensor, "k h2 w2"]:
         dtype = self.compute_dtype(image.device)
+        if dtype == torch.float32 and native.usable(image, self.conv1a.weight):
+            return self._encode_natively(to_gray(image)[None])
         maps = self._encode_at_full_size(to_gray(image)[None], dtype)
         maps = self._conv("conv2b", _relu(self._conv("conv2a", maps)))
         maps = self._conv("conv3b", _relu(self._conv("conv3a", _pooled(maps))))
         maps = _relu(self._conv("conv4b", _relu(self._conv("conv4a", _pooled(maps)))))
         return maps[0]
+
+    def _encode_natively(self, gray: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "k h2 w2"]:
+        """The encoder by way of the native kernels."""
+        height, width = gray.shape[2:]
+        first, second = self.conv1a, self.conv1b
+        taps, kernel = self._derived.get(
+            "native",
+            (first.weight, second.weight),
+            lambda: (first.weight.permute(1, 2, 3, 0).contiguous(), native.packed(second.weight)),
+        )
+        maps = empty_map(gray, second.out_channels, height // 2, width // 2, torch.float32)
+        native.run(
+            native.Opening,
+            plane=functional.pad(gray, (1, 1, 1, 1)),
+            weights1=taps,
+            bias1=first.bias,
+            weights2=kernel,
+            bias2=second.bias,
+            result=maps,
+            height=height,
+            width=width,
+            channels=first.out_channels,
+        )
+        for name in ("conv2a", "conv2b", "conv3a", "conv3b", "conv4a", "conv4b"):
+            maps = self._native_conv(name, maps, halved=name in ("conv2b", "conv3b"))
+        return maps[0]
+
+    def _native_conv(
+        self, name: str, maps: Float[Tensor, "1 c h w"], *, halved: bool = False
+    ) -> Float[Tensor, "1 d h2 w2"]:
+        """A convolution by its name and the gate, if wanted with the maxima over 2 × 2 pixels."""
+        weight, bias = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
+        kernel = self._derived.get(("native", name), (weight,), lambda: native.packed(weight))
+        height, width = maps.shape[2:]
+        cell = 2 if halved else 1
+        result = empty_map(maps, len(bias), height // cell, width // cell, torch.float32)
+        native.run(
+            native.Conv,
+            maps=maps,
+            weights=kernel,
+            bias=bias,
+            result=result,
+            height=height,
+            width=width,
+            inputs=maps.shape[1],
+            outputs=len(bias),
+            halved=int(halved),
+        )
+        return result
 
     def _encode_at_full_size(self, gray: Float[Tensor, "1 1 h w"], dtype: torch.dtype) -> Float[Tensor, "1 k h2 w2"]:
         """The first two convolutions and the first halving, in strips that stay in a CPU's cache.
@@ -196,11 +248,17 @@ class SuperPoint(ReleasedExtractor):
 
     def _score_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "h w"]:
         """The probability of a point at each pixel: of the 65 outcomes of a cell, the last is "no point"."""
-        logits = self.convPb(_relu(self._conv("convPa", encoded[None])).float())[0]
+        logits = self.convPb(self._hidden("convPa", encoded).float())[0]
         return functional.pixel_shuffle(logits.softmax(dim=0)[:-1], _CELL)[0]
 
+    def _hidden(self, name: str, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "1 d h2 w2"]:
+        """The first layer of a head, gated."""
+        if native.usable(encoded, self.conv1a.weight):
+            return self._native_conv(name, encoded[None])
+        return _relu(self._conv(name, encoded[None]))
+
     def _descriptor_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "d h2 w2"]:
-        descriptors = self._conv("convDb", _relu(self._conv("convDa", encoded[None])), padding=(0, 0))[0].float()
+        descriptors = self._conv("convDb", self._hidden("convDa", encoded), padding=(0, 0))[0].float()
         return functional.normalize(descriptors, dim=0)
 
     def _sample(self, maps: Float[Tensor, "d h2 w2"], points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:

@@ -10,15 +10,45 @@ using photoglue::FirstBlock;
 using photoglue::ScoreHead;
 using photoglue::SecondBlock;
 
+// The last three rows of each plane that were asked for, padded by repeating the edges, then by one pixel of zeros.
+class PaddedPlanes {
+ public:
+  explicit PaddedPlanes(const FirstBlock& b) : block(b), stride(static_cast<size_t>(b.width) + 2), memory(9 * stride) {
+    std::memset(memory.get(), 0, 9 * stride * sizeof(float));
+  }
+  const float* row(int plane, int y) {
+    const int slot = plane * 3 + (y + 3) % 3;
+    float* to = memory.get() + slot * stride;
+    if (held[slot] == y) return to;
+    held[slot] = y;
+    if (y < 0 || y >= block.height) {
+      std::memset(to, 0, stride * sizeof(float));
+      return to;
+    }
+    const int wide = block.image_size[0], left = block.corner[0], high = block.image_size[1], inner = y - block.corner[1];
+    const float* from = block.planes[plane] + static_cast<size_t>(inner < 0 ? 0 : least(inner, high - 1)) * wide;
+    for (int x = 0; x < left; ++x) to[1 + x] = from[0];
+    std::memcpy(to + 1 + left, from, wide * sizeof(float));
+    for (int x = left + wide; x < block.width; ++x) to[1 + x] = from[wide - 1];
+    return to;
+  }
+
+ private:
+  const FirstBlock& block;
+  const size_t stride;
+  Buffer memory;
+  int held[9] = {-9, -9, -9, -9, -9, -9, -9, -9, -9};
+};
+
 // Rows 4 * first ... 4 * last of block 1.
 inline void first_block(const FirstBlock& b, int first, int last) {
-  const int wide = b.width + 2, c = b.channels;
+  const int c = b.channels;
+  PaddedPlanes planes(b);
   const auto hidden = [&](int y, int count, float* const* rows) {
     for (int r = 0; r < count; ++r) {
       if (y + r < 0 || y + r >= b.height) continue;
       const float* taps[27];
-      for (int t = 0; t < 27; ++t)
-        taps[t] = b.planes + (static_cast<size_t>(t / 9) * (b.height + 2) + y + r + t / 3 % 3) * wide + t % 3;
+      for (int t = 0; t < 27; ++t) taps[t] = planes.row(t / 9, y + r - 1 + t / 3 % 3) + t % 3;
       first_layer<Gate::selu>(taps, 27, b.weights1, b.bias1, c, b.width, rows[r]);
     }
   };

@@ -66,3 +66,35 @@ PHOTOGLUE_EXPORT void photoglue_describe(const Describe* task, int32_t threads) 
 PHOTOGLUE_EXPORT void photoglue_maxima(const Maxima* task, int32_t threads) {
   run(kernels()->maxima, *task, task->height, threads);
 }
+
+PHOTOGLUE_EXPORT void photoglue_conv(const Conv* task, int32_t threads) {
+  run(kernels()->convolve, *task, (task->height + 3) / 4, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_opening(const Opening* task, int32_t threads) {
+  run(kernels()->opening, *task, (task->height + 3) / 4, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_pointwise(const Pointwise* task, int32_t threads) {
+  run(kernels()->pointwise, *task, (task->count + 47) / 48, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_disk_conv(const DiskConv* task, int32_t threads) {
+  run(kernels()->disk_conv, *task, (task->maps.height + 1) / 2, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_disk_first(const DiskFirst* task, int32_t threads) {
+  run(kernels()->disk_first, *task, task->height / 2, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_moments(const Moments* task, int32_t threads) {
+  run(kernels()->moments, *task, task->doubled ? 2 * task->height : task->height, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_disk_logits(const DiskLogits* task, int32_t threads) {
+  run(kernels()->disk_logits, *task, task->maps.height, threads);
+}
+
+PHOTOGLUE_EXPORT void photoglue_disk_describe(const DiskDescribe* task, int32_t threads) {
+  run(kernels()->disk_describe, *task, task->count, threads);
+}

@@ -5,13 +5,14 @@
 
 namespace photoglue {
 
-// Block 1 of ALIKED: sides are multiples of 4.
+// Block 1 of ALIKED for an image that is padded by repeating its edges; padded sides are multiples of 4.
 struct FirstBlock {
-  const float* planes;               // three, with one pixel of zeros around
-  const float *weights1, *bias1;     // 27 taps x channels
-  const float *weights2, *bias2;     // packed
-  float *fine, *halved;              // the result, and its means over 2 x 2 pixels
+  const float* planes[3];         // of the image, rows without gaps
+  const float *weights1, *bias1;  // 27 taps x channels
+  const float *weights2, *bias2;  // packed
+  float *fine, *halved;           // the result, and its means over 2 x 2 pixels
   int32_t height, width, channels;
+  int32_t corner[2], image_size[2];  // (x, y) of the image's first pixel in the padded one, and its (width, height)
 };
 
 // Block 2 of ALIKED: sides are multiples of 4.
@@ -54,11 +55,71 @@ struct Describe {
   int32_t corner[2], image_size[2], count, sampled;
 };
 
-// A 3 x 3 convolution of a map, with padding, a ReLU and, if wanted, the maxima over 2 x 2 pixels.
+// A 3 x 3 convolution of a map and a ReLU; its result, or its maxima over 2 x 2 pixels.
 struct Conv {
   const float *maps, *weights, *bias;  // packed
   float* result;
-  int32_t height, width, inputs, outputs, gated, halved;
+  int32_t height, width, inputs, outputs, halved;
+};
+
+// The first two 3 x 3 convolutions of a plane with one pixel of zeros around, ReLUs, and the maxima over 2 x 2 pixels.
+struct Opening {
+  const float *plane, *weights1, *bias1;  // 9 taps x channels
+  const float *weights2, *bias2;          // packed
+  float* result;
+  int32_t height, width, channels;  // at least 8 wide
+};
+
+// A linear layer of rows, if wanted with a SELU.
+struct Pointwise {
+  const float *rows, *weights, *bias;  // packed; the bias may be nullptr
+  float* result;
+  int32_t count, inputs, outputs, gated;
+};
+
+// A map of half the size, upsampled, and beside it a map of this size; each with the factors and summands of its norm, and
+// then gates with these slopes. The first may be missing, with no channels.
+struct JoinedMaps {
+  const float *below, *below_factor, *below_shift, *beside, *beside_factor, *beside_shift, *slopes;
+  int32_t height, width, below_channels, beside_channels;
+};
+
+// A 5 x 5 convolution of joined maps, and the means of the result over 2 x 2 pixels, unless nullptr.
+struct DiskConv {
+  JoinedMaps maps;
+  const float *weights, *bias;  // packed
+  float *result, *pooled;
+  int32_t outputs, unused;
+};
+
+// The 5 x 5 convolution of three planes with two pixels of zeros around. Sides are even, the width at least 8.
+struct DiskFirst {
+  const float *planes, *weights, *bias;  // 75 taps x outputs
+  float *result, *pooled;
+  int32_t height, width, outputs;
+};
+
+// The mean of each row and channel, and the sum of squared differences from it: rows x 2 x channels.
+struct Moments {
+  const float* maps;
+  float* result;
+  int32_t height, width, channels, doubled;
+};
+
+// A 5 x 5 convolution of joined maps with one output.
+struct DiskLogits {
+  JoinedMaps maps;
+  const float *weights, *bias;  // packed: the taps, column by column of the kernel
+  float* result;
+};
+
+// A 5 x 5 convolution of joined maps at count pixels (x, y).
+struct DiskDescribe {
+  JoinedMaps maps;
+  const float *weights, *bias;  // packed
+  const int32_t* pixels;
+  float* result;
+  int32_t count, outputs;
 };
 
 // The points that `iterated_maxima` finds.
@@ -76,6 +137,14 @@ struct ExtractKernels {
   void (*deform)(const Deform&, int, int);             // groups of 4 rows
   void (*describe)(const Describe&, int, int);         // points
   void (*maxima)(const Maxima&, int, int);             // rows
+  void (*convolve)(const Conv&, int, int);             // groups of 4 rows
+  void (*opening)(const Opening&, int, int);           // groups of 4 rows
+  void (*pointwise)(const Pointwise&, int, int);       // 48 rows
+  void (*disk_conv)(const DiskConv&, int, int);        // groups of 2 rows
+  void (*disk_first)(const DiskFirst&, int, int);      // groups of 2 rows
+  void (*moments)(const Moments&, int, int);           // rows
+  void (*disk_logits)(const DiskLogits&, int, int);    // rows
+  void (*disk_describe)(const DiskDescribe&, int, int);  // points
 };
 
 const ExtractKernels* extract_kernels_avx512();

@@ -17,10 +17,10 @@ from photoglue.native.library import library
 Value: TypeAlias = Tensor | int | tuple[Tensor, ...] | tuple[int, ...] | None
 
 
-def _fields(pointers: str, numbers: str) -> list[tuple[str, type]]:
-    """Fields of a structure: pointers, then whole numbers; ``name:3`` is an array of three."""
+def _fields(*groups: str) -> list[tuple[str, type]]:
+    """Fields of a structure: by turns pointers and whole numbers; ``name:3`` is an array of three."""
     fields: list[tuple[str, type]] = []
-    for names, kind in ((pointers, ctypes.c_void_p), (numbers, ctypes.c_int32)):
+    for names, kind in zip(groups, (ctypes.c_void_p, ctypes.c_int32) * 2, strict=False):
         for name, _, count in (each.partition(":") for each in names.split()):
             fields.append((name, kind * int(count) if count else kind))
     return fields
@@ -29,7 +29,7 @@ def _fields(pointers: str, numbers: str) -> list[tuple[str, type]]:
 class FirstBlock(ctypes.Structure):
     """Block 1 of ALIKED."""
 
-    _fields_ = _fields("planes weights1 bias1 weights2 bias2 fine halved", "height width channels")
+    _fields_ = _fields("planes:3 weights1 bias1 weights2 bias2 fine halved", "height width channels corner:2 image_size:2")
 
 
 class SecondBlock(ctypes.Structure):
@@ -70,6 +70,61 @@ class Maxima(ctypes.Structure):
     _fields_ = _fields("scores found", "height width radius rounds")
 
 
+class Conv(ctypes.Structure):
+    """A 3 × 3 convolution and a ReLU."""
+
+    _fields_ = _fields("maps weights bias result", "height width inputs outputs halved")
+
+
+class Opening(ctypes.Structure):
+    """The first two convolutions of SuperPoint."""
+
+    _fields_ = _fields("plane weights1 bias1 weights2 bias2 result", "height width channels")
+
+
+class Pointwise(ctypes.Structure):
+    """A linear layer."""
+
+    _fields_ = _fields("rows weights bias result", "count inputs outputs gated")
+
+
+JOINED = (
+    "below below_factor below_shift beside beside_factor beside_shift slopes",
+    "height width below_channels beside_channels",
+)
+"""Fields of joined maps of DISK."""
+
+
+class DiskConv(ctypes.Structure):
+    """A convolution of DISK."""
+
+    _fields_ = _fields(*JOINED, "weights bias result pooled", "outputs unused")
+
+
+class DiskFirst(ctypes.Structure):
+    """The first convolution of DISK."""
+
+    _fields_ = _fields("planes weights bias result pooled", "height width outputs")
+
+
+class Moments(ctypes.Structure):
+    """Means and squared differences of a map's rows."""
+
+    _fields_ = _fields("maps result", "height width channels doubled")
+
+
+class DiskLogits(ctypes.Structure):
+    """The output of DISK that is needed everywhere."""
+
+    _fields_ = _fields(*JOINED, "weights bias result")
+
+
+class DiskDescribe(ctypes.Structure):
+    """The outputs of DISK that are needed at points."""
+
+    _fields_ = _fields(*JOINED, "weights bias pixels result", "count outputs")
+
+
 FUNCTIONS: dict[type[ctypes.Structure], str] = {
     FirstBlock: "photoglue_first_block",
     SecondBlock: "photoglue_second_block",
@@ -77,6 +132,14 @@ FUNCTIONS: dict[type[ctypes.Structure], str] = {
     Deform: "photoglue_deform",
     Describe: "photoglue_describe",
     Maxima: "photoglue_maxima",
+    Conv: "photoglue_conv",
+    Opening: "photoglue_opening",
+    Pointwise: "photoglue_pointwise",
+    DiskConv: "photoglue_disk_conv",
+    DiskFirst: "photoglue_disk_first",
+    Moments: "photoglue_moments",
+    DiskLogits: "photoglue_disk_logits",
+    DiskDescribe: "photoglue_disk_describe",
 }
 """The function of the library that takes a structure."""
 
@@ -103,7 +166,7 @@ def _plain(value: Value) -> object:
         return (kind * len(value))(*map(_plain, value))
     if not isinstance(value, Tensor):
         return value
-    assert value.dtype == torch.float32 or value.dtype == torch.uint8
+    assert value.dtype in (torch.float32, torch.bool, torch.int32)
     return value.data_ptr()
 
 
@@ -122,6 +185,31 @@ def packed(weight: Float[Tensor, "d c k k"]) -> Float[Tensor, " n"]:
 def padded(bias: Float[Tensor, " d"]) -> Float[Tensor, " n"]:
     """A bias, with zeros up to a multiple of 16."""
     return torch.nn.functional.pad(bias.detach().float(), (0, -len(bias) % 16)).contiguous()
+
+
+def pointwise(
+    maps: Float[Tensor, "1 c h w"],
+    kernel: Float[Tensor, " n"],
+    bias: Float[Tensor, " d"] | None,
+    outputs: int,
+    *,
+    gated: bool = False,
+) -> Float[Tensor, "1 d h w"]:
+    """A convolution with a packed kernel of one pixel, if wanted with a SELU; ``outputs`` is a multiple of 16."""
+    height, width = maps.shape[2:]
+    result = torch.empty(1, height, width, outputs)
+    run(
+        Pointwise,
+        rows=maps,
+        weights=kernel,
+        bias=bias,
+        result=result,
+        count=height * width,
+        inputs=maps.shape[1],
+        outputs=outputs,
+        gated=int(gated),
+    )
+    return result.permute(0, 3, 1, 2)
 
 
 def packed_taps(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, " n"]:

@@ -3,10 +3,13 @@
 #include "aliked.hpp"
 #include "deform.hpp"
 #include "describe.hpp"
+#include "disk.hpp"
 #include "maxima.hpp"
+#include "superpoint.hpp"
 
 namespace {
 
-constexpr photoglue::ExtractKernels KERNELS = {pack, first_block, second_block, score_head, deform, describe, maxima};
+constexpr photoglue::ExtractKernels KERNELS = {pack, first_block, second_block, score_head, deform, describe, maxima, convolve,
+                                               opening, pointwise, disk_conv, disk_first, moments, disk_logits, disk_describe};
 
 }  // namespace
