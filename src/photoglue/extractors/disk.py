@@ -134,10 +134,11 @@ class DISK(ReleasedExtractor):
     def _joined(self, image: Float[Tensor, "c h w"]) -> Joined:
         """What the U-Net's last convolution sees of the padded image."""
         height, width = image.shape[1:]
-        padded: Tensor = functional.pad(to_rgb(image), (0, -width % _STRIDE, 0, -height % _STRIDE))
-        dtype = self.compute_dtype(image.device)
-        if dtype == torch.float32 and native.usable(padded, self.unet.last.slopes):
-            return disk_native.join(self.unet, padded[None], self._memory)
+        missing = (-width % _STRIDE, -height % _STRIDE)
+        rgb, dtype = to_rgb(image), self.compute_dtype(image.device)
+        if dtype == torch.float32 and native.usable(image, self.unet.last.slopes):
+            return disk_native.join(self.unet, rgb, missing, self._memory)
+        padded = functional.pad(rgb, (0, missing[0], 0, missing[1]))
         joined: Joined = self.unet(padded[None], dtype)
         return joined
 

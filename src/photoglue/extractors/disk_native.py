@@ -13,13 +13,17 @@ from photoglue.extractors.memory import Memory
 from photoglue.native import extract as native
 
 
-def join(unet: UNet, image: Float[Tensor, "1 3 h w"], memory: Memory) -> Joined:
-    """The input of the last convolution for an image, whose sides are multiples of 16; see ``UNet.forward``.
+def join(unet: UNet, image: Float[Tensor, "3 h w"], missing: tuple[int, int], memory: Memory) -> Joined:
+    """The input of the last convolution for an image; see ``UNet.forward``. Whoever is done with it may ``release`` it.
 
-    Whoever is done with it may call ``release``.
+    Args:
+        unet: The network.
+        image: RGB in [0, 1].
+        missing: Pixels (x, y) on the right and at the bottom up to a multiple of 16.
+        memory: Memory for the results.
     """
     first, *downs = unet.downs
-    maps, pooled = _of_image(first, image, memory)
+    maps, pooled = _of_image(first, image, missing, memory)
     skipped = [maps]
     for conv in downs:
         height, width = pooled.shape[2:]
@@ -78,18 +82,18 @@ def descriptors(unet: UNet, joined: Joined, pixels: Int64[Tensor, "n 2"]) -> Flo
 
 
 def _of_image(
-    conv: Convolution, image: Float[Tensor, "1 3 h w"], memory: Memory
+    conv: Convolution, image: Float[Tensor, "3 h w"], missing: tuple[int, int], memory: Memory
 ) -> tuple[Float[Tensor, "1 c h w"], Float[Tensor, "1 c h2 w2"]]:
     """The convolution of an image, brought to about zero mean, and its average over 2 × 2 pixels."""
     weight, _ = conv.parts("all", torch.float32)
-    height, width = image.shape[2:]
+    width, height = image.shape[2] + missing[0], image.shape[1] + missing[1]
     maps = memory.take("down", len(weight), height, width)
     pooled = empty_map(image, len(weight), height // 2, width // 2, torch.float32)
     native.run(
         native.DiskFirst,
-        planes=functional.pad(image, (2,) * 4),
+        planes=functional.pad(image, (2, 2 + missing[0], 2, 2 + missing[1])),
         weights=conv.derived.get("native", (weight,), lambda: weight.permute(1, 2, 3, 0).contiguous()),
-        bias=-(weight.sum(dim=(2, 3)) * image.mean(dim=(2, 3))).sum(dim=1),
+        bias=-weight.sum(dim=(2, 3)) @ (image.sum(dim=(1, 2)) / (height * width)),
         result=maps,
         pooled=pooled,
         height=height,
@@ -149,7 +153,7 @@ def _norm(maps: Float[Tensor, "1 c h w"], *, doubled: bool = False) -> Norm:
     )
     means, squares = rows.double().unbind(dim=1)
     mean = means.mean(dim=0)
-    variance = squares.mean(dim=0) / (width * scale) + (means - mean).square().mean(dim=0)
+    variance = squares.mean(dim=0) + (means - mean).square().mean(dim=0)
     factor = (variance + EPSILON).rsqrt()
     return factor.float()[None, :, None, None], (-mean * factor).float()[None, :, None, None]
 

@@ -10,6 +10,8 @@ from photoglue.native import extract as native
 
 def local_maxima(scores: Float[Tensor, "b h w"], radius: int) -> Bool[Tensor, "b h w"]:
     """True where a score is the highest within ``radius`` pixels in each axis; ties all count."""
+    if native.usable(scores):
+        return _native_maxima(scores.contiguous(), radius, 0)
     return scores == window_maximum(scores, radius)
 
 

@@ -6,6 +6,7 @@ of the weights released with it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +18,7 @@ from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import empty_map, strips
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
+from photoglue.extractors.memory import Memory
 from photoglue.image import to_gray
 from photoglue.native import extract as native
 from photoglue.precision import Precision
@@ -95,6 +97,7 @@ class SuperPoint(ReleasedExtractor):
         # On a CPU the encoder takes 0.6 of the time with the channels last; loading weights keeps the layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._derived = Derived()
+        self._memory = Memory()
 
     def compute_dtype(self, device: torch.device) -> torch.dtype:
         """Number format of the network's larger products on a device: not less than single, unless asked for."""
@@ -176,7 +179,7 @@ class SuperPoint(ReleasedExtractor):
             (first.weight, second.weight),
             lambda: (first.weight.permute(1, 2, 3, 0).contiguous(), native.packed(second.weight)),
         )
-        maps = empty_map(gray, second.out_channels, height // 2, width // 2, torch.float32)
+        maps = self._memory.take("opening", second.out_channels, height // 2, width // 2)
         native.run(
             native.Opening,
             plane=functional.pad(gray, (1, 1, 1, 1)),
@@ -189,8 +192,11 @@ class SuperPoint(ReleasedExtractor):
             width=width,
             channels=first.out_channels,
         )
-        for name in ("conv2a", "conv2b", "conv3a", "conv3b", "conv4a", "conv4b"):
-            maps = self._native_conv(name, maps, halved=name in ("conv2b", "conv3b"))
+        names = ("opening", "conv2a", "conv2b", "conv3a", "conv3b", "conv4a", "conv4b")
+        for before, name in pairwise(names):
+            result = self._native_conv(name, maps, halved=name in ("conv2b", "conv3b"))
+            self._memory.give(before, maps)
+            maps = result
         return maps[0]
 
     def _native_conv(
@@ -201,7 +207,7 @@ class SuperPoint(ReleasedExtractor):
         kernel = self._derived.get(("native", name), (weight,), lambda: native.packed(weight))
         height, width = maps.shape[2:]
         cell = 2 if halved else 1
-        result = empty_map(maps, len(bias), height // cell, width // cell, torch.float32)
+        result = self._memory.take(name, len(bias), height // cell, width // cell)
         native.run(
             native.Conv,
             maps=maps,
@@ -248,8 +254,18 @@ class SuperPoint(ReleasedExtractor):
 
     def _score_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "h w"]:
         """The probability of a point at each pixel: of the 65 outcomes of a cell, the last is "no point"."""
-        logits = self.convPb(self._hidden("convPa", encoded).float())[0]
+        logits = self._pointwise("convPb", self._hidden("convPa", encoded).float())[0]
         return functional.pixel_shuffle(logits.softmax(dim=0)[:-1], _CELL)[0]
+
+    def _pointwise(self, name: str, maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 d h w"]:
+        """A convolution of single pixels by its name."""
+        weight, bias = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
+        if not native.usable(maps, weight):
+            return self._conv(name, maps, padding=(0, 0))
+        kernel, summand = self._derived.get(
+            ("native", name), (weight, bias), lambda: (native.packed(weight), native.padded(bias))
+        )
+        return native.pointwise(native.dense(maps), kernel, summand, len(summand))[:, : len(bias)]
 
     def _hidden(self, name: str, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "1 d h2 w2"]:
         """The first layer of a head, gated."""
@@ -258,7 +274,7 @@ class SuperPoint(ReleasedExtractor):
         return _relu(self._conv(name, encoded[None]))
 
     def _descriptor_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "d h2 w2"]:
-        descriptors = self._conv("convDb", self._hidden("convDa", encoded), padding=(0, 0))[0].float()
+        descriptors = self._pointwise("convDb", self._hidden("convDa", encoded))[0].float()
         return functional.normalize(descriptors, dim=0)
 
     def _sample(self, maps: Float[Tensor, "d h2 w2"], points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:

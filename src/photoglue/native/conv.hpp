@@ -91,7 +91,7 @@ inline void from_tile(const Vec* x, Vec* y) {
   }
 }
 
-constexpr int TILE = 6, POSITIONS = TILE * TILE, AT_ONCE = 24;  // AT_ONCE: tiles, a multiple of the rows of a block
+constexpr int TILE = 6, POSITIONS = TILE * TILE;
 
 // A convolution's channels, both multiples of 16, its packed weights and its bias.
 struct Kernel {
@@ -127,16 +127,19 @@ inline void pack(const float* weights, int outputs, int inputs, int side, float*
 
 // Working memory of winograd_rows for one thread.
 struct Tiles {
+  const int at_once;  // a multiple of the rows of a block; more where many weights have to be read for them
   Buffer in, out;
   explicit Tiles(const Kernel& k)
-      : in(static_cast<size_t>(POSITIONS) * AT_ONCE * k.inputs), out(static_cast<size_t>(POSITIONS) * AT_ONCE * k.outputs) {}
+      : at_once(k.inputs * k.outputs < 128 * 128 ? 24 : 48),
+        in(static_cast<size_t>(POSITIONS) * at_once * k.inputs),
+        out(static_cast<size_t>(POSITIONS) * at_once * k.outputs) {}
 };
 
 // Some tiles into the frame of their points: `in` is six rows of pixels, the first that of the first tile.
 template <int M>
-inline void transform(const Kernel& k, int tiles, const float* const* in, size_t offset, float* transformed) {
-  const size_t step = static_cast<size_t>(AT_ONCE) * k.inputs;
-  for (int t = 0; t < tiles; ++t)
+inline void transform(const Kernel& k, int count, const float* const* in, size_t offset, const Tiles& tiles) {
+  const size_t step = static_cast<size_t>(tiles.at_once) * k.inputs;
+  for (int t = 0; t < count; ++t)
     for (int c = 0; c < k.inputs; c += LANES) {
       Vec half[TILE][TILE];
 #pragma GCC unroll 6
@@ -146,7 +149,7 @@ inline void transform(const Kernel& k, int tiles, const float* const* in, size_t
         for (int r = 0; r < TILE; ++r) x[r] = load(in[r] + offset + (static_cast<size_t>(t) * M + i) * k.inputs + c);
         to_tile(x, &half[0][i], TILE);
       }
-      float* to = transformed + static_cast<size_t>(t) * k.inputs + c;
+      float* to = tiles.in.get() + static_cast<size_t>(t) * k.inputs + c;
 #pragma GCC unroll 6
       for (int r = 0; r < TILE; ++r) {
         Vec y[TILE];
@@ -163,23 +166,22 @@ template <int M, Gate G>
 inline void winograd_rows(const Kernel& k, Tiles& tiles, int width, const float* const* in, float* const* out,
                           const float* const* add) {
   const int count = (width + M - 1) / M;
-  for (int first = 0; first < count; first += AT_ONCE) {
-    const int some = least(AT_ONCE, count - first);
-    transform<M>(k, some, in, static_cast<size_t>(first) * M * k.inputs, tiles.in.get());
+  const size_t in_step = static_cast<size_t>(tiles.at_once) * k.inputs, out_step = static_cast<size_t>(tiles.at_once) * k.outputs;
+  for (int first = 0; first < count; first += tiles.at_once) {
+    const int some = least(tiles.at_once, count - first);
+    transform<M>(k, some, in, static_cast<size_t>(first) * M * k.inputs, tiles);
     for (int p = 0; p < POSITIONS; ++p)
-      product(some, tiles.in.get() + static_cast<size_t>(p) * AT_ONCE * k.inputs, k.inputs, k.inputs,
-              k.weights + static_cast<size_t>(p) * k.inputs * k.outputs, k.outputs, nullptr,
-              tiles.out.get() + static_cast<size_t>(p) * AT_ONCE * k.outputs, k.outputs);
+      product(some, tiles.in.get() + p * in_step, k.inputs, k.inputs, k.weights + static_cast<size_t>(p) * k.inputs * k.outputs,
+              k.outputs, nullptr, tiles.out.get() + p * out_step, k.outputs);
     for (int t = 0; t < some; ++t)
       for (int c = 0; c < k.outputs; c += LANES) {
         Vec half[M][TILE];
         const float* from = tiles.out.get() + static_cast<size_t>(t) * k.outputs + c;
-        const size_t step = static_cast<size_t>(AT_ONCE) * k.outputs;
 #pragma GCC unroll 6
         for (int i = 0; i < TILE; ++i) {
           Vec x[TILE], y[M];
 #pragma GCC unroll 6
-          for (int r = 0; r < TILE; ++r) x[r] = load(from + (r * TILE + i) * step);
+          for (int r = 0; r < TILE; ++r) x[r] = load(from + (r * TILE + i) * out_step);
           from_tile<M>(x, y);
 #pragma GCC unroll 4
           for (int r = 0; r < M; ++r) half[r][i] = y[r];

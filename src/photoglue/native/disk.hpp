@@ -13,21 +13,10 @@ using photoglue::DiskLogits;
 using photoglue::JoinedMaps;
 using photoglue::Moments;
 
-// One row of a map at twice its size, interpolated; `blended` has room for a row of the map.
-inline void doubled_row(const float* maps, int height, int width, int channels, int y, float* blended, float* out, int stride) {
+// A row between the rows of a map of half the size.
+inline void blended_row(const float* maps, int height, size_t row, int y, float* out) {
   const int near = y / 2, far = y % 2 ? least(near + 1, height - 1) : near > 0 ? near - 1 : 0;
-  const size_t row = static_cast<size_t>(width) * channels;
-  for (size_t i = 0; i < row; i += LANES) store(blended + i, load(maps + near * row + i) * 0.75f + load(maps + far * row + i) * 0.25f);
-  for (int x = 0; x < width; ++x) {
-    const float* here = blended + static_cast<size_t>(x) * channels;
-    const float *left = x > 0 ? here - channels : here, *right = x + 1 < width ? here + channels : here;
-    float* to = out + 2 * static_cast<size_t>(x) * stride;
-    for (int c = 0; c < channels; c += LANES) {
-      const Vec v = load(here + c) * 0.75f;
-      store(to + c, v + load(left + c) * 0.25f);
-      store(to + stride + c, v + load(right + c) * 0.25f);
-    }
-  }
+  for (size_t i = 0; i < row; i += LANES) store(out + i, load(maps + near * row + i) * 0.75f + load(maps + far * row + i) * 0.25f);
 }
 
 inline Vec normed(Vec v, const float* factor, const float* shift, const float* slope) {
@@ -41,13 +30,8 @@ class JoinedRows {
   explicit JoinedRows(const JoinedMaps& maps) : m(maps), channels(m.below_channels + m.beside_channels), blended(static_cast<size_t>(m.width) * (m.below_channels + 1)) {}
 
   void row(int y, float* out) {
-    if (m.below) doubled_row(m.below, m.height / 2, m.width / 2, m.below_channels, y, blended.get(), out, channels);
-    for (int x = 0; x < m.width; ++x) {
-      float* to = out + static_cast<size_t>(x) * channels;
-      for (int c = 0; c < m.below_channels; c += LANES)
-        store(to + c, normed(load(to + c), m.below_factor + c, m.below_shift + c, m.slopes + c));
-      beside(x, y, to + m.below_channels);
-    }
+    if (m.below) below(y, out);
+    for (int x = 0; x < m.width; ++x) beside(x, y, out + static_cast<size_t>(x) * channels + m.below_channels);
   }
 
   void pixel(int x, int y, float* out) const {
@@ -67,6 +51,21 @@ class JoinedRows {
   const int channels;
 
  private:
+  void below(int y, float* out) {
+    const int w = m.width / 2, b = m.below_channels;
+    blended_row(m.below, m.height / 2, static_cast<size_t>(w) * b, y, blended.get());
+    for (int x = 0; x < w; ++x) {
+      const float* here = blended.get() + static_cast<size_t>(x) * b;
+      const float *left = x > 0 ? here - b : here, *right = x + 1 < w ? here + b : here;
+      float* to = out + 2 * static_cast<size_t>(x) * channels;
+      for (int c = 0; c < b; c += LANES) {
+        const Vec v = load(here + c) * 0.75f;
+        store(to + c, normed(v + load(left + c) * 0.25f, m.below_factor + c, m.below_shift + c, m.slopes + c));
+        store(to + channels + c, normed(v + load(right + c) * 0.25f, m.below_factor + c, m.below_shift + c, m.slopes + c));
+      }
+    }
+  }
+
   void beside(int x, int y, float* to) const {
     const float* from = m.beside + (static_cast<size_t>(y) * m.width + x) * m.beside_channels;
     for (int c = 0; c < m.beside_channels; c += LANES)
@@ -107,28 +106,36 @@ inline void disk_first(const DiskFirst& d, int first, int last) {
   }
 }
 
-// Of each row and channel the mean and the sum of squared differences from it; of the map at twice its size, if wanted.
+// Of each row and channel the mean and the mean of squared differences from it; of the map at twice its size, if wanted.
+//
+// A row of that has 3/4 v[i] + 1/4 v[i - 1] and 3/4 v[i] + 1/4 v[i + 1] for each v[i] of the blended row, where beyond the
+// ends is the end: their mean is that of v, and the sum of their squares 5/4 of v's, plus 3/4 of the products of
+// neighbours, plus 3/8 of the squares of both ends.
 inline void moments(const Moments& m, int first, int last) {
-  const int width = m.doubled ? 2 * m.width : m.width;
-  const size_t size = static_cast<size_t>(width) * m.channels;
-  Buffer larger_row(m.doubled ? size : 1), blended(m.doubled ? size / 2 : 1);
+  const size_t size = static_cast<size_t>(m.width) * m.channels;
+  Buffer blended(m.doubled ? size : 1);
   for (int y = first; y < last; ++y) {
-    const float* row = m.maps + y * size;
-    if (m.doubled) {
-      doubled_row(m.maps, m.height, m.width, m.channels, y, blended.get(), larger_row.get(), m.channels);
-      row = larger_row.get();
-    }
+    const float* row = m.doubled ? blended.get() : m.maps + y * size;
+    if (m.doubled) blended_row(m.maps, m.height, size, y, blended.get());
     float* out = m.result + static_cast<size_t>(y) * 2 * m.channels;
     for (int c = 0; c < m.channels; c += LANES) {
-      Vec sums[4] = {}, squares[4] = {};
-      for (int x = 0; x < width; ++x) sums[x % 4] += load(row + static_cast<size_t>(x) * m.channels + c);
-      const Vec mean = (sums[0] + sums[1] + sums[2] + sums[3]) / static_cast<float>(width);
-      for (int x = 0; x < width; ++x) {
-        const Vec away = load(row + static_cast<size_t>(x) * m.channels + c) - mean;
+      const auto at = [&](int x) { return load(row + static_cast<size_t>(x) * m.channels + c); };
+      Vec sums[4] = {}, squares[4] = {}, pairs[4] = {};
+      for (int x = 0; x < m.width; ++x) sums[x % 4] += at(x);
+      const Vec mean = (sums[0] + sums[1] + sums[2] + sums[3]) / static_cast<float>(m.width);
+      Vec before = {};
+      for (int x = 0; x < m.width; ++x) {
+        const Vec away = at(x) - mean;
         squares[x % 4] += away * away;
+        pairs[x % 4] += away * before;
+        before = away;
       }
+      const Vec ends[2] = {at(0) - mean, at(m.width - 1) - mean};
+      Vec square = squares[0] + squares[1] + squares[2] + squares[3];
+      if (m.doubled)
+        square = (square * 1.25f + (pairs[0] + pairs[1] + pairs[2] + pairs[3]) * 0.75f + (ends[0] * ends[0] + ends[1] * ends[1]) * 0.375f) * 0.5f;
       store(out + c, mean);
-      store(out + m.channels + c, squares[0] + squares[1] + squares[2] + squares[3]);
+      store(out + m.channels + c, square / static_cast<float>(m.width));
     }
   }
 }

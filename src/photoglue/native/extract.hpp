@@ -99,7 +99,7 @@ struct DiskFirst {
   int32_t height, width, outputs;
 };
 
-// The mean of each row and channel, and the sum of squared differences from it: rows x 2 x channels.
+// The mean of each row and channel, and the mean of squared differences from it: rows x 2 x channels.
 struct Moments {
   const float* maps;
   float* result;
