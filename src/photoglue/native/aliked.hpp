@@ -90,8 +90,7 @@ inline void second_block(const SecondBlock& b, int first, int last) {
     conv2.next(out, add);
     pooled<false>(out, 4, b.width / 4, b.outputs, b.pooled + static_cast<size_t>(group) * (b.width / 4) * b.outputs);
     float* reduced = b.reduced + static_cast<size_t>(4 * group) * b.width * b.quarter;
-    product(4 * b.width, result.get(), b.outputs, b.outputs, b.reduction, b.quarter, nullptr, reduced, b.quarter);
-    for (size_t i = 0; i < 4 * static_cast<size_t>(b.width) * b.quarter; i += LANES) store(reduced + i, selu(load(reduced + i)));
+    product<Gate::selu>(4 * b.width, result.get(), b.outputs, b.outputs, b.reduction, b.quarter, nullptr, reduced, b.quarter);
   }
 }
 
@@ -121,14 +120,15 @@ class Widened {
     return to;
   }
 
-  // Adds row y of the upsampled map, from pixel x on.
-  void add_to(float* sums, int y, int x, int count) {
+  // The two rows between which row y of the upsampled map lies, and the share of the second.
+  struct Between {
+    const float *one, *other;
+    float share;
+  };
+  Between between(int y) {
     const float position = static_cast<float>(y) * (static_cast<float>(height - 1) / static_cast<float>(head.height - 1));
     const int upper = static_cast<int>(position);
-    const float share = position - static_cast<float>(upper);
-    const float *one = row(upper) + x * PADDED, *other = row(least(upper + 1, height - 1)) + x * PADDED;
-    for (int i = 0; i < count * PADDED; i += LANES)
-      store(sums + i, load(sums + i) + load(one + i) * (1 - share) + load(other + i) * share);
+    return {row(upper), row(least(upper + 1, height - 1)), position - static_cast<float>(upper)};
   }
 
  private:
@@ -183,18 +183,39 @@ struct Planes {
   }
 };
 
-// Row y of the first layer, gated.
+// Eight pixels of eight channels, `stride` apart, to eight planes. Three times each two halves are shuffled into each other.
+inline void to_planes(const float* pixels, int stride, float* planes, int plane_stride) {
+  Eight rows[8], mixed[8];
+  for (int i = 0; i < 8; ++i) rows[i] = *reinterpret_cast<const Eight*>(pixels + i * stride);
+#pragma GCC unroll 3
+  for (int round = 0; round < 3; ++round) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      mixed[2 * i] = __builtin_shufflevector(rows[i], rows[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+      mixed[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) rows[i] = mixed[i];
+  }
+  for (int i = 0; i < 8; ++i) *reinterpret_cast<Eight*>(planes + i * plane_stride) = rows[i];
+}
+
+// Row y of the first layer.
 inline void mixed_row(const ScoreHead& h, Widened* const* coarse, int y, float* planes) {
   alignas(64) float hidden[CHUNK * 64], sums[CHUNK * PADDED];
+  const Widened::Between a = coarse[0]->between(y), b = coarse[1]->between(y), c = coarse[2]->between(y);
   for (int x = 0; x < h.width; x += CHUNK) {
     const int count = least(CHUNK, h.width - x);
-    product(count, h.fine + (static_cast<size_t>(y) * h.width + x) * h.channels, h.channels, h.channels, h.fine_weights,
-            h.quarter, nullptr, hidden, h.quarter);
-    for (int i = 0; i < count * h.quarter; i += LANES) store(hidden + i, selu(load(hidden + i)));
+    product<Gate::selu>(count, h.fine + (static_cast<size_t>(y) * h.width + x) * h.channels, h.channels, h.channels,
+                        h.fine_weights, h.quarter, nullptr, hidden, h.quarter);
     product(count, hidden, h.quarter, h.quarter, h.mix[0], PADDED, nullptr, sums, PADDED);
-    for (int i = 0; i < 3; ++i) coarse[i]->add_to(sums, y, x, count);
-    for (int p = 0; p < MIXED; ++p)
-      for (int i = 0; i < count; ++i) planes[p * (h.width + 2) + 1 + x + i] = sums[i * PADDED + p];
+    for (int i = 0; i < count * PADDED; i += LANES) {
+      const auto blend = [&](const Widened::Between& m) {
+        return load(m.one + x * PADDED + i) * (1 - m.share) + load(m.other + x * PADDED + i) * m.share;
+      };
+      store(sums + i, load(sums + i) + (blend(a) + (blend(b) + blend(c))));
+    }
+    for (int i = 0; i < count; i += 8) to_planes(sums + i * PADDED, PADDED, planes + 1 + x + i, h.width + 2);
   }
 }
 

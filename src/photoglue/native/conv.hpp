@@ -9,8 +9,8 @@ namespace {
 
 constexpr int PANEL = 2 * LANES;  // columns of a product that are computed together
 
-// results[R x N vectors] = bias + rows[R x depth] . weights[depth x N vectors]
-template <int R, int N>
+// results[R x N vectors] = gate(bias + rows[R x depth] . weights[depth x N vectors])
+template <int R, int N, Gate G>
 inline void product_block(const float* rows, int row_stride, int depth, const float* weights, const float* bias,
                           float* results, int result_stride) {
   Vec sums[R][N];
@@ -34,10 +34,10 @@ inline void product_block(const float* rows, int row_stride, int depth, const fl
 #pragma GCC unroll 24
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) store(results + static_cast<size_t>(r) * result_stride + n * LANES, sums[r][n]);
+    for (int n = 0; n < N; ++n) store(results + static_cast<size_t>(r) * result_stride + n * LANES, gated<G>(sums[r][n]));
 }
 
-template <int N>
+template <int N, Gate G>
 inline void product_panel(int count, const float* rows, int row_stride, int depth, const float* weights,
                           const float* bias, float* results, int result_stride) {
   constexpr int R = REGISTERS == 32 ? 24 / N : 12 / N;
@@ -45,25 +45,26 @@ inline void product_panel(int count, const float* rows, int row_stride, int dept
     const float* from = rows + static_cast<size_t>(r) * row_stride;
     float* to = results + static_cast<size_t>(r) * result_stride;
     if (r + R <= count) {
-      product_block<R, N>(from, row_stride, depth, weights, bias, to, result_stride), r += R;
+      product_block<R, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += R;
     } else if (r + 4 <= count) {
-      product_block<4, N>(from, row_stride, depth, weights, bias, to, result_stride), r += 4;
+      product_block<4, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += 4;
     } else {
-      product_block<1, N>(from, row_stride, depth, weights, bias, to, result_stride), r += 1;
+      product_block<1, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += 1;
     }
   }
 }
 
-// results[count x columns] = bias + rows[count x depth] . weights. columns: a multiple of LANES; weights: one panel of
-// depth x PANEL after the other, the last of which may be half as wide; bias: columns, or nullptr.
+// results[count x columns] = gate(bias + rows[count x depth] . weights). columns: a multiple of LANES; weights: one panel
+// of depth x PANEL after the other, the last of which may be half as wide; bias: columns, or nullptr.
+template <Gate G = Gate::none>
 inline void product(int count, const float* rows, int row_stride, int depth, const float* weights, int columns,
                     const float* bias, float* results, int result_stride) {
   for (int c = 0; c < columns; c += PANEL) {
     const float *panel = weights + static_cast<size_t>(c) * depth, *start = bias ? bias + c : nullptr;
     if (c + PANEL <= columns)
-      product_panel<2>(count, rows, row_stride, depth, panel, start, results + c, result_stride);
+      product_panel<2, G>(count, rows, row_stride, depth, panel, start, results + c, result_stride);
     else
-      product_panel<1>(count, rows, row_stride, depth, panel, start, results + c, result_stride);
+      product_panel<1, G>(count, rows, row_stride, depth, panel, start, results + c, result_stride);
   }
 }
 

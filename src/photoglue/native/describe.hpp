@@ -27,10 +27,9 @@ inline void joined_at(const Describe& d, const Pixel* pixels, int count, float* 
                   d.channels * sizeof(float));
     }
     float* to = out + static_cast<size_t>(begin) * dim;
-    product(some, fine, d.channels, d.channels, d.fine_weights, q, nullptr, to, dim);
+    product<Gate::selu>(some, fine, d.channels, d.channels, d.fine_weights, q, nullptr, to, dim);
     for (int i = 0; i < some; ++i) {
       float* row = to + static_cast<size_t>(i) * dim;
-      for (int c = 0; c < q; c += LANES) store(row + c, selu(load(row + c)));
       for (int m = 0; m < 3; ++m) {
         const int w = d.widths[m], h = d.heights[m];
         const float x = static_cast<float>(pixels[begin + i].x + d.corner[0]) * (static_cast<float>(w - 1) / static_cast<float>(d.width - 1));
@@ -105,8 +104,7 @@ inline void describe(const Describe& d, int first, int last) {
       float* row = joined.get() + static_cast<size_t>(i) * dim;
       scale_row(row, dim, inverse_length(row, dim));
     }
-    product(some, joined.get(), 9 * dim, 9 * dim, d.hidden, numbers, d.hidden_bias, hidden.get(), numbers);
-    for (int i = 0; i < some * numbers; i += LANES) store(hidden.get() + i, selu(load(hidden.get() + i)));
+    product<Gate::selu>(some, joined.get(), 9 * dim, 9 * dim, d.hidden, numbers, d.hidden_bias, hidden.get(), numbers);
     product(some, hidden.get(), numbers, numbers, d.offset, numbers, d.offset_bias, moves.get(), numbers);
     for (int i = 0; i < some; ++i) {
       const float *point = d.points + 2 * (begin + i), *move = moves.get() + i * numbers;
@@ -124,8 +122,7 @@ inline void describe(const Describe& d, int first, int last) {
                             load(rows + 3 * dim + c) * own[3]);
       }
     }
-    product(some * d.sampled, samples.get(), dim, dim, d.samples, dim, nullptr, seen.get(), dim);
-    for (int i = 0; i < some * d.sampled * dim; i += LANES) store(seen.get() + i, selu(load(seen.get() + i)));
+    product<Gate::selu>(some * d.sampled, samples.get(), dim, dim, d.samples, dim, nullptr, seen.get(), dim);
     float* out = d.descriptors + static_cast<size_t>(begin) * dim;
     product(some, seen.get(), d.sampled * dim, d.sampled * dim, d.seen, dim, nullptr, out, dim);
     for (int i = 0; i < some; ++i) scale_row(out + static_cast<size_t>(i) * dim, dim, inverse_length(out + static_cast<size_t>(i) * dim, dim));

@@ -140,8 +140,6 @@ inline void moments(const Moments& m, int first, int last) {
   }
 }
 
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-
 // Rows first ... last of the convolution with one output: each pixel times all taps, then sums where they belong.
 inline void disk_logits(const DiskLogits& d, int first, int last) {
   constexpr int COLUMNS = 32;  // 25 taps, the five of a column of the kernel side by side

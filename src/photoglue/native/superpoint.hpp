@@ -58,8 +58,8 @@ inline void pointwise(const Pointwise& p, int first, int last) {
   for (int begin = SOME * first; begin < least(SOME * last, p.count); begin += SOME) {
     const int some = least(SOME, p.count - begin);
     float* to = p.result + static_cast<size_t>(begin) * p.outputs;
-    product(some, p.rows + static_cast<size_t>(begin) * p.inputs, p.inputs, p.inputs, p.weights, p.outputs, p.bias, to, p.outputs);
-    for (int i = 0; p.gated && i < some * p.outputs; i += LANES) store(to + i, selu(load(to + i)));
+    (p.gated ? product<Gate::selu> : product<Gate::none>)(some, p.rows + static_cast<size_t>(begin) * p.inputs, p.inputs, p.inputs,
+                                                          p.weights, p.outputs, p.bias, to, p.outputs);
   }
 }
 

@@ -6,6 +6,10 @@
 #include <cstring>
 #include <new>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -18,28 +22,35 @@ constexpr int LANES = 4, REGISTERS = 32;
 
 typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t IntVec __attribute__((vector_size(4 * LANES)));
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float LooseVec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 inline Vec load(const float* p) { return *reinterpret_cast<const LooseVec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<LooseVec*>(p) = v; }
 inline Vec all(float x) { return x - Vec{}; }
+#if defined(__AVX512F__)
+inline Vec larger(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+inline Vec lesser(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+#elif defined(__AVX2__)
+inline Vec larger(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+inline Vec lesser(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+#else
 inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec lesser(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 
 inline Vec as_float(IntVec v) { return reinterpret_cast<Vec>(v); }
 inline IntVec as_int(Vec v) { return reinterpret_cast<IntVec>(v); }
 
-// 2 to the power of x - rounded(x), by a polynomial good to 2e-7, times 2 to the power of rounded(x), for x in [-126, 126].
+// 2 to the power of x, good to 2e-7, for x in [-126, 126]: of the fraction by a polynomial, then shifted by the rest.
 inline Vec exp2(Vec x) {
   const float shift = 12582912.0f;  // 1.5 times 2^23: adding it rounds to a whole number, which the low bits then hold
   const Vec shifted = x + shift;
   const Vec f = x - (shifted - shift);
-  Vec p = all(1.5403530e-4f);
-  p = p * f + 1.3333558e-3f;
-  p = p * f + 9.6181291e-3f;
-  p = p * f + 5.5504109e-2f;
-  p = p * f + 2.4022651e-1f;
-  p = p * f + 6.9314718e-1f;
+  Vec p = f * 1.3276457e-3f + 9.6755412e-3f;
+  p = p * f + 5.5507133e-2f;
+  p = p * f + 2.4022120e-1f;
+  p = p * f + 6.9314697e-1f;
   p = p * f + 1.0f;
   return as_float(as_int(p) + (as_int(shifted) << 23));
 }
@@ -48,8 +59,8 @@ constexpr float LOG2_E = 1.44269504088896341f;
 
 inline Vec selu(Vec x) {
   constexpr float alpha = 1.6732632423543772f, scale = 1.0507009873554805f;
-  const Vec below = exp2(larger(x * LOG2_E, all(-126.0f))) * (alpha * scale) - alpha * scale;
-  return x > 0.0f ? x * scale : below;
+  const Vec below = exp2(larger(lesser(x, Vec{}) * LOG2_E, all(-126.0f))) * (alpha * scale) - alpha * scale;
+  return larger(x, Vec{}) * scale + below;
 }
 
 inline int least(int a, int b) { return a < b ? a : b; }
