@@ -139,7 +139,7 @@ class ALIKED(ReleasedExtractor):
     def _detect_one(self, image: Float[Tensor, "c h w"], mask: Bool[Tensor, "h w"] | None) -> Features:
         height, width = image.shape[1:]
         joined = self._encode(image)
-        score_map: Tensor = aliked_native.scores(self.score_head, joined) if joined.native else self.score_head(joined)
+        score_map = self._scores(joined)
         radius = self.config.nms_radius
         maxima = without_blank(without_border(iterated_maxima(score_map[None], radius), radius), image[None])[0]
         wanted = maxima & (score_map > self.config.detection_threshold)
@@ -185,6 +185,10 @@ class ALIKED(ReleasedExtractor):
             image_size=(width, height),
             corner=(left, top),
         )
+
+    def _scores(self, joined: JoinedMap) -> Float[Tensor, "h w"]:
+        scores: Tensor = aliked_native.scores(self.score_head, joined) if joined.native else self.score_head(joined)
+        return scores
 
     def _describe(self, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
         described: Tensor = (

@@ -1,4 +1,4 @@
-"""The two heads of ALIKED: scores of all pixels, and descriptors of some points, from a map that is never made whole."""
+"""The two heads of ALIKED: scores of all pixels, and descriptors of some points, from a map that is never whole."""
 
 import math
 from typing import cast
@@ -146,5 +146,3 @@ def _rows_between(
         shares += [1 - (position - upper), position - upper]
         before += small_height
     return torch.stack(rows, dim=1), torch.stack(shares, dim=1)
-
-

@@ -111,7 +111,9 @@ class Block(nn.Module):
             hidden += pointwise(maps.to(dtype), *kernel)
         return gate(hidden)
 
-    def folded(self, number: int, dtype: torch.dtype = torch.float32) -> tuple[Float[Tensor, "d c 3 3"], Float[Tensor, " d"]]:
+    def folded(
+        self, number: int, dtype: torch.dtype = torch.float32
+    ) -> tuple[Float[Tensor, "d c 3 3"], Float[Tensor, " d"]]:
         """Weight and bias of the first or second convolution with its batch norm folded into them."""
         conv, norm = self.conv(number), cast("nn.BatchNorm2d", getattr(self, f"bn{number}"))
         weight = conv.regular_conv.weight if isinstance(conv, DeformConv) else conv.weight

@@ -1,7 +1,7 @@
 """ALIKED's network by way of the native kernels: the same numbers as those of the layers in torch, in less time.
 
-Only without gradients, in single precision, on a CPU, and where all numbers of channels are multiples of 16, as they are
-in all released networks but the smallest.
+Only without gradients, in single precision, on a CPU, and where all numbers of channels are multiples of 16, as in all
+released networks but the smallest.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from photoglue.native import extract as native
 
 def first_block(
     block: Block, image: Float[Tensor, "c h w"], padding: tuple[int, int, int, int], memory: Memory
-) -> tuple[Float[Tensor, "1 d h w"], Float[Tensor, "1 d h2 w2"]]:
+) -> tuple[Float[Tensor, "1 d h32 w32"], Float[Tensor, "1 d h2 w2"]]:
     """Block 1 of a padded image, and its averages over 2 × 2 pixels.
 
     Args:
@@ -108,7 +108,7 @@ def _deformed(
         (weight, offsets.weight, offset_bias),
         lambda: (native.packed_taps(weight), native.packed(offsets.weight), native.padded(offset_bias)),
     )
-    result = empty_map(maps, len(bias), *maps.shape[2:], torch.float32)
+    result = empty_map(maps, len(bias), maps.shape[2], maps.shape[3], torch.float32)
     native.run(
         native.Deform,
         maps=maps,
@@ -142,14 +142,14 @@ def encode(
     memory.give("halved", halved)
     third = deformable_block(blocks[2], eighth)
     fourth = deformable_block(blocks[3], functional.avg_pool2d(third, 4))
-    reduced = (
+    reduced = [
         native.pointwise(maps, native.packed(conv.weight), None, conv.out_channels, gated=True)
         for maps, conv in zip((third, fourth), reductions[2:], strict=True)
-    )
+    ]
     return JoinedMap(
         fine=fine,
         fine_weight=reductions[0].weight,
-        coarse=(second, *reduced),
+        coarse=(second, reduced[0], reduced[1]),
         image_size=(image.shape[2], image.shape[1]),
         corner=(padding[0], padding[2]),
         native=True,
@@ -168,7 +168,7 @@ def scores(head: ScoreHead, joined: JoinedMap) -> Float[Tensor, "h w"]:
     height, width = joined.fine.shape[2:]
     mix, *convs = (layer.weight for layer in head if isinstance(layer, nn.Conv2d))
     quarters = head.derived.get("native", (mix,), lambda: tuple(map(native.packed, mix.chunk(4, dim=1))))
-    result = torch.empty(height, width)
+    result = joined.fine.new_empty(height, width)
     native.run(
         native.ScoreHead,
         **_maps_of(joined),

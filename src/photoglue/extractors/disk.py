@@ -15,7 +15,8 @@ from torch.nn import functional
 from photoglue.errors import WeightsError
 from photoglue.extractors import disk_native
 from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
-from photoglue.extractors.disk_layers import DESCRIPTOR_DIM, Joined, UNet
+from photoglue.extractors.disk_joined import Joined
+from photoglue.extractors.disk_layers import DESCRIPTOR_DIM, UNet
 from photoglue.extractors.keypoints import best, local_maxima, without_blank
 from photoglue.extractors.memory import Memory
 from photoglue.image import to_rgb

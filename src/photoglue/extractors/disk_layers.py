@@ -13,8 +13,7 @@ Three facts save most of its time and nearly all of its memory:
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -22,15 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.extractors.deform_conv import (
-    bilinear_corners,
     empty_map,
     linear,
-    pixel_table,
     pointwise,
     strips,
-    weighted_rows,
 )
 from photoglue.extractors.derived import Derived
+from photoglue.extractors.disk_joined import Joined, around, doubled
 
 DESCRIPTOR_DIM = 128
 _DOWN_CHANNELS = (3, 16, 32, 64, 64, 64)
@@ -40,53 +37,6 @@ _REACH = _KERNEL // 2
 _STRIP = 16  # rows, an even number, that each thread computes at once: 1 to 5 MB of a map
 EPSILON = 1e-5
 """Added to variances, as trained."""
-
-Norm: TypeAlias = tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]
-"""Factor and summand of an instance norm."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Joined:
-    """The input of a convolution of the way up: the map from below at twice its size, then the one beside it.
-
-    Both are normalised and gated where they are asked for.
-    """
-
-    below: Float[Tensor, "1 c h2 w2"]
-    """The map of half the size, as it came from its convolution."""
-    beside: Float[Tensor, "1 s h w"]
-    """The map of this size from the way down, as it came from its convolution."""
-    norm_below: Norm
-    """Factor and summand of the instance norm of ``below``."""
-    norm_beside: Norm
-    """Factor and summand of the instance norm of ``beside``."""
-    slopes: Float[Tensor, " k"]
-    """Factors of the gate for negative values, one a channel."""
-    native: bool = False
-    """Whether the native kernels made it and can go on with it."""
-
-    def rows(self, first: int, last: int) -> Float[Tensor, "1 k rows w"]:
-        """Rows from ``first`` to the one before ``last``, in single precision."""
-        larger = _doubled(_normed(self.below, self.norm_below, *_around(first, last, self.below)), first, last)
-        return self._gated(torch.cat([larger, _normed(self.beside, self.norm_beside, first, last)], dim=1))
-
-    def at(self, x: Int64[Tensor, " p"], y: Int64[Tensor, " p"]) -> Float[Tensor, "p k"]:
-        """The values at pixels, in single precision."""
-        height, width = self.below.shape[2:]
-        corners, shares = bilinear_corners(
-            (x / 2 - 0.25).clamp(0, width - 1), (y / 2 - 0.25).clamp(0, height - 1), width, height
-        )
-        # Shares are products of quarters: exact in half precision.
-        larger = weighted_rows(pixel_table(self.below), corners, shares.to(self.below.dtype))
-        beside = pixel_table(self.beside).index_select(0, y * self.beside.shape[3] + x)
-        both = [
-            torch.addcmul(shift.flatten(), values.float(), factor.flatten())
-            for values, (factor, shift) in ((larger, self.norm_below), (beside, self.norm_beside))
-        ]
-        return self._gated(torch.cat(both, dim=1))
-
-    def _gated(self, values: Float[Tensor, "n k *size"]) -> Float[Tensor, "n k *size"]:
-        return functional.prelu(values, self.slopes)
 
 
 class UNet(nn.Module):
@@ -253,14 +203,14 @@ class _Up(nn.Module):
         return self.conv.of_joined(self.join(below, beside))
 
     def join(self, below: Float[Tensor, "1 c h2 w2"], beside: Float[Tensor, "1 s h w"]) -> Joined:
-        doubled = (
-            _doubled(below[:, :, slice(*_around(first, last, below))].float(), first, last)
+        larger = (
+            doubled(below[:, :, slice(*around(first, last, below))].float(), first, last)
             for first, last in strips(beside, _STRIP)
         )
         return Joined(
             below=below,
             beside=beside,
-            norm_below=_norm(doubled),
+            norm_below=_norm(larger),
             norm_beside=_norm(beside[:, :, first:last].float() for first, last in strips(beside, _STRIP)),
             slopes=self.conv.slopes,
         )
@@ -284,33 +234,6 @@ def _norm(
     variance = variance + (share * (all_means - mean).square()).sum(dim=0, keepdim=True)
     factor = (variance + EPSILON).rsqrt()
     return factor, -mean * factor
-
-
-def _normed(
-    maps: Float[Tensor, "1 c h w"],
-    norm: tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]],
-    first: int,
-    last: int,
-) -> Float[Tensor, "1 c rows w"]:
-    return torch.addcmul(norm[1], maps[:, :, first:last].float(), norm[0])
-
-
-def _around(first: int, last: int, below: Float[Tensor, "1 c h2 w2"]) -> tuple[int, int]:
-    """First row, and the one after the last, of those that rows ``first`` to ``last`` of a doubled map lie between."""
-    return max((first - 1) // 2, 0), min(last // 2 + 1, below.shape[2])
-
-
-def _doubled(rows: Float[Tensor, "1 c rows2 w2"], first: int, last: int) -> Float[Tensor, "1 c rows w"]:
-    """Rows of a map at twice its size, interpolated.
-
-    Args:
-        rows: Rows of the map, from and to where ``_around`` says.
-        first: First row of the larger map.
-        last: Row after the last of the larger map.
-    """
-    larger = functional.interpolate(rows, scale_factor=2, mode="bilinear", align_corners=False)
-    start = first - 2 * max((first - 1) // 2, 0)
-    return larger[:, :, start : start + last - first]
 
 
 def _zero_outside(seen: Float[Tensor, "p k"], inside: Bool[Tensor, " p"]) -> Float[Tensor, "p k"]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.extractors.deform_conv import empty_map
-from photoglue.extractors.disk_layers import EPSILON, Convolution, Joined, Norm, UNet
+from photoglue.extractors.disk_joined import Joined, Norm
+from photoglue.extractors.disk_layers import EPSILON, Convolution, UNet
 from photoglue.extractors.memory import Memory
 from photoglue.native import extract as native
 
@@ -28,7 +29,9 @@ def join(unet: UNet, image: Float[Tensor, "3 h w"], missing: tuple[int, int], me
     for conv in downs:
         height, width = pooled.shape[2:]
         maps = empty_map(pooled, _outputs(conv), height, width, torch.float32)
-        halved = empty_map(pooled, _outputs(conv), height // 2, width // 2, torch.float32) if conv is not downs[-1] else None
+        halved = (
+            empty_map(pooled, _outputs(conv), height // 2, width // 2, torch.float32) if conv is not downs[-1] else None
+        )
         _convolve(conv, {"below": None, **_normed("beside", pooled, _norm(pooled))}, maps, halved)
         skipped.append(maps)
         pooled = maps if halved is None else halved
@@ -55,9 +58,11 @@ def logits(unet: UNet, joined: Joined) -> Float[Tensor, "h w"]:
     conv = cast("nn.Conv2d", unet.last[3])
     weight, bias = conv.weight, cast("Tensor", conv.bias)
     kernel = unet.last.derived.get(
-        ("native", "logits"), (weight,), lambda: native.packed(weight[-1].permute(2, 1, 0).flatten(0, 1)[:, :, None, None])
+        ("native", "logits"),
+        (weight,),
+        lambda: native.packed(weight[-1].permute(2, 1, 0).flatten(0, 1)[:, :, None, None]),
     )
-    result = torch.empty(joined.beside.shape[2:])
+    result = joined.beside.new_empty(joined.beside.shape[2:])
     native.run(native.DiskLogits, **_joined(joined), weights=kernel, bias=bias[-1:].contiguous(), result=result)
     return result
 
@@ -67,7 +72,7 @@ def descriptors(unet: UNet, joined: Joined, pixels: Int64[Tensor, "n 2"]) -> Flo
     conv = cast("nn.Conv2d", unet.last[3])
     weight, bias = conv.weight, cast("Tensor", conv.bias)
     kernel = unet.last.derived.get(("native", "descriptors"), (weight,), lambda: native.packed_taps(weight[:-1]))
-    result = torch.empty(len(pixels), len(bias) - 1)
+    result = joined.beside.new_empty(len(pixels), len(bias) - 1)
     native.run(
         native.DiskDescribe,
         **_joined(joined),
@@ -83,7 +88,7 @@ def descriptors(unet: UNet, joined: Joined, pixels: Int64[Tensor, "n 2"]) -> Flo
 
 def _of_image(
     conv: Convolution, image: Float[Tensor, "3 h w"], missing: tuple[int, int], memory: Memory
-) -> tuple[Float[Tensor, "1 c h w"], Float[Tensor, "1 c h2 w2"]]:
+) -> tuple[Float[Tensor, "1 c h16 w16"], Float[Tensor, "1 c h8 w8"]]:
     """The convolution of an image, brought to about zero mean, and its average over 2 × 2 pixels."""
     weight, _ = conv.parts("all", torch.float32)
     width, height = image.shape[2] + missing[0], image.shape[1] + missing[1]
@@ -147,7 +152,7 @@ def _norm(maps: Float[Tensor, "1 c h w"], *, doubled: bool = False) -> Norm:
     """Factor and summand of the instance norm of a map, or of the map at twice its size."""
     channels, height, width = maps.shape[1:]
     scale = 2 if doubled else 1
-    rows = torch.empty(height * scale, 2, channels)
+    rows = maps.new_empty(height * scale, 2, channels)
     native.run(
         native.Moments, maps=maps, result=rows, height=height, width=width, channels=channels, doubled=int(doubled)
     )

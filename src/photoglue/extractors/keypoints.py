@@ -34,7 +34,7 @@ def iterated_maxima(scores: Float[Tensor, "b h w"], radius: int, rounds: int = 2
 
 
 def _native_maxima(scores: Float[Tensor, "b h w"], radius: int, rounds: int) -> Bool[Tensor, "b h w"]:
-    found = torch.empty(scores.shape, dtype=torch.bool)
+    found = torch.empty_like(scores, dtype=torch.bool)
     height, width = scores.shape[1:]
     for one, its in zip(scores, found, strict=True):
         native.run(native.Maxima, scores=one, found=its, height=height, width=width, radius=radius, rounds=rounds)

@@ -23,7 +23,7 @@ class Memory:
         count = channels * height * width
         flat = self._kept.pop(name, None)
         if flat is None or not count <= len(flat) <= 2 * count:
-            flat = torch.empty(count)
+            flat = torch.empty(count, dtype=torch.float32, device="cpu")
         return flat[:count].view(1, height, width, channels).permute(0, 3, 1, 2)
 
     def give(self, name: str, maps: Float[Tensor, "1 c h w"]) -> None:

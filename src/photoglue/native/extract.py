@@ -6,7 +6,7 @@ of 16. Results are the same for any number of threads.
 
 import ctypes
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,9 @@ def _fields(*groups: str) -> list[tuple[str, type]]:
 class FirstBlock(ctypes.Structure):
     """Block 1 of ALIKED."""
 
-    _fields_ = _fields("planes:3 weights1 bias1 weights2 bias2 fine halved", "height width channels corner:2 image_size:2")
+    _fields_ = _fields(
+        "planes:3 weights1 bias1 weights2 bias2 fine halved", "height width channels corner:2 image_size:2"
+    )
 
 
 class SecondBlock(ctypes.Structure):
@@ -162,23 +164,25 @@ def run(structure: type[ctypes.Structure], **values: Value) -> None:
 
 def _plain(value: Value) -> object:
     if isinstance(value, tuple):
-        kind = ctypes.c_int32 if isinstance(value[0], int) else ctypes.c_void_p
+        kind: Any = ctypes.c_int32 if isinstance(value[0], int) else ctypes.c_void_p
         return (kind * len(value))(*map(_plain, value))
     if not isinstance(value, Tensor):
         return value
+    assert value.is_cpu
     assert value.dtype in (torch.float32, torch.bool, torch.int32)
     return value.data_ptr()
 
 
 def packed(weight: Float[Tensor, "d c k k"]) -> Float[Tensor, " n"]:
-    """A convolution's weights as the kernels want them; with a side of 3 or 5 they are transformed for Winograd's way."""
+    """A convolution's weights as the kernels want them, those with a side of 3 or 5 transformed for Winograd's way."""
     loaded = library()
     assert loaded is not None
     outputs, inputs, side = weight.shape[:3]
     columns = -outputs % 16 + outputs
-    result = torch.empty(columns * inputs * (1 if side == 1 else 36) + 16)
     plain = weight.detach().float().contiguous(memory_format=torch.contiguous_format)
-    loaded.photoglue_pack(*map(ctypes.c_void_p, (plain.data_ptr(),)), outputs, inputs, side, ctypes.c_void_p(result.data_ptr()))
+    result = plain.new_empty(columns * inputs * (1 if side == 1 else 36))
+    pointers = (ctypes.c_void_p(plain.data_ptr()), ctypes.c_void_p(result.data_ptr()))
+    loaded.photoglue_pack(pointers[0], outputs, inputs, side, pointers[1])
     return result
 
 
@@ -197,7 +201,7 @@ def pointwise(
 ) -> Float[Tensor, "1 d h w"]:
     """A convolution with a packed kernel of one pixel, if wanted with a SELU; ``outputs`` is a multiple of 16."""
     height, width = maps.shape[2:]
-    result = torch.empty(1, height, width, outputs)
+    result = maps.new_empty(1, height, width, outputs)
     run(
         Pointwise,
         rows=maps,
@@ -212,7 +216,7 @@ def pointwise(
     return result.permute(0, 3, 1, 2)
 
 
-def packed_taps(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, " n"]:
+def packed_taps(weight: Float[Tensor, "d c k k"]) -> Float[Tensor, " n"]:
     """A kernel as the product of all that it looks at, tap by tap."""
     return packed(weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None])
 
@@ -220,8 +224,7 @@ def packed_taps(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, " n"]:
 def dense(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
     """The map with its channels side by side in memory."""
     # Of a map with one row or column torch does not know which order it has: one more copy makes sure.
-    result = maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    return result
+    return maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def usable(*tensors: Tensor) -> bool:
