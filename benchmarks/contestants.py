@@ -14,12 +14,16 @@ from torch import Tensor
 
 from photoglue import Features, LightGlue, LightGlueConfig, Matches
 from photoglue.matchers.lightglue import pretrained
+from photoglue.native.library import int16_supported
 from photoglue.precision import Precision
 from photoglue.weights import resolve
 
 OFF: dict[str, Any] = {"depth_confidence": -1.0, "width_confidence": -1.0}  # floats: transformers refuses whole numbers
 MODES: dict[str, dict[str, Any]] = {"full": OFF, "adaptive": {}}
 PRECISIONS: dict[str, Precision] = {"ours float32": "float32", "ours bfloat16": "bfloat16"}
+ON_GPUS = tuple(PRECISIONS)
+if int16_supported():
+    PRECISIONS["ours int16"] = "int16"
 OURS = tuple(PRECISIONS)
 PEERS = ("official", "kornia", "transformers")
 

@@ -13,8 +13,9 @@ COLOURS = {
     "transformers": "#98a2ae",
     "ours float32": "#5fa8d3",
     "ours bfloat16": "#1b4f8a",
+    "ours int16": "#0b2545",
 }
-LABELS = {"ours float32": "PhotoGlue, float32", "ours bfloat16": "PhotoGlue, bfloat16"}
+LABELS = {f"ours {name}": f"PhotoGlue, {name}" for name in ("float32", "bfloat16", "int16")}
 TITLES = {"full": "All 9 layers, all points", "adaptive": "Early exit and pruning (default)"}
 INK, FAINT = "#22272e", "#8b949e"
 

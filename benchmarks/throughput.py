@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 import torch
-from contestants import MODES, OURS, contestant
+from contestants import MODES, ON_GPUS, OURS, contestant
 from device_runs import Pairs, official_models, official_runs, timed_rows
 
 from photoglue import LightGlue
@@ -17,7 +17,9 @@ def throughput_rows(
     """Seconds for all pairs, each image with its best so many points, features being on the device already."""
     rows: list[dict[str, Any]] = []
     peers = {mode: official_models(mode, keypoints, device) for mode in MODES}
-    ours = {mode: {name: _ours(name, mode, device) for name in OURS} for mode in MODES}
+    ours = {
+        mode: {name: _ours(name, mode, device) for name in (OURS if device == "cpu" else ON_GPUS)} for mode in MODES
+    }
     for points, mode in product(keypoints, MODES):
         placed = [(first[:points].to(device), second[:points].to(device)) for first, second in pairs]
         runs = official_runs(peers[mode], placed)

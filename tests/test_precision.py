@@ -32,6 +32,23 @@ def test_auto_elsewhere():
     assert choose("auto", "mps") == torch.float32
 
 
+def test_int16(monkeypatch):
+    from photoglue import precision
+    from photoglue.errors import ConfigError
+
+    monkeypatch.setattr(precision, "int16_supported", lambda: True)
+    assert choose("int16") == torch.int16
+    with pytest.raises(ConfigError, match=r'"int16" is for CPUs; the device is \'cuda\'. Use "auto"'):
+        choose("int16", "cuda")
+    monkeypatch.setattr(precision, "int16_supported", lambda: False)
+    monkeypatch.setattr(precision, "absence", lambda: "Nobody built it.")
+    with pytest.raises(ConfigError, match=r'is "int16"\. Nobody built it\. precision="float32" works everywhere'):
+        choose("int16")
+    monkeypatch.setattr(precision, "absence", lambda: None)
+    with pytest.raises(ConfigError, match="needs AVX2 or better"):
+        choose("int16")
+
+
 def test_unknown(as_a_user):
     from photoglue.errors import ConfigError
 

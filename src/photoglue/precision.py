@@ -6,25 +6,46 @@ import torch
 from torch import nn
 
 from photoglue.errors import ConfigError
+from photoglue.native.library import absence, int16_supported
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
-"""A floating type, or "auto": bfloat16 where the hardware multiplies it natively (CPUs with AMX or AVX512-BF16, CUDA
-from compute capability 8.0), float16 on older CUDA devices, else float32."""
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int16"]
+"""A floating type; "int16": products of 16-bit integers with exact sums, by the native library on a CPU; or "auto":
+bfloat16 where the hardware multiplies it natively (CPUs with AMX or AVX512-BF16, CUDA from compute capability 8.0),
+float16 on older CUDA devices, else float32.
+
+int16 is LightGlue's; its rounding changes scores by about a tenth of what bfloat16's does. Extractors compute in
+float32 where it is asked for."""
 
 
 def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """The type to compute in on a device; an explicit one always wins.
 
     Raises:
-        ConfigError: If there is no such precision.
+        ConfigError: If there is no such precision, or int16 is asked for where it cannot be had.
     """
     if precision not in get_args(Precision):
         raise ConfigError(f"precision is {precision!r}; it must be one of {', '.join(get_args(Precision))}.")
+    if precision == "int16":
+        require_int16(device)
+        return torch.int16
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and cpu_has_bfloat16() else torch.float32
+
+
+def require_int16(device: torch.device) -> None:
+    """Refuse int16 where the native library is not there, or has nothing for the device.
+
+    Raises:
+        ConfigError: If so; the message says what to do.
+    """
+    if device.type != "cpu":
+        raise ConfigError(f'precision "int16" is for CPUs; the device is {str(device)!r}. Use "auto" there.')
+    if not int16_supported():
+        reason = absence() or "The native library has no kernels for this processor: it needs AVX2 or better."
+        raise ConfigError(f'precision is "int16". {reason} precision="float32" works everywhere.')
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

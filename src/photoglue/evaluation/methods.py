@@ -180,6 +180,6 @@ def _adaptive(confidences: tuple[float | None, float | None]) -> LightGlueConfig
 def _grammar() -> str:
     matchers = "; ".join(f"{name} ({meaning})" for name, meaning in MATCHERS.items())
     return (
-        f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16 or @float16. Extractors: "
+        f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16, @float16 or @int16. Extractors: "
         f"{', '.join(EXTRACTORS)}, path/file.py:Class or package.module:Class. Matchers: {matchers}."
     )

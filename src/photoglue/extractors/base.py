@@ -228,7 +228,8 @@ class Extractor(nn.Module, ABC):
             ConfigError: If the weights themselves were converted to another floating type.
         """
         require_float32(self)
-        return choose_precision(self.config.precision, device)
+        chosen = choose_precision(self.config.precision, device)
+        return torch.float32 if chosen == torch.int16 else chosen
 
     def _prepare(self, source: ImageSource | Photo, mask: ImageSource | None) -> Prepared:
         photo = load_photo(source)

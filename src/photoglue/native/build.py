@@ -29,7 +29,8 @@ X86_FLAGS: dict[str, tuple[str, ...]] = {
     "kernels_avx512vnni.cpp": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma"),
 }
 """What files are compiled with for x86-64, besides what all files are; elsewhere they compile to nothing."""
-OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall")
+OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
+WARNINGS = ("-Wall", "-Wextra", "-Wno-maybe-uninitialized")  # which GCC 12 finds in its own headers
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g", "-O1")
 
 
@@ -57,7 +58,7 @@ def build(out: Path, *, compiler: Sequence[str] | None = None, sanitize: bool = 
     """
     command = tuple(compiler) if compiler is not None else _compiler()
     macros = _run([*command, *["-x", "c++", "-E", "-dM"], os.devnull])
-    options = [*OPTIONS, *(SANITIZE if sanitize else ())]
+    options = [*OPTIONS, *WARNINGS, *(SANITIZE if sanitize else ())]
     if " _WIN32 " in macros:
         options.remove("-fPIC")
     flags = X86_FLAGS if " __x86_64__ " in macros else {}

@@ -34,6 +34,7 @@ from photoglue.matchers.lightglue.encoding import FourierEncoding, positions_of
 from photoglue.matchers.lightglue.engine.folded import FoldCache
 from photoglue.matchers.lightglue.engine.graphs import PairGraphs
 from photoglue.matchers.lightglue.engine.kernels import project
+from photoglue.matchers.lightglue.engine.native import NativeNetwork, matches_of
 from photoglue.matchers.lightglue.inputs import checked_pairs
 from photoglue.matchers.lightglue.packing import TOKENS_AT_ONCE, Segments, batches
 from photoglue.matchers.lightglue.pretrained import StoredNetwork
@@ -127,11 +128,12 @@ class LightGlue(nn.Module, Matcher):
         single pair of up to 8192 points as one recorded graph (`engine/graphs.py`).
 
         Args:
-            precision: What the folded layers compute in; "auto": bfloat16 where the hardware has it natively. The
-                residual stream and the assignment stay float32. None: the plain layers, the reference.
+            precision: What the folded layers compute in; "auto": bfloat16 where the hardware has it natively; "int16":
+                by the native library, on a CPU (`engine/native.py`). The residual stream and the assignment stay
+                float32. None: the plain layers, the reference.
 
         Raises:
-            ConfigError: If there is no such precision.
+            ConfigError: If there is no such precision, or int16 cannot be had here; the message says what to do.
         """
         if precision is not None:
             choose_precision(precision, self.device)
@@ -184,8 +186,8 @@ class LightGlue(nn.Module, Matcher):
         """Matches of many pairs, in their order, in passes as large as the device likes.
 
         Pairs may have any number of points, none included. Each exits and is pruned on its own, and gets what it would
-        get alone: bit by bit in float32 on CPUs; in half precision, as on CPUs with AMX, products of other shapes may
-        round otherwise. An image that is in several pairs is moved to the device once.
+        get alone: bit by bit in float32 and int16 on CPUs; in half precision, as on CPUs with AMX, products of other
+        shapes may round otherwise. An image that is in several pairs is moved to the device once.
 
         Args:
             pairs: Two images each. Features are moved to the device of the model; keypoints come back from there.
@@ -236,6 +238,8 @@ class LightGlue(nn.Module, Matcher):
         images = [features for pair in pairs for features in pair]
         first = Segments(tuple(len(features) for features in images))
         pack = self._packed(images, first)
+        if self.precision == "int16" and not self.training:
+            return self._match_natively(pairs, pack)
         survived = torch.ones_like(pack.origin)
         layers, precision = self._layers()
         exits: list[tuple[int, Pack]] = []
@@ -253,6 +257,13 @@ class LightGlue(nn.Module, Matcher):
             survived.fill_(n_layers)
         matches = read_off(pairs, first, survived, exits, self.log_assignment, threshold=config.filter_threshold)
         return [replace(each, precision=str(precision).removeprefix("torch.")) for each in matches]
+
+    def _match_natively(self, pairs: list[tuple[Features, Features]], pack: Pack) -> list[Matches]:
+        dtype = choose_precision("int16", self.device)
+        network = self._fold_cache.made_of(self, dtype, lambda _, d: NativeNetwork(self, self.shape.num_heads, d))
+        found = network.match(pack, [features.keypoints for pair in pairs for features in pair], self.config)
+        matches = matches_of(pairs, pack, found, self.shape.n_layers, self.config)
+        return [replace(each, precision="int16") for each in matches]
 
     def _layers(self) -> tuple[nn.ModuleList, torch.dtype]:
         """The layers that inference runs on, and what they compute in."""

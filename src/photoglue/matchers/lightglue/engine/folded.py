@@ -12,7 +12,8 @@
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -155,13 +156,18 @@ class FoldCache:
 
     def layers_of(self, layers: nn.ModuleList, dtype: torch.dtype) -> nn.ModuleList:
         """All layers of the network, folded to compute in ``dtype``."""
+        folded: nn.ModuleList = self.made_of(layers, dtype, fold)
+        return folded
+
+    def made_of(self, layers: nn.Module, dtype: torch.dtype, make: Callable[[Any, torch.dtype], Any]) -> Any:
+        """What ``make`` makes of modules for a type, made again when their weights have changed."""
         # Threads may come here at once: each goes on with what it sees, at worst two fold the same.
         last = self._last
         if last is not None and _fingerprint(_weights(last.places), dtype) == last.fingerprint:
             return last.layers
         places = [(module._parameters, name) for module in layers.modules() for name in module._parameters]
         weights = _weights(places)
-        folded = fold(layers, dtype)
+        folded = make(layers, dtype)
         self._last = _Folded(places, weights, _fingerprint(weights, dtype), folded)
         return folded
 
@@ -181,7 +187,7 @@ class _Folded(NamedTuple):
     weights: list[nn.Parameter]
     """Those that were there; held, so that no other can take its place in memory."""
     fingerprint: list[object]
-    layers: nn.ModuleList
+    layers: Any
 
 
 def _weights(places: list[tuple[dict[str, nn.Parameter | None], str]]) -> list[nn.Parameter]:

@@ -1,0 +1,144 @@
+// Softmax attention to the base 2, some rows and all their keys at a time; nothing but the result is kept.
+//
+// Scores arrive multiplied by log2(e) / √(channels of a head). Keys come in blocks; where a block has a higher score
+// than those before, what was summed is scaled down ("online softmax"). As integers, weights are at most MAX_WEIGHT.
+// Values have a scale for each key: it multiplies the weight, as log2 added to the score, so that the sums need no other
+// scale; the total of the weights is taken without it.
+#pragma once
+// Included after one of the files that define vectors.
+
+#include "layer.hpp"
+
+namespace {
+
+using photoglue::Partners;
+
+constexpr float LOWEST = -1e30f;
+template <class T>
+constexpr float LIFT = T::EXACT ? 0.f : 12.9998f;  // log2 of a little less than MAX_WEIGHT + 1
+template <class T>
+constexpr float NEGLIGIBLE = T::EXACT ? -26.f : -14.f;
+
+// The scores of a tile of rows and a block of keys; `peaks` get the largest of each row and those before it.
+template <class T>
+PHOTOGLUE_INLINE void score(const Tokens& tokens, int head, long query, long slot, int panels, Scratch<T>& room,
+                            float* peaks) {
+  const int words = tokens.width / tokens.heads / T::NUMBERS;
+  const float* query_scales = tokens.query_scales + query;
+  for (int panel = 0; panel < panels; ++panel) {
+    const long key = head * tokens.slots + slot + panel * PANEL;
+    const Float scale[] = {load(tokens.key_scales + key), load(tokens.key_scales + key + LANES)};
+    const Float bias[] = {load(tokens.key_biases + key), load(tokens.key_biases + key + LANES)};
+    float* to = room.scores + panel * PANEL;
+    float* largest = room.largest + panel * TILE_ROWS * LANES;
+    room.lows[panel] = -largest_of(sub(all(0.f), smaller(bias[0], bias[1])));
+    tile<T, QUERY_WORDS<T>>(
+        tokens.queries + query * QUERY_WORDS<T>, tokens.keys + key * words, words, [&](int i, int half, Float value) {
+          if constexpr (T::EXACT) value = add(value, bias[half]);
+          else value = fma(mul(value, scale[half]), all(query_scales[i]), bias[half]);
+          store(to + i * KEY_BLOCK + half * LANES, value);
+          store(largest + i * LANES, half ? larger(load(largest + i * LANES), value) : value);
+        });
+  }
+  for (int i = 0; i < TILE_ROWS; ++i) {
+    Float most = all(peaks[i]);
+    for (int panel = 0; panel < panels; ++panel)
+      most = larger(most, load(room.largest + (panel * TILE_ROWS + i) * LANES));
+    peaks[i] = largest_of(most);
+  }
+}
+
+// The weights of a tile of rows and a panel of keys, as words for the product with values; adds to the totals.
+template <class T>
+PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float* inverses, int32_t* weights,
+                            float* totals) {
+  for (int i = 0; i < TILE_ROWS; ++i) {
+    const Float shift = all(LIFT<T> - peaks[i]);
+    const Float low = exp2_of<T::EXACT>(add(load(scores + i * KEY_BLOCK), shift));
+    const Float high = exp2_of<T::EXACT>(add(load(scores + i * KEY_BLOCK + LANES), shift));
+    int32_t* to = weights + i * VALUE_STEPS<T>;
+    Float total = load(totals + i * LANES);
+    if constexpr (T::EXACT) {
+      store(to, bits(low));
+      store(to + LANES, bits(high));
+      total = add(total, add(low, high));
+    } else {
+      store(to, packed(rounded(low), rounded(high)));
+      total = fma(low, load(inverses), total);
+      total = fma(high, load(inverses + LANES), total);
+    }
+    store(totals + i * LANES, total);
+  }
+}
+
+// Whether no weight of a tile of rows and a panel of keys counts: less than NEGLIGIBLE, log2 of a share of the row's
+// largest, with its value's scale (it rounds to 0) as without (`spread` is the most that a scale can add).
+template <class T>
+PHOTOGLUE_INLINE bool negligible(const float* largest, const float* peaks, float spread) {
+  Float most = all(LOWEST);
+  for (int i = 0; i < TILE_ROWS; ++i) most = larger(most, sub(load(largest + i * LANES), all(peaks[i])));
+  return largest_of(most) + spread < NEGLIGIBLE<T>;
+}
+
+template <class T>
+void attend(const Tokens& tokens, Rows rows, Partners partners, int head, void* scratch) {
+  auto& room = *static_cast<Scratch<T>*>(scratch);
+  const int head_dim = tokens.width / tokens.heads;
+  for (int i = 0; i < BLOCK_ROWS; ++i) {
+    room.peaks[i] = LOWEST;
+    store(room.totals + i * LANES, all(0.f));
+    for (int c = 0; c < head_dim; c += LANES) store(room.sums + i * MAX_HEAD_DIM + c, all(0.f));
+  }
+  Float highest = all(LOWEST);  // bias
+  for (int key = 0; key < partners.count; key += LANES)
+    highest = larger(highest, load(tokens.key_biases + head * tokens.slots + partners.slot + key));
+  const float high = largest_of(highest);
+  for (int start = 0; start < partners.count; start += KEY_BLOCK) {
+    const long slot = partners.slot + start;
+    const int left = partners.count - start;
+    const int panels = left < KEY_BLOCK ? (left + PANEL - 1) / PANEL : KEY_PANELS;
+    for (int row = 0; row < rows.count; row += TILE_ROWS) {
+      const long query = head * tokens.capacity + rows.token + row;
+      float* totals = room.totals + row * LANES;
+      float* sums = room.sums + row * MAX_HEAD_DIM;
+      float* peaks = room.peaks + row;
+      float before[TILE_ROWS];
+      for (int i = 0; i < TILE_ROWS; ++i) before[i] = peaks[i];
+      score<T>(tokens, head, query, slot, panels, room, peaks);
+      for (int i = 0; start && i < TILE_ROWS; ++i) {
+        if (before[i] == peaks[i]) continue;
+        const Float factor = exp2_of<true>(all(before[i] - peaks[i]));
+        store(totals + i * LANES, mul(load(totals + i * LANES), factor));
+        for (int c = 0; c < head_dim; c += LANES)
+          store(sums + i * MAX_HEAD_DIM + c, mul(load(sums + i * MAX_HEAD_DIM + c), factor));
+      }
+      int counting[KEY_PANELS], count = 0;
+      for (int panel = 0; panel < panels; ++panel) {
+        if (negligible<T>(room.largest + panel * TILE_ROWS * LANES, peaks, high - room.lows[panel])) continue;
+        weigh<T>(room.scores + panel * PANEL, peaks, tokens.value_inverses + head * tokens.slots + slot + panel * PANEL,
+                 room.weights + count * (PANEL / T::NUMBERS), totals);
+        counting[count++] = panel;
+      }
+      for (int c = 0; count && c < head_dim; c += PANEL) {
+        const int32_t* values = value_block<T>(tokens, head, slot / KEY_BLOCK, c / PANEL);
+        const int32_t* blocks[KEY_PANELS];
+        for (int i = 0; i < count; ++i) blocks[i] = values + counting[i] * (PANEL / T::NUMBERS) * PANEL;
+        tile_of<T, VALUE_STEPS<T>>(
+            room.weights, blocks, count, PANEL / T::NUMBERS,
+            [&](int i, int half, Float value) {
+              float* place = sums + i * MAX_HEAD_DIM + c + half * LANES;
+              store(place, add(load(place), value));
+            },
+            std::make_integer_sequence<int, TILE_ROWS>());
+      }
+    }
+  }
+  for (int row = 0; row < rows.count; ++row) {
+    const Float factor = all(1 / sum_of(load(room.totals + row * LANES)));
+    float* context = tokens.context + (rows.token + row) * tokens.width + head * head_dim;
+    for (int c = 0; c < head_dim; c += LANES)
+      store(context + c, mul(load(room.sums + row * MAX_HEAD_DIM + c), factor));
+  }
+}
+
+}  // namespace

@@ -1,0 +1,131 @@
+// Matrix products of small integers or floats: rows of words times panels of words.
+//
+// A word is what one step of a product takes: two int16 numbers, or one float. A is rows of words, LDA apart. B is a
+// panel: for each step PANEL words, one for each column. A tile of TILE_ROWS × PANEL sums stays in registers.
+//
+// No sum of integers overflows: see MAX_NORM.
+#pragma once
+// Included after one of the files that define vectors.
+
+#include <cstdint>
+#include <utility>
+
+#include "kernels.hpp"
+
+namespace {
+
+using photoglue::Linear;
+using photoglue::MAX_INT16;
+using photoglue::MAX_NORM;
+
+constexpr int PANEL = 2 * LANES;
+static_assert((static_cast<int64_t>(MAX_NORM) + 12) * (static_cast<int64_t>(MAX_NORM) + 12) < INT32_MAX);
+
+struct Int16 {
+  using Sum = Int;
+  static constexpr int NUMBERS = 2;  // in a word
+  static constexpr bool EXACT = false;
+  PHOTOGLUE_INLINE_MEMBER Sum zero() { return all(0); }
+  PHOTOGLUE_INLINE_MEMBER Sum step(Sum sums, Int a, Int b) { return dot(sums, a, b); }
+  PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return to_float(sums); }
+};
+
+struct Float32 {
+  using Sum = Float;
+  static constexpr int NUMBERS = 1;
+  static constexpr bool EXACT = true;
+  PHOTOGLUE_INLINE_MEMBER Sum zero() { return all(0.f); }
+  PHOTOGLUE_INLINE_MEMBER Sum step(Sum sums, Int a, Int b) { return fma(floats(a), floats(b), sums); }
+  PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return sums; }
+};
+
+// The product of rows with panels that lie apart, each of some steps, as if they were one. finish(row, half, sums) gets the sums of LANES columns of a row at a time. Rows are template arguments, not the
+// variable of a loop: GCC keeps arrays in registers only if it knows every index before it unrolls loops.
+template <class T, int LDA, class Finish, int... Row>
+PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, int count, long steps, Finish finish,
+                              std::integer_sequence<int, Row...>) {
+  typename T::Sum left[] = {(static_cast<void>(Row), T::zero())...};
+  typename T::Sum right[] = {(static_cast<void>(Row), T::zero())...};
+  for (int panel = 0; panel < count; ++panel) {
+    const int32_t* b = panels[panel];
+    for (long step = 0; step < steps; ++step, ++a, b += PANEL) {
+      const Int b0 = load(b), b1 = load(b + LANES);
+      (([&] {
+         const Int word = all(a[Row * LDA]);
+         left[Row] = T::step(left[Row], word, b0);
+         right[Row] = T::step(right[Row], word, b1);
+       }()),
+       ...);
+    }
+  }
+  ((finish(Row, 0, T::value(left[Row])), finish(Row, 1, T::value(right[Row]))), ...);
+}
+
+template <class T, int LDA, class Finish>
+PHOTOGLUE_INLINE void tile(const int32_t* a, const int32_t* b, long steps, Finish finish) {
+  tile_of<T, LDA>(a, &b, 1, steps, finish, std::make_integer_sequence<int, TILE_ROWS>());
+}
+
+// The factor that brings numbers to int16 with a norm of at most MAX_NORM, and what undoes it.
+struct Scale {
+  float forward, back;
+};
+
+PHOTOGLUE_INLINE Scale scale_for(float largest, float squares) {
+  const float by_norm = __builtin_sqrtf(squares) / MAX_NORM, by_size = largest / MAX_INT16;
+  const float back = by_norm > by_size ? by_norm : by_size;
+  return back > 0 ? Scale{1 / back, back} : Scale{0, 1};
+}
+
+// A row as words for a product; returns what undoes the scale.
+template <class T>
+PHOTOGLUE_INLINE float quantised(const float* x, int channels, int32_t* words) {
+  if constexpr (T::EXACT) {
+    for (int c = 0; c < channels; c += LANES) store(reinterpret_cast<float*>(words) + c, load(x + c));
+    return 1;
+  } else {
+    Float largest = all(0.f), squares = all(0.f);
+    for (int c = 0; c < channels; c += LANES) {
+      const Float value = load(x + c);
+      largest = larger(largest, magnitude(value));
+      squares = fma(value, value, squares);
+    }
+    const Scale scale = scale_for(largest_of(largest), sum_of(squares));
+    for (int c = 0; c < channels; c += LANES)
+      store_narrow(reinterpret_cast<int16_t*>(words) + c, rounded(mul(load(x + c), all(scale.forward))));
+    return scale.back;
+  }
+}
+
+// Words between two rows of a linear layer's input: of 2 · MAX_WIDTH channels, and a cache line so that rows do not
+// fall on each other in the cache.
+template <class T>
+constexpr int INPUT_STRIDE = 2 * photoglue::MAX_WIDTH / T::NUMBERS + 16;
+
+// out = or += the layer's output; `bias` is added if it is not `Add`.
+template <class T, bool Add>
+PHOTOGLUE_INLINE void linear_panel(const int32_t* a, const float* scales, int rows, const Linear& layer, int panel,
+                                   float* out, long stride) {
+  const long steps = layer.inputs / T::NUMBERS;
+  const int32_t* b = layer.words + panel * steps * PANEL;
+  const Float scale[] = {load(layer.scale + panel * PANEL), load(layer.scale + panel * PANEL + LANES)};
+  const Float bias[] = {load(layer.bias + panel * PANEL), load(layer.bias + panel * PANEL + LANES)};
+  for (int row = 0; row < rows; row += TILE_ROWS) {
+    float* to = out + row * stride + panel * PANEL;
+    const float* of_row = scales + row;
+    tile<T, INPUT_STRIDE<T>>(a + row * INPUT_STRIDE<T>, b, steps, [&](int i, int half, Float value) {
+      float* place = to + i * stride + half * LANES;
+      const Float start = Add ? load(place) : bias[half];
+      if constexpr (T::EXACT) store(place, add(value, start));
+      else store(place, fma(mul(value, scale[half]), all(of_row[i]), start));
+    });
+  }
+}
+
+template <class T, bool Add>
+void linear(const int32_t* a, const float* scales, int rows, const Linear& layer, float* out, long stride) {
+  for (int panel = 0; panel < layer.outputs / PANEL; ++panel)
+    linear_panel<T, Add>(a, scales, rows, layer, panel, out, stride);
+}
+
+}  // namespace

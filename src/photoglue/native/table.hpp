@@ -1,0 +1,27 @@
+// The table of kernels of the instruction set whose vectors were included before.
+#pragma once
+#include "assignment.hpp"
+#include "attention.hpp"
+
+namespace {
+
+template <class T>
+void linear_rows(const float* x, int rows, const Linear& layer, float* out, void* scratch) {
+  auto& room = *static_cast<Scratch<T>*>(scratch);
+  for (int row = 0; row < rows; row += BLOCK_ROWS) {
+    const int count = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
+    quantise_rows<T>(x + static_cast<long>(row) * layer.inputs, count, layer.inputs, room.input, room.scales[0]);
+    linear<T, false>(room.input, room.scales[0], count, layer, room.hidden, HIDDEN_STRIDE);
+    for (int i = 0; i < count; ++i)
+      for (int c = 0; c < layer.outputs; ++c)
+        out[static_cast<long>(row + i) * layer.outputs + c] = room.hidden[i * HIDDEN_STRIDE + c];
+  }
+}
+
+template <class T>
+constexpr photoglue::Kernels TABLE{
+    PANEL,          T::NUMBERS, BLOCK_ROWS,      TILE_ROWS, sizeof(Scratch<T>), project_own<T>,
+    project_cross<T>, attend<T>,  feed_forward<T>, logits,    sum_up, choose, linear_rows<T>,
+};
+
+}  // namespace
