@@ -1,13 +1,18 @@
 #include "extract.hpp"
 
+#include <algorithm>
+
 #include "api.hpp"
 #include "cpu.hpp"
-#include "parallel.hpp"
+#include "team.hpp"
 
 namespace photoglue {
 namespace {
 
 const ExtractKernels* kernels() {
+#if defined(__aarch64__)
+  return extract_kernels_neon();
+#endif
   switch (instruction_set()) {
     case InstructionSet::avx512_vnni: return extract_kernels_avx512();
     case InstructionSet::avx_vnni:
@@ -16,20 +21,14 @@ const ExtractKernels* kernels() {
   }
 }
 
-// Runs a kernel for the parts of 0 ... count in so many threads.
+// Runs a kernel for the parts of 0 ... count in so many threads; some more parts than threads, so that none waits long.
 template <class Task>
 void run(void (*kernel)(const Task&, int, int), const Task& task, int count, int threads) {
-  struct Context {
-    void (*kernel)(const Task&, int, int);
-    const Task& task;
-  } context{kernel, task};
-  parallel(
-      threads, count,
-      [](void* given, int first, int last) {
-        const Context& c = *static_cast<Context*>(given);
-        c.kernel(c.task, first, last);
-      },
-      &context);
+  Team team(threads);
+  const long parts = std::min(count, team.size() == 1 ? 1 : 3 * team.size());
+  team.each(parts, [&](long part, int) {
+    kernel(task, static_cast<int>(count * part / parts), static_cast<int>(count * (part + 1) / parts));
+  });
 }
 
 }  // namespace

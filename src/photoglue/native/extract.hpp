@@ -149,6 +149,6 @@ struct ExtractKernels {
 
 const ExtractKernels* extract_kernels_avx512();
 const ExtractKernels* extract_kernels_avx2();
-const ExtractKernels* extract_kernels_plain();
+const ExtractKernels* extract_kernels_neon();
 
 }  // namespace photoglue
