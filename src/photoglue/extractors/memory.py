@@ -22,7 +22,7 @@ class Memory:
         """A map to be filled, with its channels last in memory."""
         count = channels * height * width
         flat = self._kept.pop(name, None)
-        if flat is None or not count <= len(flat) <= 2 * count:
+        if flat is None or not count <= len(flat) <= 16 * count:
             flat = torch.empty(count, dtype=torch.float32, device="cpu")
         return flat[:count].view(1, height, width, channels).permute(0, 3, 1, 2)
 

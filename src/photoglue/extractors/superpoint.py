@@ -6,7 +6,6 @@ of the weights released with it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,6 +41,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
 _DESCRIPTOR_DIM = 256
 _CELL = 8  # three halvings: a cell of 8 × 8 pixels has one row of scores and one descriptor
 _STRIP = 32  # rows at full size that each thread computes at once: 4 to 8 MB of a map
+_BUFFERS = ("even", "odd")  # where the encoder's maps lie, by turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +152,12 @@ class SuperPoint(ReleasedExtractor):
         scores = score_map[wanted]
         chosen = best(scores, self.config.max_keypoints)
         keypoints = wanted.nonzero()[chosen].flip(1).float()
+        descriptors = self._sample(self._descriptor_map(encoded), keypoints)
+        if native.usable(encoded, self.conv1a.weight):
+            self._memory.give(_BUFFERS[0], encoded[None])
         return Features(
             keypoints=keypoints,
-            descriptors=self._sample(self._descriptor_map(encoded), keypoints),
+            descriptors=descriptors,
             scores=scores[chosen],
             image_size=(width, height),
             kind=self.kind,
@@ -179,7 +182,7 @@ class SuperPoint(ReleasedExtractor):
             (first.weight, second.weight),
             lambda: (first.weight.permute(1, 2, 3, 0).contiguous(), native.packed(second.weight)),
         )
-        maps = self._memory.take("opening", second.out_channels, height // 2, width // 2)
+        maps = self._memory.take(_BUFFERS[0], second.out_channels, height // 2, width // 2)
         native.run(
             native.Opening,
             plane=functional.pad(gray, (1, 1, 1, 1)),
@@ -192,22 +195,21 @@ class SuperPoint(ReleasedExtractor):
             width=width,
             channels=first.out_channels,
         )
-        names = ("opening", "conv2a", "conv2b", "conv3a", "conv3b", "conv4a", "conv4b")
-        for before, name in pairwise(names):
-            result = self._native_conv(name, maps, halved=name in ("conv2b", "conv3b"))
-            self._memory.give(before, maps)
+        for number, name in enumerate(("conv2a", "conv2b", "conv3a", "conv3b", "conv4a", "conv4b")):
+            result = self._native_conv(name, maps, _BUFFERS[1 - number % 2], halved=name in ("conv2b", "conv3b"))
+            self._memory.give(_BUFFERS[number % 2], maps)
             maps = result
         return maps[0]
 
     def _native_conv(
-        self, name: str, maps: Float[Tensor, "1 c h w"], *, halved: bool = False
+        self, name: str, maps: Float[Tensor, "1 c h w"], buffer: str, *, halved: bool = False
     ) -> Float[Tensor, "1 d h2 w2"]:
         """A convolution by its name and the gate, if wanted with the maxima over 2 × 2 pixels."""
         weight, bias = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
         kernel = self._derived.get(("native", name), (weight,), lambda: native.packed(weight))
         height, width = maps.shape[2:]
         cell = 2 if halved else 1
-        result = self._memory.take(name, len(bias), height // cell, width // cell)
+        result = self._memory.take(buffer, len(bias), height // cell, width // cell)
         native.run(
             native.Conv,
             maps=maps,
@@ -270,7 +272,7 @@ class SuperPoint(ReleasedExtractor):
     def _hidden(self, name: str, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "1 d h2 w2"]:
         """The first layer of a head, gated."""
         if native.usable(encoded, self.conv1a.weight):
-            return self._native_conv(name, encoded[None])
+            return self._native_conv(name, encoded[None], name)
         return _relu(self._conv(name, encoded[None]))
 
     def _descriptor_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "d h2 w2"]:
