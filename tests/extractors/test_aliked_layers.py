@@ -1,35 +1,12 @@
 """Each short cut of ALIKED's network against the plain way."""
 
-import math
-
 import pytest
 import torch
+from aliked_networks import SIZES, cropped, lively, plain_joined
 from torch.nn import functional
 
 from photoglue.extractors import aliked_layers as module
-from photoglue.extractors.aliked import ALIKED, ALIKEDConfig
-from photoglue.extractors.aliked_layers import Block, JoinedMap, gate
-
-SIZES = [(64, 96), (32, 32), (160, 32), (1, 1), (45, 70), (3, 200)]
-
-
-def lively(variant: str = "t16") -> ALIKED:
-    """Random weights, and batch norms that do something."""
-    network = ALIKED(ALIKEDConfig(variant=variant, precision="float32")).eval().requires_grad_(False)
-    for name, tensor in network.state_dict().items():
-        if name.endswith(("bn1.weight", "bn2.weight", "running_var")):
-            tensor.uniform_(0.5, 1.5)
-        elif name.endswith(("bn1.bias", "bn2.bias", "running_mean")):
-            tensor.normal_(std=0.2)
-    return network
-
-
-def plain_joined(joined: JoinedMap) -> torch.Tensor:
-    """The joined map of the padded image, as the paper draws it."""
-    size = joined.fine.shape[2:]
-    fine = functional.selu(functional.conv2d(joined.fine, joined.fine_weight))
-    upsampled = [functional.interpolate(c, size, mode="bilinear", align_corners=True) for c in joined.coarse]
-    return torch.cat([fine, *upsampled], dim=1)
+from photoglue.extractors.aliked_layers import Block, gate
 
 
 def plain_block(block: Block, maps: torch.Tensor) -> torch.Tensor:
@@ -37,11 +14,6 @@ def plain_block(block: Block, maps: torch.Tensor) -> torch.Tensor:
     hidden = functional.selu(block.bn1(block.conv1(maps)))
     hidden = block.bn2(block.conv2(hidden))
     return functional.selu(hidden if block.downsample is None else hidden + block.downsample(maps))
-
-
-def cropped(maps: torch.Tensor, joined: JoinedMap) -> torch.Tensor:
-    (left, top), (width, height) = joined.corner, joined.image_size
-    return maps[..., top : top + height, left : left + width]
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0])
@@ -78,7 +50,7 @@ def test_norms_use_running_statistics_also_while_training():
 @pytest.mark.parametrize("height", [32, 96, 160])
 @pytest.mark.parametrize("rows", [4, 32, 64])
 def test_strips_equal_the_whole(height, rows, monkeypatch):
-    monkeypatch.setattr(module, "_STRIP", rows)
+    monkeypatch.setattr(module, "STRIP", rows)
     network = lively()
     maps = torch.randn(1, 3, height, 64)
     whole = network.block1(maps)
@@ -89,17 +61,6 @@ def test_strips_equal_the_whole(height, rows, monkeypatch):
     kept, averaged = network.block2.in_strips(averaged, 4, network.conv2)
     torch.testing.assert_close(kept, functional.selu(network.conv2(second)), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(averaged, functional.avg_pool2d(second, 4), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("height", "width"), SIZES)
-def test_scores_equal_those_of_the_joined_map(height, width):
-    network = lively()
-    joined = network._encode(torch.rand(3, height, width))
-    layers = torch.nn.Sequential(*network.score_head)
-    wanted = cropped(layers(plain_joined(joined))[0, 0].sigmoid(), joined)
-    found = network.score_head(joined)
-    assert found.shape == (height, width)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -120,29 +81,3 @@ def test_samples_equal_grid_sample_also_outside(height, width):
     found = joined.sample(x, y)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
     assert (found.norm(dim=1) == 0).any(), "some lie outside"
-
-
-def test_descriptors_do_not_depend_on_chunks_or_order(monkeypatch):
-    network = lively()
-    joined = network._encode(torch.rand(3, 70, 90))
-    points = torch.rand(60, 2) * torch.tensor([89.0, 69.0])
-    whole = network.desc_head(joined, points)
-    monkeypatch.setattr(module, "_CHUNK", 7)
-    torch.testing.assert_close(network.desc_head(joined, points), whole, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(network.desc_head(joined, points.flip(0)), whole.flip(0), atol=1e-6, rtol=1e-5)
-
-
-def test_patches():
-    """Centred on the pixel rounded down; inside; and one pixel further inside at the right and at the bottom."""
-    points = torch.tensor([[4.9, 3.0], [0.2, 0.9], [19.0, 9.0], [18.0, 8.0], [17.5, 7.5]])
-    x, y = (values.view(5, 3, 3) for values in module._patches(points, (20, 10)))
-    assert x[:, 0].tolist() == [[3, 4, 5], [0, 1, 2], [16, 17, 18], [16, 17, 18], [16, 17, 18]]
-    assert y[:, :, 0].tolist() == [[2, 3, 4], [0, 1, 2], [6, 7, 8], [6, 7, 8], [6, 7, 8]]
-    x, y = (values.view(1, 3, 3) for values in module._patches(torch.tensor([[1.0, 30.0]]), (2, 40)))
-    assert x[0, 0].tolist() == [0, 1, 1], "an image narrower than a patch repeats its last pixel"
-    assert y[0, :, 0].tolist() == [29, 30, 31]
-
-
-def test_random_descriptor_weights_keep_the_scale():
-    head = module.DescriptorHead(64, 16)
-    assert head.agg_weights.std().item() == pytest.approx(1 / math.sqrt(16 * 64), rel=0.05)

@@ -15,6 +15,7 @@ from photoglue.extractors.base import ExtractorConfig
 from photoglue.extractors.disk import DISK, DISKConfig
 from photoglue.extractors.superpoint import SuperPoint, SuperPointConfig
 from photoglue.image import load_image
+from photoglue.native import extract as kernels
 
 METHODS = ["aliked", "disk", "superpoint"]
 HALVES = ["bfloat16", "float16"]
@@ -141,7 +142,16 @@ def test_half_precision_leaves_the_weights_alone_and_follows_them(method, photos
     assert torch.equal(copy.deepcopy(extractor).extract(photo).scores, followed.scores)
 
 
+def test_auto_is_single_precision_with_the_native_kernels(monkeypatch):
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(kernels, "has_kernels", lambda: True)
+    assert DISK().compute_dtype(CPU) == ALIKED().compute_dtype(CPU) == torch.float32
+    assert ALIKED(ALIKEDConfig(variant="t16")).compute_dtype(CPU) == torch.bfloat16, "too narrow for the kernels"
+    assert ALIKED(ALIKEDConfig(precision="bfloat16")).compute_dtype(CPU) == torch.bfloat16
+
+
 def test_auto_is_what_the_machine_has_and_a_name_wins(monkeypatch):
+    monkeypatch.setattr(kernels, "has_kernels", lambda: False)
     for wanted in (torch.bfloat16, torch.float32):
         choice = precision.Choice(name="extraction", chosen=str(wanted).removeprefix("torch."), reason="")
         monkeypatch.setattr(precision, "_auto_on_cpu", {"extraction": choice}.__getitem__)

@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.errors import ConfigError
-from photoglue.extractors.aliked_layers import Block, DescriptorHead, JoinedMap, ScoreHead, gate
+from photoglue.extractors import aliked_native
+from photoglue.extractors.aliked_heads import DescriptorHead, ScoreHead
+from photoglue.extractors.aliked_layers import Block, JoinedMap, gate
 from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import pointwise
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
+from photoglue.extractors.memory import Memory
 from photoglue.image import to_rgb
+from photoglue.native import extract as native
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord
 
@@ -105,6 +109,7 @@ class ALIKED(ReleasedExtractor):
         self.score_head = ScoreHead(dim)
         self.desc_head = DescriptorHead(dim, samples)
         self._derived = Derived()
+        self._memory = Memory()
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.
@@ -124,13 +129,17 @@ class ALIKED(ReleasedExtractor):
             image: RGB or gray, in [0, 1].
             points: (x, y) in pixels of ``image``, inside it.
         """
-        descriptors: Tensor = self.desc_head(self._encode(image), points)
-        return descriptors
+        return self._describe(self._encode(image), points)
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """Number format of the network's larger products on a device: single, if the native kernels are there."""
+        chosen = super().compute_dtype(device)
+        return torch.float32 if self.config.precision == "auto" and self._has_kernels(device) else chosen
 
     def _detect_one(self, image: Float[Tensor, "c h w"], mask: Bool[Tensor, "h w"] | None) -> Features:
         height, width = image.shape[1:]
         joined = self._encode(image)
-        score_map: Tensor = self.score_head(joined)
+        score_map = self._scores(joined)
         radius = self.config.nms_radius
         maxima = without_blank(without_border(iterated_maxima(score_map[None], radius), radius), image[None])[0]
         wanted = maxima & (score_map > self.config.detection_threshold)
@@ -143,9 +152,11 @@ class ALIKED(ReleasedExtractor):
         points = points[best(peaks, self.config.max_keypoints)]
         scores = sample_bilinear(score_map[None], points)[:, 0]
         order = best(scores, None)
+        descriptors = self._describe(joined, points[order])
+        aliked_native.release(joined, self._memory)
         return Features(
             keypoints=points[order],
-            descriptors=self.desc_head(joined, points[order]),
+            descriptors=descriptors,
             scores=scores[order],
             image_size=(width, height),
             kind=self.kind,
@@ -156,8 +167,12 @@ class ALIKED(ReleasedExtractor):
         missing_x, missing_y = -width % _MULTIPLE, -height % _MULTIPLE
         left, top = missing_x // 2, missing_y // 2
         sides = (left, missing_x - left, top, missing_y - top)
-        padded = functional.pad(to_rgb(image)[None], sides, mode="replicate")
         dtype = self.compute_dtype(image.device)
+        if dtype == torch.float32 and self._has_kernels(image.device) and native.usable(image, self.block1.bn1.weight):
+            blocks = (self.block1, self.block2, self.block3, self.block4)
+            reductions = (self.conv1, self.conv2, self.conv3, self.conv4)
+            return aliked_native.encode(blocks, reductions, image, sides, self._memory)
+        padded = functional.pad(to_rgb(image)[None], sides, mode="replicate")
         fine, halved = self.block1.in_strips(padded.contiguous(memory_format=torch.channels_last), 2, dtype=dtype)
         second, eighth = self.block2.in_strips(halved, 4, self.conv2, dtype)
         third = self.block3(eighth)
@@ -170,6 +185,20 @@ class ALIKED(ReleasedExtractor):
             image_size=(width, height),
             corner=(left, top),
         )
+
+    def _scores(self, joined: JoinedMap) -> Float[Tensor, "h w"]:
+        scores: Tensor = aliked_native.scores(self.score_head, joined) if joined.native else self.score_head(joined)
+        return scores
+
+    def _describe(self, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+        described: Tensor = (
+            aliked_native.describe(self.desc_head, joined, points) if joined.native else self.desc_head(joined, points)
+        )
+        return described
+
+    def _has_kernels(self, device: torch.device) -> bool:
+        """Whether there are native kernels, and for networks of this width: all but the smallest."""
+        return device.type == "cpu" and native.has_kernels() and self.config.variant != "t16"
 
 
 def refine(score_map: Float[Tensor, "h w"], pixels: Int64[Tensor, "n 2"], radius: int) -> Float[Tensor, "n 2"]:

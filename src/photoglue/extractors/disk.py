@@ -13,10 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from photoglue.errors import WeightsError
+from photoglue.extractors import disk_native
 from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
-from photoglue.extractors.disk_layers import DESCRIPTOR_DIM, Joined, UNet
+from photoglue.extractors.disk_joined import Joined
+from photoglue.extractors.disk_layers import DESCRIPTOR_DIM, UNet
 from photoglue.extractors.keypoints import best, local_maxima, without_blank
+from photoglue.extractors.memory import Memory
 from photoglue.image import to_rgb
+from photoglue.native import extract as native
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord
 
@@ -68,6 +72,7 @@ class DISK(ReleasedExtractor):
     def __init__(self, config: DISKConfig | None = None) -> None:
         super().__init__(config or DISKConfig())
         self.unet = UNet()
+        self._memory = Memory()
 
     def load_weights(self, state: Mapping[str, object], origin: str) -> None:
         """Load a checkpoint of DISK's training, whose tensors lie under "extractor"; see ``ReleasedExtractor``."""
@@ -108,7 +113,7 @@ class DISK(ReleasedExtractor):
     def _detect_one(self, image: Float[Tensor, "c h w"], mask: Bool[Tensor, "h w"] | None) -> Features:
         height, width = image.shape[1:]
         joined = self._joined(image)
-        logits = self.unet.logits(joined)[:height, :width]
+        logits = (disk_native if joined.native else UNet).logits(self.unet, joined)[:height, :width]
         wanted = _first_maxima(logits, self.config.nms_radius) & (logits > self.config.detection_threshold)
         wanted = without_blank(wanted[None], image[None])[0]
         if mask is not None:
@@ -116,9 +121,12 @@ class DISK(ReleasedExtractor):
         scores = logits[wanted]
         chosen = best(scores, self.config.max_keypoints)
         pixels = wanted.nonzero()[chosen].flip(1)
+        described = self._describe(joined, pixels)
+        if joined.native:
+            disk_native.release(joined, self._memory)
         return Features(
             keypoints=pixels.float(),
-            descriptors=functional.normalize(self._describe(joined, pixels), dim=1),
+            descriptors=functional.normalize(described, dim=1),
             scores=scores[chosen],
             image_size=(width, height),
             kind=self.kind,
@@ -127,12 +135,24 @@ class DISK(ReleasedExtractor):
     def _joined(self, image: Float[Tensor, "c h w"]) -> Joined:
         """What the U-Net's last convolution sees of the padded image."""
         height, width = image.shape[1:]
-        padded: Tensor = functional.pad(to_rgb(image), (0, -width % _STRIDE, 0, -height % _STRIDE))
-        joined: Joined = self.unet(padded[None], self.compute_dtype(image.device))
+        missing = (-width % _STRIDE, -height % _STRIDE)
+        rgb, dtype = to_rgb(image), self.compute_dtype(image.device)
+        if dtype == torch.float32 and native.usable(image, self.unet.last.slopes):
+            return disk_native.join(self.unet, rgb, missing, self._memory)
+        padded = functional.pad(rgb, (0, missing[0], 0, missing[1]))
+        joined: Joined = self.unet(padded[None], dtype)
         return joined
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """Number format of the network's larger products on a device: single, if the native kernels are there."""
+        chosen = super().compute_dtype(device)
+        native_cpu = device.type == "cpu" and native.has_kernels()
+        return torch.float32 if self.config.precision == "auto" and native_cpu else chosen
 
     def _describe(self, joined: Joined, pixels: Int64[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
         """Descriptors at whole pixels (x, y), not normalised."""
+        if joined.native:
+            return disk_native.descriptors(self.unet, joined, pixels)
         return torch.cat([self.unet.descriptors(joined, chunk) for chunk in torch.split(pixels, _CHUNK)])
 
 

@@ -13,7 +13,6 @@ Three facts save most of its time and nearly all of its memory:
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -22,15 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.extractors.deform_conv import (
-    bilinear_corners,
     empty_map,
     linear,
-    pixel_table,
     pointwise,
     strips,
-    weighted_rows,
 )
 from photoglue.extractors.derived import Derived
+from photoglue.extractors.disk_joined import Joined, around, doubled
 
 DESCRIPTOR_DIM = 128
 _DOWN_CHANNELS = (3, 16, 32, 64, 64, 64)
@@ -38,49 +35,8 @@ _UP_CHANNELS = (64, 64, 64, DESCRIPTOR_DIM + 1)
 _KERNEL = 5
 _REACH = _KERNEL // 2
 _STRIP = 16  # rows, an even number, that each thread computes at once: 1 to 5 MB of a map
-_EPSILON = 1e-5  # added to variances, as trained
-
-
-@dataclass(frozen=True, kw_only=True)
-class Joined:
-    """The input of a convolution of the way up: the map from below at twice its size, then the one beside it.
-
-    Both are normalised and gated where they are asked for.
-    """
-
-    below: Float[Tensor, "1 c h2 w2"]
-    """The map of half the size, as it came from its convolution."""
-    beside: Float[Tensor, "1 s h w"]
-    """The map of this size from the way down, as it came from its convolution."""
-    norm_below: tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]
-    """Factor and summand of the instance norm of ``below``."""
-    norm_beside: tuple[Float[Tensor, "1 s 1 1"], Float[Tensor, "1 s 1 1"]]
-    """Factor and summand of the instance norm of ``beside``."""
-    slopes: Float[Tensor, " k"]
-    """Factors of the gate for negative values, one a channel."""
-
-    def rows(self, first: int, last: int) -> Float[Tensor, "1 k rows w"]:
-        """Rows from ``first`` to the one before ``last``, in single precision."""
-        larger = _doubled(_normed(self.below, self.norm_below, *_around(first, last, self.below)), first, last)
-        return self._gated(torch.cat([larger, _normed(self.beside, self.norm_beside, first, last)], dim=1))
-
-    def at(self, x: Int64[Tensor, " p"], y: Int64[Tensor, " p"]) -> Float[Tensor, "p k"]:
-        """The values at pixels, in single precision."""
-        height, width = self.below.shape[2:]
-        corners, shares = bilinear_corners(
-            (x / 2 - 0.25).clamp(0, width - 1), (y / 2 - 0.25).clamp(0, height - 1), width, height
-        )
-        # Shares are products of quarters: exact in half precision.
-        larger = weighted_rows(pixel_table(self.below), corners, shares.to(self.below.dtype))
-        beside = pixel_table(self.beside).index_select(0, y * self.beside.shape[3] + x)
-        both = [
-            torch.addcmul(shift.flatten(), values.float(), factor.flatten())
-            for values, (factor, shift) in ((larger, self.norm_below), (beside, self.norm_beside))
-        ]
-        return self._gated(torch.cat(both, dim=1))
-
-    def _gated(self, values: Float[Tensor, "n k *size"]) -> Float[Tensor, "n k *size"]:
-        return functional.prelu(values, self.slopes)
+EPSILON = 1e-5
+"""Added to variances, as trained."""
 
 
 class UNet(nn.Module):
@@ -110,7 +66,7 @@ class UNet(nn.Module):
             dtype: Floating type of the maps between layers and of the products; sums, norms and gates are in single
                 precision.
         """
-        first, *others = (cast("Convolution", cast("nn.Sequential", down)[1]) for down in self.path_down)
+        first, *others = self.downs
         beside, pooled = first.of_image(image, dtype)
         skipped = [beside]
         for conv in others:
@@ -129,7 +85,7 @@ class UNet(nn.Module):
         kernel at once, and the products are added up where they belong.
         """
         height, width = joined.beside.shape[2:]
-        kernel, bias = self._last.parts("logits", joined.slopes.dtype)
+        kernel, bias = self.last.parts("logits", joined.slopes.dtype)
         logits = bias.expand(height + 2 * _REACH, width + 2 * _REACH).contiguous()
         for first, last in strips(joined.beside, _STRIP):
             products = pointwise(joined.rows(first, last), kernel).flatten(2)
@@ -146,12 +102,23 @@ class UNet(nn.Module):
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         seen = joined.at(x.clamp(0, width - 1).flatten(), y.clamp(0, height - 1).flatten())
         seen = _zero_outside(seen, inside.flatten())  # the convolution pads with zeros; few points are so near the edge
-        kernel, bias = self._last.parts("descriptors", joined.below.dtype)
+        kernel, bias = self.last.parts("descriptors", joined.below.dtype)
         return linear(seen.to(kernel.dtype).view(len(pixels), kernel.shape[1]), kernel, bias).float()
 
     @property
-    def _last(self) -> "Convolution":
-        return cast("_Up", self.path_up[-1]).conv
+    def downs(self) -> list["Convolution"]:
+        """The convolutions of the way down."""
+        return [cast("Convolution", cast("nn.Sequential", down)[1]) for down in self.path_down]
+
+    @property
+    def ups(self) -> list["Convolution"]:
+        """The convolutions of the way up."""
+        return [cast("_Up", up).conv for up in self.path_up]
+
+    @property
+    def last(self) -> "Convolution":
+        """The convolution whose outputs are descriptors and the logit."""
+        return self.ups[-1]
 
 
 class Convolution(nn.Sequential):
@@ -164,7 +131,7 @@ class Convolution(nn.Sequential):
             nn.Identity(),
             nn.Conv2d(channels, out_channels, _KERNEL, padding=_REACH),
         )
-        self._derived = Derived()
+        self.derived = Derived()
 
     @property
     def slopes(self) -> Float[Tensor, " c"]:
@@ -188,7 +155,7 @@ class Convolution(nn.Sequential):
                 return weight[:-1].permute(0, 2, 3, 1).flatten(1).to(dtype), bias[:-1].to(dtype)
             return weight[-1].flip(1, 2).flatten(1).T[:, :, None, None].contiguous().to(dtype), bias[-1:].to(dtype)
 
-        return self._derived.get((part, dtype), (weight, bias), make)
+        return self.derived.get((part, dtype), (weight, bias), make)
 
     def of_image(
         self, image: Float[Tensor, "1 3 h w"], dtype: torch.dtype
@@ -209,7 +176,7 @@ class Convolution(nn.Sequential):
     def of_normed(self, maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 d h w"]:
         """Norm, gate and convolution of a whole map, for the smaller ones."""
         # Not torch's instance norm, which is slow with the channels last. Of one image a batch norm is the same.
-        normed = torch.batch_norm(maps, None, None, None, None, True, 0.0, _EPSILON, torch.backends.cudnn.enabled)
+        normed = torch.batch_norm(maps, None, None, None, None, True, 0.0, EPSILON, torch.backends.cudnn.enabled)
         weight, bias = self.parts("all", maps.dtype)
         return functional.conv2d(functional.prelu(normed, self.slopes.to(maps.dtype)), weight, bias, padding=_REACH)
 
@@ -236,14 +203,14 @@ class _Up(nn.Module):
         return self.conv.of_joined(self.join(below, beside))
 
     def join(self, below: Float[Tensor, "1 c h2 w2"], beside: Float[Tensor, "1 s h w"]) -> Joined:
-        doubled = (
-            _doubled(below[:, :, slice(*_around(first, last, below))].float(), first, last)
+        larger = (
+            doubled(below[:, :, slice(*around(first, last, below))].float(), first, last)
             for first, last in strips(beside, _STRIP)
         )
         return Joined(
             below=below,
             beside=beside,
-            norm_below=_norm(doubled),
+            norm_below=_norm(larger),
             norm_beside=_norm(beside[:, :, first:last].float() for first, last in strips(beside, _STRIP)),
             slopes=self.conv.slopes,
         )
@@ -265,35 +232,8 @@ def _norm(
     # The variance within the strips, and that between them.
     variance = torch.cat(squares).sum(dim=0, keepdim=True) / sum(counts)
     variance = variance + (share * (all_means - mean).square()).sum(dim=0, keepdim=True)
-    factor = (variance + _EPSILON).rsqrt()
+    factor = (variance + EPSILON).rsqrt()
     return factor, -mean * factor
-
-
-def _normed(
-    maps: Float[Tensor, "1 c h w"],
-    norm: tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]],
-    first: int,
-    last: int,
-) -> Float[Tensor, "1 c rows w"]:
-    return torch.addcmul(norm[1], maps[:, :, first:last].float(), norm[0])
-
-
-def _around(first: int, last: int, below: Float[Tensor, "1 c h2 w2"]) -> tuple[int, int]:
-    """First row, and the one after the last, of those that rows ``first`` to ``last`` of a doubled map lie between."""
-    return max((first - 1) // 2, 0), min(last // 2 + 1, below.shape[2])
-
-
-def _doubled(rows: Float[Tensor, "1 c rows2 w2"], first: int, last: int) -> Float[Tensor, "1 c rows w"]:
-    """Rows of a map at twice its size, interpolated.
-
-    Args:
-        rows: Rows of the map, from and to where ``_around`` says.
-        first: First row of the larger map.
-        last: Row after the last of the larger map.
-    """
-    larger = functional.interpolate(rows, scale_factor=2, mode="bilinear", align_corners=False)
-    start = first - 2 * max((first - 1) // 2, 0)
-    return larger[:, :, start : start + last - first]
 
 
 def _zero_outside(seen: Float[Tensor, "p k"], inside: Bool[Tensor, " p"]) -> Float[Tensor, "p k"]:

@@ -17,7 +17,9 @@ from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import empty_map, strips
 from photoglue.extractors.derived import Derived
 from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
+from photoglue.extractors.memory import Memory
 from photoglue.image import to_gray
+from photoglue.native import extract as native
 from photoglue.precision import Precision
 from photoglue.structs import Features
 from photoglue.weights import WeightsRecord
@@ -39,6 +41,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = {
 _DESCRIPTOR_DIM = 256
 _CELL = 8  # three halvings: a cell of 8 × 8 pixels has one row of scores and one descriptor
 _STRIP = 32  # rows at full size that each thread computes at once: 4 to 8 MB of a map
+_BUFFERS = ("even", "odd")  # where the encoder's maps lie, by turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,7 @@ class SuperPoint(ReleasedExtractor):
         # On a CPU the encoder takes 0.6 of the time with the channels last; loading weights keeps the layout.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._derived = Derived()
+        self._memory = Memory()
 
     def compute_dtype(self, device: torch.device) -> torch.dtype:
         """Number format of the network's larger products on a device: not less than single, unless asked for."""
@@ -148,9 +152,12 @@ class SuperPoint(ReleasedExtractor):
         scores = score_map[wanted]
         chosen = best(scores, self.config.max_keypoints)
         keypoints = wanted.nonzero()[chosen].flip(1).float()
+        descriptors = self._sample(self._descriptor_map(encoded), keypoints)
+        if native.usable(encoded, self.conv1a.weight):
+            self._memory.give(_BUFFERS[0], encoded[None])
         return Features(
             keypoints=keypoints,
-            descriptors=self._sample(self._descriptor_map(encoded), keypoints),
+            descriptors=descriptors,
             scores=scores[chosen],
             image_size=(width, height),
             kind=self.kind,
@@ -158,11 +165,64 @@ class SuperPoint(ReleasedExtractor):
 
     def _encode(self, image: Float[Tensor, "c h w"]) -> Float[Tensor, "k h2 w2"]:
         dtype = self.compute_dtype(image.device)
+        if dtype == torch.float32 and native.usable(image, self.conv1a.weight):
+            return self._encode_natively(to_gray(image)[None])
         maps = self._encode_at_full_size(to_gray(image)[None], dtype)
         maps = self._conv("conv2b", _relu(self._conv("conv2a", maps)))
         maps = self._conv("conv3b", _relu(self._conv("conv3a", _pooled(maps))))
         maps = _relu(self._conv("conv4b", _relu(self._conv("conv4a", _pooled(maps)))))
         return maps[0]
+
+    def _encode_natively(self, gray: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "k h2 w2"]:
+        """The encoder by way of the native kernels."""
+        height, width = gray.shape[2:]
+        first, second = self.conv1a, self.conv1b
+        taps, kernel = self._derived.get(
+            "native",
+            (first.weight, second.weight),
+            lambda: (first.weight.permute(1, 2, 3, 0).contiguous(), native.packed(second.weight)),
+        )
+        maps = self._memory.take(_BUFFERS[0], second.out_channels, height // 2, width // 2)
+        native.run(
+            native.Opening,
+            plane=functional.pad(gray, (1, 1, 1, 1)),
+            weights1=taps,
+            bias1=first.bias,
+            weights2=kernel,
+            bias2=second.bias,
+            result=maps,
+            height=height,
+            width=width,
+            channels=first.out_channels,
+        )
+        for number, name in enumerate(("conv2a", "conv2b", "conv3a", "conv3b", "conv4a", "conv4b")):
+            result = self._native_conv(name, maps, _BUFFERS[1 - number % 2], halved=name in ("conv2b", "conv3b"))
+            self._memory.give(_BUFFERS[number % 2], maps)
+            maps = result
+        return maps[0]
+
+    def _native_conv(
+        self, name: str, maps: Float[Tensor, "1 c h w"], buffer: str, *, halved: bool = False
+    ) -> Float[Tensor, "1 d h2 w2"]:
+        """A convolution by its name and the gate, if wanted with the maxima over 2 × 2 pixels."""
+        weight, bias = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
+        kernel = self._derived.get(("native", name), (weight,), lambda: native.packed(weight))
+        height, width = maps.shape[2:]
+        cell = 2 if halved else 1
+        result = self._memory.take(buffer, len(bias), height // cell, width // cell)
+        native.run(
+            native.Conv,
+            maps=maps,
+            weights=kernel,
+            bias=bias,
+            result=result,
+            height=height,
+            width=width,
+            inputs=maps.shape[1],
+            outputs=len(bias),
+            halved=int(halved),
+        )
+        return result
 
     def _encode_at_full_size(self, gray: Float[Tensor, "1 1 h w"], dtype: torch.dtype) -> Float[Tensor, "1 k h2 w2"]:
         """The first two convolutions and the first halving, in strips that stay in a CPU's cache.
@@ -196,11 +256,27 @@ class SuperPoint(ReleasedExtractor):
 
     def _score_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "h w"]:
         """The probability of a point at each pixel: of the 65 outcomes of a cell, the last is "no point"."""
-        logits = self.convPb(_relu(self._conv("convPa", encoded[None])).float())[0]
+        logits = self._pointwise("convPb", self._hidden("convPa", encoded).float())[0]
         return functional.pixel_shuffle(logits.softmax(dim=0)[:-1], _CELL)[0]
 
+    def _pointwise(self, name: str, maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 d h w"]:
+        """A convolution of single pixels by its name."""
+        weight, bias = self.get_parameter(f"{name}.weight"), self.get_parameter(f"{name}.bias")
+        if not native.usable(maps, weight):
+            return self._conv(name, maps, padding=(0, 0))
+        kernel, summand = self._derived.get(
+            ("native", name), (weight, bias), lambda: (native.packed(weight), native.padded(bias))
+        )
+        return native.pointwise(native.dense(maps), kernel, summand, len(summand))[:, : len(bias)]
+
+    def _hidden(self, name: str, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "1 d h2 w2"]:
+        """The first layer of a head, gated."""
+        if native.usable(encoded, self.conv1a.weight):
+            return self._native_conv(name, encoded[None], name)
+        return _relu(self._conv(name, encoded[None]))
+
     def _descriptor_map(self, encoded: Float[Tensor, "k h2 w2"]) -> Float[Tensor, "d h2 w2"]:
-        descriptors = self._conv("convDb", _relu(self._conv("convDa", encoded[None])), padding=(0, 0))[0].float()
+        descriptors = self._pointwise("convDb", self._hidden("convDa", encoded))[0].float()
         return functional.normalize(descriptors, dim=0)
 
     def _sample(self, maps: Float[Tensor, "d h2 w2"], points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:

@@ -8,7 +8,7 @@
 #define PHOTOGLUE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-#define PHOTOGLUE_ABI 2
+#define PHOTOGLUE_ABI 3
 
 // The number of this interface.
 PHOTOGLUE_EXPORT int32_t photoglue_abi();

@@ -24,6 +24,8 @@ from photoglue.native.library import FOLDER, library_name
 COMPILERS = ("c++", "g++", "clang++")
 """Tried in this order, after the one in the variable CXX."""
 X86_FLAGS: dict[str, tuple[str, ...]] = {
+    "extract_avx2.cpp": ("-mavx2", "-mfma"),
+    "extract_avx512.cpp": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),
     "kernels_avx2.cpp": ("-mavx2", "-mfma"),
     "kernels_avxvnni.cpp": ("-mavx2", "-mfma", "-mavxvnni"),
     "kernels_avx512vnni.cpp": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma"),

@@ -1,0 +1,286 @@
+// Products and convolutions of rows of pixels whose channels lie side by side, in float32.
+//
+// Convolutions are Winograd's (arXiv:1509.09308) with tiles of 6 x 6 pixels, whose transform of the input is the same for
+// kernels of 3 x 3 (4 x 4 results a tile, a quarter of the multiplications) and of 5 x 5 (2 x 2 results, 9 of 25).
+#pragma once
+#include "vector.hpp"
+
+namespace {
+
+constexpr int PANEL = 2 * LANES;  // columns of a product that are computed together
+
+// results[R x N vectors] = gate(bias + rows[R x depth] . weights[depth x N vectors])
+template <int R, int N, Gate G>
+inline void product_block(const float* rows, int row_stride, int depth, const float* weights, const float* bias,
+                          float* results, int result_stride) {
+  Vec sums[R][N];
+#pragma GCC unroll 2
+  for (int n = 0; n < N; ++n) {
+    const Vec start = bias ? load(bias + n * LANES) : Vec{};
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r) sums[r][n] = start;
+  }
+  for (int k = 0; k < depth; ++k) {
+    Vec w[N];
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) w[n] = load(weights + (static_cast<size_t>(k) * N + n) * LANES);
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r) {
+      const Vec x = all(rows[static_cast<size_t>(r) * row_stride + k]);
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) sums[r][n] += x * w[n];
+    }
+  }
+#pragma GCC unroll 24
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) store(results + static_cast<size_t>(r) * result_stride + n * LANES, gated<G>(sums[r][n]));
+}
+
+template <int N, Gate G>
+inline void product_panel(int count, const float* rows, int row_stride, int depth, const float* weights,
+                          const float* bias, float* results, int result_stride) {
+  constexpr int R = REGISTERS == 32 ? 24 / N : 12 / N;
+  for (int r = 0; r < count;) {
+    const float* from = rows + static_cast<size_t>(r) * row_stride;
+    float* to = results + static_cast<size_t>(r) * result_stride;
+    if (r + R <= count) {
+      product_block<R, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += R;
+    } else if (r + 4 <= count) {
+      product_block<4, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += 4;
+    } else {
+      product_block<1, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += 1;
+    }
+  }
+}
+
+// results[count x columns] = gate(bias + rows[count x depth] . weights). columns: a multiple of LANES; weights: one panel
+// of depth x PANEL after the other, the last of which may be half as wide; bias: columns, or nullptr.
+template <Gate G = Gate::none>
+inline void product(int count, const float* rows, int row_stride, int depth, const float* weights, int columns,
+                    const float* bias, float* results, int result_stride) {
+  for (int c = 0; c < columns; c += PANEL) {
+    const float *panel = weights + static_cast<size_t>(c) * depth, *start = bias ? bias + c : nullptr;
+    if (c + PANEL <= columns)
+      product_panel<2, G>(count, rows, row_stride, depth, panel, start, results + c, result_stride);
+    else
+      product_panel<1, G>(count, rows, row_stride, depth, panel, start, results + c, result_stride);
+  }
+}
+
+inline void to_tile(const Vec* x, Vec* t, int step) {
+  const Vec a = x[4] - 4.0f * x[2], b = x[3] - 4.0f * x[1], c = x[4] - x[2], d = x[3] - x[1];
+  t[0] = 4.0f * x[0] + (a - x[2]);
+  t[step] = a + b;
+  t[2 * step] = a - b;
+  t[3 * step] = c + 2.0f * d;
+  t[4 * step] = c - 2.0f * d;
+  t[5 * step] = (4.0f * x[1] + x[5]) - 5.0f * x[3];
+}
+
+// The results of a tile along one axis: 4 for a kernel of 3, 2 for one of 5.
+template <int M>
+inline void from_tile(const Vec* x, Vec* y) {
+  const Vec s = x[1] + x[2], d = x[1] - x[2], e = x[3] + x[4], f = x[3] - x[4];
+  y[0] = x[0] + s + e;
+  if constexpr (M == 2) {
+    y[1] = d + 2.0f * f + x[5];
+  } else {
+    y[1] = d + 2.0f * f;
+    y[2] = s + 4.0f * e;
+    y[3] = d + 8.0f * f + x[5];
+  }
+}
+
+constexpr int TILE = 6, POSITIONS = TILE * TILE;
+
+// A convolution's channels, both multiples of 16, its packed weights and its bias.
+struct Kernel {
+  int inputs, outputs;
+  const float *weights, *bias;
+};
+
+// Weights as the products want them, from outputs x inputs x side x side: transformed to 36 matrices for a side of 3 or
+// 5, one matrix for a side of 1, in panels. Outputs beyond the given ones, up to a multiple of 16, are zero.
+inline void pack(const float* weights, int outputs, int inputs, int side, float* packed) {
+  const int columns = (outputs + 15) / 16 * 16, positions = side == 1 ? 1 : POSITIONS;
+  double g[TILE][5] = {{0.25}, {}, {}, {}, {}, {}};
+  for (int i = 1; i < 5; ++i) {
+    const double point = (i % 2 ? 1 : -1) * (i < 3 ? 1 : 2);
+    double power = i < 3 ? -1.0 / 6 : 1.0 / 24;
+    for (int j = 0; j < side; ++j, power *= point) g[i][j] = power;
+  }
+  g[5][side - 1] = 1;
+  if (side == 1) g[0][0] = 1;
+  for (int p = 0; p < positions; ++p)
+    for (int k = 0; k < inputs; ++k)
+      for (int o = 0; o < columns; ++o) {
+        double sum = 0;
+        if (o < outputs)
+          for (int r = 0; r < side; ++r)
+            for (int c = 0; c < side; ++c)
+              sum += g[p / TILE][r] * g[p % TILE][c] * weights[((static_cast<size_t>(o) * inputs + k) * side + r) * side + c];
+        const int panel = o / PANEL * PANEL, wide = columns - panel < PANEL ? columns - panel : PANEL;
+        packed[(static_cast<size_t>(p) * columns + panel) * inputs + static_cast<size_t>(k) * wide + (o - panel)] =
+            static_cast<float>(sum);
+      }
+}
+
+// Working memory of winograd_rows for one thread.
+struct Tiles {
+  const int at_once;  // a multiple of the rows of a block; more where many weights have to be read for them
+  Buffer in, out;
+  explicit Tiles(const Kernel& k)
+      : at_once(k.inputs * k.outputs < 128 * 128 ? 24 : 48),
+        in(static_cast<size_t>(POSITIONS) * at_once * k.inputs),
+        out(static_cast<size_t>(POSITIONS) * at_once * k.outputs) {}
+};
+
+// Some tiles into the frame of their points: `in` is six rows of pixels, the first that of the first tile.
+template <int M>
+inline void transform(const Kernel& k, int count, const float* const* in, size_t offset, const Tiles& tiles) {
+  const size_t step = static_cast<size_t>(tiles.at_once) * k.inputs;
+  for (int t = 0; t < count; ++t)
+    for (int c = 0; c < k.inputs; c += LANES) {
+      Vec half[TILE][TILE];
+#pragma GCC unroll 6
+      for (int i = 0; i < TILE; ++i) {
+        Vec x[TILE];
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; ++r) x[r] = load(in[r] + offset + (static_cast<size_t>(t) * M + i) * k.inputs + c);
+        to_tile(x, &half[0][i], TILE);
+      }
+      float* to = tiles.in.get() + static_cast<size_t>(t) * k.inputs + c;
+#pragma GCC unroll 6
+      for (int r = 0; r < TILE; ++r) {
+        Vec y[TILE];
+        to_tile(half[r], y, 1);
+#pragma GCC unroll 6
+        for (int i = 0; i < TILE; ++i) store(to + (r * TILE + i) * step, y[i]);
+      }
+    }
+}
+
+// M rows of results from six rows of pixels. in: rows with (6 - M) / 2 pixels of padding on the left, and enough on the
+// right for whole tiles; out: rows of `width` pixels, nullptr: not wanted; add: summands before the gate, or nullptr.
+template <int M, Gate G>
+inline void winograd_rows(const Kernel& k, Tiles& tiles, int width, const float* const* in, float* const* out,
+                          const float* const* add) {
+  const int count = (width + M - 1) / M;
+  const size_t in_step = static_cast<size_t>(tiles.at_once) * k.inputs, out_step = static_cast<size_t>(tiles.at_once) * k.outputs;
+  for (int first = 0; first < count; first += tiles.at_once) {
+    const int some = least(tiles.at_once, count - first);
+    transform<M>(k, some, in, static_cast<size_t>(first) * M * k.inputs, tiles);
+    for (int p = 0; p < POSITIONS; ++p)
+      product(some, tiles.in.get() + p * in_step, k.inputs, k.inputs, k.weights + static_cast<size_t>(p) * k.inputs * k.outputs,
+              k.outputs, nullptr, tiles.out.get() + p * out_step, k.outputs);
+    for (int t = 0; t < some; ++t)
+      for (int c = 0; c < k.outputs; c += LANES) {
+        Vec half[M][TILE];
+        const float* from = tiles.out.get() + static_cast<size_t>(t) * k.outputs + c;
+#pragma GCC unroll 6
+        for (int i = 0; i < TILE; ++i) {
+          Vec x[TILE], y[M];
+#pragma GCC unroll 6
+          for (int r = 0; r < TILE; ++r) x[r] = load(from + (r * TILE + i) * out_step);
+          from_tile<M>(x, y);
+#pragma GCC unroll 4
+          for (int r = 0; r < M; ++r) half[r][i] = y[r];
+        }
+        const Vec bias = load(k.bias + c);
+        const int x0 = (first + t) * M, columns = least(M, width - x0);
+        for (int r = 0; r < M; ++r) {
+          if (!out[r]) continue;
+          Vec y[M];
+          from_tile<M>(half[r], y);
+          for (int i = 0; i < columns; ++i) {
+            const size_t at = static_cast<size_t>(x0 + i) * k.outputs + c;
+            Vec v = y[i] + bias;
+            if (add) v += load(add[r] + at);
+            store(out[r] + at, gated<G>(v));
+          }
+        }
+      }
+  }
+}
+
+// A convolution that goes down a map, M rows at a time. `source(y, n, rows)` writes n rows of the input from row y on;
+// what it writes for rows outside the map does not matter: there are zeros.
+template <int M, Gate G, class Source>
+struct Descent {
+  static constexpr int PAD = (TILE - M) / 2, KEPT = TILE - M;
+  const Kernel kernel;
+  const int height, width;
+  int y;
+  Source source;
+  Tiles tiles;
+  const size_t row_size;
+  Buffer memory;
+  float* rows[TILE];
+
+  Descent(const Kernel& k, int height, int width, int first, Source source)
+      : kernel(k), height(height), width(width), y(first), source(source), tiles(k),
+        row_size(static_cast<size_t>((width + M - 1) / M * M + 2 * PAD) * k.inputs), memory(TILE * row_size) {
+    std::memset(memory.get(), 0, TILE * row_size * sizeof(float));
+    for (int r = 0; r < TILE; ++r) rows[r] = memory.get() + r * row_size;
+    fill(y - PAD, KEPT, rows + M);
+  }
+
+  // Rows y to y + M - 1 of the result into `out`.
+  void next(float* const* out, const float* const* add = nullptr) {
+    float* moved[TILE];
+    for (int r = 0; r < TILE; ++r) moved[r] = rows[(r + M) % TILE];
+    for (int r = 0; r < TILE; ++r) rows[r] = moved[r];
+    fill(y - PAD + KEPT, M, rows + KEPT);
+    winograd_rows<M, G>(kernel, tiles, width, rows, out, add);
+    y += M;
+  }
+
+ private:
+  void fill(int from, int count, float** to) {
+    float* inner[TILE];
+    for (int r = 0; r < count; ++r) inner[r] = to[r] + static_cast<size_t>(PAD) * kernel.inputs;
+    source(from, count, inner);
+    for (int r = 0; r < count; ++r)
+      if (from + r < 0 || from + r >= height)
+        std::memset(inner[r], 0, static_cast<size_t>(width) * kernel.inputs * sizeof(float));
+  }
+};
+
+// One row of a convolution of few channels, given as pixels of planes: results[width x outputs], gated. taps: for each
+// tap of the kernel where its plane's pixel for the first result is; weights: taps x outputs; width: at least 8.
+template <Gate G>
+inline void first_layer(const float* const* taps, int count, const float* weights, const float* bias, int outputs,
+                        int width, float* results) {
+  constexpr int R = 8;
+  for (int c = 0; c < outputs; c += LANES)
+    for (int begin = 0; begin < width; begin += R) {
+      const int x = least(begin, width - R);
+      Vec sums[R];
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) sums[r] = load(bias + c);
+      for (int t = 0; t < count; ++t) {
+        const Vec w = load(weights + static_cast<size_t>(t) * outputs + c);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) sums[r] += all(taps[t][x + r]) * w;
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) store(results + static_cast<size_t>(x + r) * outputs + c, gated<G>(sums[r]));
+    }
+}
+
+// The mean (or the maximum) over cells of side x side pixels of so many rows of a map.
+template <bool MAXIMUM>
+inline void pooled(const float* const* rows, int side, int cells, int channels, float* out) {
+  for (int x = 0; x < cells; ++x)
+    for (int c = 0; c < channels; c += LANES) {
+      Vec sum = load(rows[0] + static_cast<size_t>(x) * side * channels + c);
+      for (int i = 1; i < side * side; ++i) {
+        const Vec v = load(rows[i / side] + (static_cast<size_t>(x) * side + i % side) * channels + c);
+        sum = MAXIMUM ? larger(sum, v) : sum + v;
+      }
+      store(out + static_cast<size_t>(x) * channels + c, MAXIMUM ? sum : sum * (1.0f / static_cast<float>(side * side)));
+    }
+}
+
+}  // namespace

@@ -1,0 +1,132 @@
+// The sparse deformable descriptor head of ALIKED (arXiv:2304.03608, Sec. III): the patch around a point says where to look,
+// and what is seen there makes its descriptor. The joined map is computed at the pixels that are looked at, and nowhere else.
+#pragma once
+#include <cmath>
+
+#include "conv.hpp"
+#include "extract.hpp"
+
+namespace {
+
+using photoglue::Describe;
+
+struct Pixel {
+  int x, y;  // of the image
+};
+
+// The joined map at some pixels: rows of 4 quarters.
+inline void joined_at(const Describe& d, const Pixel* pixels, int count, float* out) {
+  constexpr int SOME = 48;
+  const int q = d.quarter, dim = 4 * q;
+  alignas(64) float fine[SOME * 64];
+  for (int begin = 0; begin < count; begin += SOME) {
+    const int some = least(SOME, count - begin);
+    for (int i = 0; i < some; ++i) {
+      const Pixel p = pixels[begin + i];
+      std::memcpy(fine + i * d.channels, d.fine + (static_cast<size_t>(p.y + d.corner[1]) * d.width + p.x + d.corner[0]) * d.channels,
+                  d.channels * sizeof(float));
+    }
+    float* to = out + static_cast<size_t>(begin) * dim;
+    product<Gate::selu>(some, fine, d.channels, d.channels, d.fine_weights, q, nullptr, to, dim);
+    for (int i = 0; i < some; ++i) {
+      float* row = to + static_cast<size_t>(i) * dim;
+      for (int m = 0; m < 3; ++m) {
+        const int w = d.widths[m], h = d.heights[m];
+        const float x = static_cast<float>(pixels[begin + i].x + d.corner[0]) * (static_cast<float>(w - 1) / static_cast<float>(d.width - 1));
+        const float y = static_cast<float>(pixels[begin + i].y + d.corner[1]) * (static_cast<float>(h - 1) / static_cast<float>(d.height - 1));
+        const int left = static_cast<int>(x), top = static_cast<int>(y), right = least(left + 1, w - 1), bottom = least(top + 1, h - 1);
+        const float u = x - static_cast<float>(left), v = y - static_cast<float>(top);
+        const auto at = [&](int column, int line) { return d.coarse[m] + (static_cast<size_t>(line) * w + column) * q; };
+        const float *one = at(left, top), *two = at(right, top), *three = at(left, bottom), *four = at(right, bottom);
+        const float a = (1 - v) * (1 - u), b = (1 - v) * u, e = v * (1 - u), f = v * u;
+        for (int c = 0; c < q; c += LANES)
+          store(row + (m + 1) * q + c, load(one + c) * a + load(two + c) * b + load(three + c) * e + load(four + c) * f);
+      }
+    }
+  }
+}
+
+// One over the length of a row, or of the shortest length that counts.
+inline float inverse_length(const float* row, int count) {
+  Vec sums = {};
+  for (int c = 0; c < count; c += LANES) sums += load(row + c) * load(row + c);
+  float sum = 0;
+  for (int i = 0; i < LANES; ++i) sum += sums[i];
+  const float length = std::sqrt(sum);
+  return 1.0f / (length > 1e-12f ? length : 1e-12f);
+}
+
+inline void scale_row(float* row, int count, float factor) {
+  for (int c = 0; c < count; c += LANES) store(row + c, load(row + c) * factor);
+}
+
+// The 3 x 3 pixels around the one that a point lies in, moved inside the image; on the right and at the bottom one pixel
+// further than needed, as in the released code.
+inline void patch_pixels(const Describe& d, const float* point, Pixel* pixels) {
+  const int limits[2] = {d.image_size[0], d.image_size[1]};
+  int start[2];
+  for (int axis = 0; axis < 2; ++axis) {
+    const int most = limits[axis] > 4 ? limits[axis] - 4 : 0, from = static_cast<int>(point[axis]) - 1;
+    start[axis] = from < 0 ? 0 : least(from, most);
+  }
+  for (int t = 0; t < 9; ++t) pixels[t] = {least(start[0] + t % 3, limits[0] - 1), least(start[1] + t / 3, limits[1] - 1)};
+}
+
+// The four pixels around a place and its shares of them, zero for those outside the image.
+inline void corners_of(const Describe& d, float x, float y, Pixel* pixels, float* shares) {
+  const int width = d.image_size[0], height = d.image_size[1];
+  const auto within = [](float v, int most) { return v < 0 ? 0.0f : v > static_cast<float>(most) ? static_cast<float>(most) : v; };
+  const float u = within(x + 1, width + 1), v = within(y + 1, height + 1);  // in a frame of one pixel around the image
+  const int left = least(static_cast<int>(u), width), top = least(static_cast<int>(v), height);
+  const float right = u - static_cast<float>(left), below = v - static_cast<float>(top);
+  for (int i = 0; i < 4; ++i) {
+    const int column = left + i % 2 - 1, row = top + i / 2 - 1;
+    const bool inside = column >= 0 && column < width && row >= 0 && row < height;
+    shares[i] = inside ? (i % 2 ? right : 1 - right) * (i / 2 ? below : 1 - below) : 0.0f;
+    pixels[i] = {column < 0 ? 0 : least(column, width - 1), row < 0 ? 0 : least(row, height - 1)};
+  }
+}
+
+// Descriptors of the points first ... last.
+inline void describe(const Describe& d, int first, int last) {
+  constexpr int SOME = 24;
+  const int dim = 4 * d.quarter, numbers = 2 * d.sampled;
+  Buffer joined(static_cast<size_t>(SOME * 9) * dim), four(static_cast<size_t>(4 * d.sampled) * dim), hidden(SOME * numbers), moves(SOME * numbers);
+  Buffer samples(static_cast<size_t>(SOME) * d.sampled * dim), seen(static_cast<size_t>(SOME) * d.sampled * dim);
+  const float limit = static_cast<float>(d.image_size[0] > d.image_size[1] ? d.image_size[0] : d.image_size[1]) / 4;
+  Pixel pixels[SOME * 9], around[4 * 64];
+  float shares[4 * 64];
+  for (int begin = first; begin < last; begin += SOME) {
+    const int some = least(SOME, last - begin);
+    for (int i = 0; i < some; ++i) patch_pixels(d, d.points + 2 * (begin + i), pixels + 9 * i);
+    joined_at(d, pixels, 9 * some, joined.get());
+    for (int i = 0; i < 9 * some; ++i) {
+      float* row = joined.get() + static_cast<size_t>(i) * dim;
+      scale_row(row, dim, inverse_length(row, dim));
+    }
+    product<Gate::selu>(some, joined.get(), 9 * dim, 9 * dim, d.hidden, numbers, d.hidden_bias, hidden.get(), numbers);
+    product(some, hidden.get(), numbers, numbers, d.offset, numbers, d.offset_bias, moves.get(), numbers);
+    for (int i = 0; i < some; ++i) {
+      const float *point = d.points + 2 * (begin + i), *move = moves.get() + i * numbers;
+      const auto limited = [&](float v) { return v < -limit ? -limit : v > limit ? limit : v; };
+      for (int s = 0; s < d.sampled; ++s)
+        corners_of(d, point[0] + limited(move[s]), point[1] + limited(move[d.sampled + s]), around + 4 * s, shares + 4 * s);
+      joined_at(d, around, 4 * d.sampled, four.get());
+      for (int s = 0; s < d.sampled; ++s) {
+        const float* rows = four.get() + static_cast<size_t>(4 * s) * dim;
+        float* to = samples.get() + (static_cast<size_t>(i) * d.sampled + s) * dim;
+        float own[4];
+        for (int j = 0; j < 4; ++j) own[j] = shares[4 * s + j] * inverse_length(rows + j * dim, dim);
+        for (int c = 0; c < dim; c += LANES)
+          store(to + c, load(rows + c) * own[0] + load(rows + dim + c) * own[1] + load(rows + 2 * dim + c) * own[2] +
+                            load(rows + 3 * dim + c) * own[3]);
+      }
+    }
+    product<Gate::selu>(some * d.sampled, samples.get(), dim, dim, d.samples, dim, nullptr, seen.get(), dim);
+    float* out = d.descriptors + static_cast<size_t>(begin) * dim;
+    product(some, seen.get(), d.sampled * dim, d.sampled * dim, d.seen, dim, nullptr, out, dim);
+    for (int i = 0; i < some; ++i) scale_row(out + static_cast<size_t>(i) * dim, dim, inverse_length(out + static_cast<size_t>(i) * dim, dim));
+  }
+}
+
+}  // namespace

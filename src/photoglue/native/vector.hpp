@@ -1,0 +1,91 @@
+// Vectors as wide as the instruction set that a file is compiled for, in the language that GCC and Clang share.
+// Everything here has internal linkage: each file of kernels has its own copy, in its own instructions.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;
+#elif defined(__AVX2__)
+constexpr int LANES = 8, REGISTERS = 16;
+#else
+constexpr int LANES = 4, REGISTERS = 32;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t IntVec __attribute__((vector_size(4 * LANES)));
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float LooseVec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const LooseVec*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<LooseVec*>(p) = v; }
+inline Vec all(float x) { return x - Vec{}; }
+#if defined(__AVX512F__)
+inline Vec larger(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+inline Vec lesser(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+#elif defined(__AVX2__)
+inline Vec larger(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+inline Vec lesser(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+#else
+inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec lesser(Vec a, Vec b) { return a < b ? a : b; }
+#endif
+
+inline Vec as_float(IntVec v) { return reinterpret_cast<Vec>(v); }
+inline IntVec as_int(Vec v) { return reinterpret_cast<IntVec>(v); }
+
+// 2 to the power of x, good to 2e-7, for x in [-126, 126]: of the fraction by a polynomial, then shifted by the rest.
+inline Vec exp2(Vec x) {
+  const float shift = 12582912.0f;  // 1.5 times 2^23: adding it rounds to a whole number, which the low bits then hold
+  const Vec shifted = x + shift;
+  const Vec f = x - (shifted - shift);
+  Vec p = f * 1.3276457e-3f + 9.6755412e-3f;
+  p = p * f + 5.5507133e-2f;
+  p = p * f + 2.4022120e-1f;
+  p = p * f + 6.9314697e-1f;
+  p = p * f + 1.0f;
+  return as_float(as_int(p) + (as_int(shifted) << 23));
+}
+
+constexpr float LOG2_E = 1.44269504088896341f;
+
+inline Vec selu(Vec x) {
+  constexpr float alpha = 1.6732632423543772f, scale = 1.0507009873554805f;
+  const Vec below = exp2(larger(lesser(x, Vec{}) * LOG2_E, all(-126.0f))) * (alpha * scale) - alpha * scale;
+  return larger(x, Vec{}) * scale + below;
+}
+
+inline int least(int a, int b) { return a < b ? a : b; }
+
+// Floats that begin with a cache line: a vector across two lines takes twice as long.
+class Buffer {
+ public:
+  explicit Buffer(size_t count) : floats(static_cast<float*>(::operator new[](count * sizeof(float), LINE))) {}
+  ~Buffer() { ::operator delete[](floats, LINE); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  float* get() const { return floats; }
+
+ private:
+  static constexpr std::align_val_t LINE{64};
+  float* floats;
+};
+
+enum class Gate { none, relu, selu };
+
+template <Gate G>
+inline Vec gated(Vec x) {
+  if constexpr (G == Gate::relu) return larger(x, Vec{});
+  if constexpr (G == Gate::selu) return selu(x);
+  return x;
+}
+
+}  // namespace

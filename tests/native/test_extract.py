@@ -1,0 +1,107 @@
+"""Each native kernel against torch, and the same result with any number of threads."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from photoglue.extractors.deform_conv import deform_conv
+from photoglue.extractors.keypoints import iterated_maxima
+from photoglue.native import extract as native
+
+pytestmark = pytest.mark.skipif(not native.has_kernels(), reason="the native library was not built")
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def rows(*shape: int) -> torch.Tensor:
+    """A random map with its channels side by side."""
+    return torch.randn(1, *shape).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (32, 48), (128, 144)])
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (7, 9), (1, 1), (2, 130)])
+@pytest.mark.parametrize("halved", [0, 1])
+def test_convolution(inputs, outputs, height, width, halved, threads):
+    maps, weight, bias = (
+        rows(inputs, height, width),
+        torch.randn(outputs, inputs, 3, 3) / inputs**0.5,
+        torch.randn(outputs),
+    )
+    wanted = functional.relu(functional.conv2d(maps, weight, bias, padding=1))
+    if halved:
+        wanted = functional.max_pool2d(wanted, 2) if min(height, width) > 1 else wanted[:, :, :0, :0]
+    result = rows(outputs, max(height // 2, 1) if halved else height, max(width // 2, 1) if halved else width)
+    sizes = {"height": height, "width": width, "inputs": inputs, "outputs": outputs}
+    native.run(native.Conv, maps=maps, weights=native.packed(weight), bias=bias, result=result, halved=halved, **sizes)
+    found = result[:, :, : wanted.shape[2], : wanted.shape[3]]
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 5, 48, 100])
+@pytest.mark.parametrize("gated", [False, True])
+def test_pointwise(count, gated, threads):
+    maps, weight, bias = rows(48, 1, count), torch.randn(80, 48, 1, 1), torch.randn(80)
+    wanted = functional.conv2d(maps, weight, bias)
+    found = native.pointwise(maps, native.packed(weight), bias, 80, gated=gated)
+    torch.testing.assert_close(found, functional.selu(wanted) if gated else wanted, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 20), (5, 7), (1, 3)])
+@pytest.mark.parametrize("strength", [0.3, 8.0])
+def test_deformable_convolution(height, width, strength, threads):
+    maps, weight, bias = rows(32, height, width), torch.randn(64, 32, 3, 3) / 17, torch.randn(64)
+    offsets, moves = strength * torch.randn(18, 32, 3, 3) / 17, torch.randn(18)
+    add, result, limit = rows(64, height, width), rows(64, height, width), max(height, width) / 4
+    displaced = functional.conv2d(maps, offsets, moves, padding=1).clamp(-limit, limit)
+    wanted = functional.selu(deform_conv(maps, displaced, weight, bias) + add)
+    native.run(
+        native.Deform,
+        maps=maps,
+        offset_weights=native.packed(offsets),
+        offset_bias=native.padded(moves),
+        weights=native.packed_taps(weight),
+        bias=bias,
+        add=add,
+        result=result,
+        height=height,
+        width=width,
+        inputs=32,
+        outputs=64,
+    )
+    torch.testing.assert_close(result, wanted, atol=2e-3, rtol=1e-3)
+    assert (result - wanted).abs().mean() < 1e-5
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 90), (1, 5), (33, 16), (200, 3)])
+@pytest.mark.parametrize(("radius", "rounds"), [(2, 2), (3, 1), (1, 0), (0, 2)])
+def test_maxima_with_many_equal_scores(height, width, radius, rounds, threads, monkeypatch):
+    scores = (torch.rand(height, width) * 30).round() / 30
+    found = torch.empty(height, width, dtype=torch.bool)
+    native.run(native.Maxima, scores=scores, found=found, height=height, width=width, radius=radius, rounds=rounds)
+    monkeypatch.setattr(native, "has_kernels", lambda: False)
+    assert torch.equal(found, iterated_maxima(scores[None], radius, rounds)[0])
+
+
+@pytest.mark.parametrize("doubled", [0, 1])
+def test_moments(doubled, threads):
+    maps = rows(48, 6, 10) + 3
+    whole = functional.interpolate(maps, scale_factor=2, mode="bilinear") if doubled else maps
+    result = torch.empty(whole.shape[2], 2, 48)
+    native.run(native.Moments, maps=maps, result=result, height=6, width=10, channels=48, doubled=doubled)
+    torch.testing.assert_close(result[:, 0], whole[0].mean(dim=2).T, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result[:, 1], whole[0].var(dim=2, correction=0).T, atol=1e-5, rtol=1e-4)
+
+
+def test_unfit_tensors_are_refused():
+    assert native.usable(torch.zeros(2))
+    assert not native.usable(torch.zeros(2, dtype=torch.float64))
+    assert not native.usable(torch.zeros(2, device="meta"))
+    assert not native.usable(torch.zeros(2, requires_grad=True))
+    with torch.no_grad():
+        assert native.usable(torch.zeros(2, requires_grad=True))
