@@ -10,6 +10,7 @@ import torch
 from photoglue.matchers.lightglue.engine.choice import matching_choice, matching_precision
 from photoglue.matchers.lightglue.engine.kernels import attention_choice
 from photoglue.native import library
+from photoglue.native.extract import has_kernels
 from photoglue.precision import Precision, choose_device
 from photoglue.precision import auto_precision as auto_precision_of
 from photoglue.probe import Choice, processor
@@ -32,7 +33,11 @@ def version_line() -> str:
 def choices() -> list[Choice]:
     """What was chosen on this machine, measured or by its flags, and why: the first call on a machine measures."""
     device = choose_device(None)
-    found = [matching_choice(device), auto_precision_of(device, "extraction")]
+    extraction = auto_precision_of(device, "extraction")
+    found = [matching_choice(device), extraction]
+    if device.type == "cpu" and has_kernels():
+        reason = f"native, ALIKED and DISK; others {extraction.chosen}, {extraction.reason}"
+        found[1] = Choice(name="extraction", chosen="float32", reason=reason)
     if device.type == "cpu":
         types = dict.fromkeys(choice.chosen for choice in found if choice.chosen != "int16")
         found += [attention_choice(getattr(torch, name)) for name in types]
