@@ -8,14 +8,14 @@ from photoglue.sfm.nerfstudio import write_nerfstudio
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.report.links import weakest_links
 from photoglue.sfm.report.page import write_map_report
-from photoglue.sfm.search import Duplicate, Found, search_photos, similar_photos
+from photoglue.sfm.search import SearchResult, SimilarPair, search_photos, similar_photos
 
 __all__ = [
-    "Duplicate",
-    "Found",
     "Model",
     "ModelImage",
     "PairOptions",
+    "SearchResult",
+    "SimilarPair",
     "find_pairs",
     "index_photos",
     "read_model",

@@ -3,6 +3,7 @@
 All of them read the *stored* pixels of photos, as COLMAP does.
 """
 
+import os
 import shutil
 import struct
 import tempfile
@@ -42,7 +43,9 @@ class Undistorted:
     """Photos that are in the model but see no point of it, on which gsplat fails."""
 
 
-def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
+def undistort(
+    model: str | os.PathLike[str], photos: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> Undistorted:
     """Write photos without distortion and their PINHOLE model, as 3D Gaussian splatting (3DGS, gsplat) reads them.
 
     ``out/images`` holds the photos under their names, ``out/sparse/0`` the model. The folder appears when it is whole.
@@ -62,6 +65,7 @@ def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
         OutputError: If the folder cannot be written.
         MissingExtra: If pycolmap is not installed.
     """
+    model, photos, out = Path(model), Path(photos), Path(out)
     view = read_model(model)
     check_photos(view, photos)
     made_from = digest_of(
@@ -93,19 +97,20 @@ def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
     return result
 
 
-def write_ply(model: Path, out: Path) -> None:
+def write_ply(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     """Write the points of a COLMAP model with their colours as a binary PLY file, as viewers and 3D editors read it.
 
     Raises:
         ConfigError: If the model cannot be read, or the file's name does not end in .ply.
         OutputError: If it cannot be written.
     """
+    out = Path(out)
     check_output(out, (".ply",))
     view = read_model(model)
     write_whole(out, ply_of(view.points, view.colours, text=False))
 
 
-def write_text(model: Path, out: Path) -> None:
+def write_text(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     """Write a COLMAP model as text: ``cameras.txt``, ``images.txt``, ``points3D.txt``, which next to all programs read.
 
     From pycolmap 3.12 on, ``rigs.txt`` and ``frames.txt`` are with them.
@@ -119,6 +124,7 @@ def write_text(model: Path, out: Path) -> None:
         OutputError: If a file cannot be written.
         MissingExtra: If pycolmap is not installed.
     """
+    out = Path(out)
     read_model(model)  # pycolmap waits for ever on files that are cut off
     _check_folder(out, TEXT_FILES)
     with tempfile.TemporaryDirectory() as place:

@@ -17,11 +17,11 @@ from jaxtyping import Float64
 from photoglue.batch import extract
 from photoglue.batch.extract import Photos
 from photoglue.batch.filling import Progress
-from photoglue.datasets.photos import photos_of
 from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 from photoglue.extractors import create_extractor
 from photoglue.image import read_gps
-from photoglue.sfm.indexing import index_of
+from photoglue.retrieval import Describer
+from photoglue.sfm.indexing import POINTS, SIDE, index_of, named_photos
 from photoglue.sfm.model import read_model
 from photoglue.sfm.poses import known_poses, named_alike
 
@@ -116,9 +116,7 @@ def find_pairs(
             raise ConfigError(f"There is no rule {rule!r} to find pairs by. There are: {', '.join(RULES)}.")
     if not rules:
         raise ConfigError(f"There is no rule to find pairs by. There are: {', '.join(RULES)}.")
-    if not isinstance(photos, Mapping):
-        found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
-        photos = {name: found.path(i) for i, name in enumerate(found.names)}
+    _, photos = named_photos(photos)
     if len(photos) < 2:
         raise ConfigError(f"There {'is one photo' if photos else 'are no photos'}: a pair has two.")
     request = _Request(
@@ -218,7 +216,8 @@ def _by_retrieval(request: _Request) -> Rows:
         features = request.features
         if features is None:
             features = Path(folder) / "features.h5"
-            extractor = create_extractor("aliked", max_keypoints=1024, resize=640)
+            extractor = create_extractor("aliked", max_keypoints=POINTS, resize=SIDE)
+            Describer.pretrained(extractor.kind, network=request.options.network)  # what is missing, before the work
             extract(request.paths, features, extractor, progress=request.progress)
         index = index_of(request.paths, features, network=request.options.network, progress=request.progress)
     row_of = {name: row for row, name in enumerate(request.names)}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -20,10 +21,10 @@ from photoglue.sfm.report.links import CountedPair, Link
 
 
 def write_map_report(
-    out: Path,
+    out: str | os.PathLike[str],
     *,
-    model: Path,
-    photos: Path,
+    model: str | os.PathLike[str],
+    photos: str | os.PathLike[str],
     verified: Sequence[CountedPair] | None = None,
     unplaced: Mapping[str, str] | None = None,
     links: Sequence[Link] | None = None,
@@ -55,6 +56,7 @@ def write_map_report(
         OutputError: If the page cannot be written.
         MissingExtra: If pycolmap is not installed.
     """
+    out, photos = Path(out), Path(photos)
     check_output(out, (".html",))
     view = read_model(model)
     if not view.images:
