@@ -1,7 +1,7 @@
 """From photos to a 3D model, and from a model to what other programs read."""
 
 from photoglue.datasets.photos import write_pairs
-from photoglue.sfm.deliver import undistort, write_ply, write_text
+from photoglue.sfm.deliver import Undistorted, undistort, write_ply, write_text
 from photoglue.sfm.indexing import index_photos
 from photoglue.sfm.model import Model, ModelImage, read_model
 from photoglue.sfm.nerfstudio import write_nerfstudio
@@ -16,6 +16,7 @@ __all__ = [
     "PairOptions",
     "SearchResult",
     "SimilarPair",
+    "Undistorted",
     "find_pairs",
     "index_photos",
     "read_model",

@@ -26,6 +26,8 @@ from photoglue.solvers.colmap_files import images_without
 
 NAMES_SHOWN = 5
 """Photos that an error names."""
+GROWTH = 2
+"""How many times the bytes of a photo its undistorted JPEG takes, about: COLMAP hardly compresses it."""
 RECORD = "undistorted.json"
 """What ``undistort`` leaves in its folder to know it again."""
 TEXT_FILES = frozenset(f"{name}.txt" for name in (*FILES, "rigs", "frames"))
@@ -79,6 +81,7 @@ def undistort(
     if len(left_out) == len(view.images):
         raise ConfigError(f"No photo of the model {str(model)!r} sees a point of it: nothing can be made of it.")
     result = Undistorted(made_from=made_from, images=len(view.images) - len(left_out), left_out=left_out)
+    _check_room(out, sum((photos / image.name).stat().st_size for image in view.images))
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -161,6 +164,16 @@ def _undistort(model: Path, photos: Path, out: Path, view: Model, left_out: tupl
     for image in view.images:
         if image.name not in left_out:
             _drop_orientation(out / "images" / image.name)
+
+
+def _check_room(out: Path, size: int) -> None:
+    """Refuse a disk on which the photos would hardly fit: COLMAP ends the whole process when it is full."""
+    above = next(folder for folder in out.absolute().parents if folder.is_dir())
+    wanted, free = GROWTH * size, shutil.disk_usage(above).free
+    if free < wanted:
+        raise OutputError(
+            f"{str(out)!r} needs about {wanted / 1e6:,.0f} MB, and its disk has {free / 1e6:,.0f} MB left; make room."
+        )
 
 
 def _is_readable(path: Path) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -13,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.files import check_output, write_whole
 from photoglue.sfm.model import read_model
 from photoglue.sfm.report.content import MapPage, columns_of, facts_of, gather, settings_of
@@ -62,6 +63,14 @@ def write_map_report(
     if not view.images:
         raise ConfigError(f"The model {str(model)!r} has no photo: there is nothing to show.")
     rows, scene, pictures, pairs = gather(view, photos, verified, unplaced or {}, links)
+    pictureless = sum(row.placed and not row.thumbnail for row in rows)
+    if pictureless:
+        warnings.warn(
+            f"{pictureless} of {len(view.images)} photos of the model are not in {str(photos)!r}, or cannot be read: "
+            "the page is without their pictures.",
+            PhotoGlueWarning,
+            stacklevel=2,
+        )
     kinds, columns = columns_of(pairs, rows)
     page = MapPage(
         title=_title(photos.resolve()),
