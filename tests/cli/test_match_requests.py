@@ -82,9 +82,9 @@ def test_folders_and_other_numbers_of_photos(cli, photos):
     for given, what in (
         ((photos, "b.png"), "is a folder"),
         ((photos,), "is a folder"),
-        (("a.png", "b.png", "c.png"), "These are 3 photos"),
-        (("a.png",), "These are 1 photos"),
-        ((), "These are 0 photos"),
+        (("a.png", "b.png", "c.png"), "There are 3 photos"),
+        (("a.png",), "There is one photo"),
+        ((), "There are no photos"),
     ):
         code, _, err = cli("match", *given)
         assert code == 1

@@ -48,6 +48,13 @@ def test_retrieval_with_features_that_are_kept(cli, tmp_path):
     assert 2 <= len(pairs_in("pairs.txt")) <= 3
 
 
+def test_names_that_no_list_holds_are_said_first(cli, tmp_path):
+    write_photo(tmp_path / "photos" / "a\nb.png", 1, (80, 64))
+    code, _, err = cli("--by", "retrieval", "--features-store", "f.h5")
+    assert (code, "'a\\nb.png' has a tab, a line break" in err) == (1, True)
+    assert not (tmp_path / "f.h5").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -60,6 +67,16 @@ def test_retrieval_with_features_that_are_kept(cli, tmp_path):
         (["--neighbors", "0"], 1, "neighbors is 0"),
         (["--features-store", "pairs.txt"], 1, "--features-store and --out are one file"),
         (["--out", "absent/pairs.txt"], 1, "The folder 'absent' does not exist"),
+        (["--out", "photos/0 a.png"], 1, "must end in .txt"),
+        (["--features", "sift", "--jobs", "2"], 1, "--features and --jobs have no effect without --features-store"),
+        (["--by", "all", "--neighbors", "2"], 1, "--neighbors has no effect with --by all"),
+        (["--by", "sequence", "--max-angle", "3"], 1, "--max-angle has no effect"),
+        (["--by", "gps", "--overlap", "3"], 1, "--overlap has no effect"),
+        (
+            ["--by", "retrieval", "--features-store", "f.h5", "--features", "aliked-t16"],
+            1,
+            "There is no vocabulary for features 'aliked-t16'",
+        ),
         (["--by", "gps"], 1, "0 of 4 photos have a position in their EXIF data"),
     ],
 )

@@ -1,5 +1,7 @@
 """`photoglue index` and `photoglue search`: what they print, write and return."""
 
+import warnings
+
 import PIL.Image
 import pytest
 from tiny_photos import write_photo
@@ -43,6 +45,27 @@ def test_index_and_search(cli):
     assert sum(".png" in line for line in out.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_names_of_several_lines_and_photos_that_cannot_be_read(cli, tmp_path):
+    write_photo(tmp_path / "photos" / "a\nb.png", 1, (96, 80))
+    (tmp_path / "photos" / "bad.png").write_text("hello")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, out, err = cli("index", "photos", "--out", "index.h5", "--features", "sift")
+    assert (code, out) == (1, "4 photos, 0.1 MB → index.h5\n")
+    assert "1 of 5 photos cannot be read" in err
+    code, out, _ = cli("search", "photos/0.png", "--in", "index.h5", "--plot", "sheet.png")
+    assert code == 0
+    assert "'a\\nb.png'" in out
+    before = (tmp_path / "photos" / "1.png").read_bytes()
+    code, _, err = cli("search", "photos/0.png", "--in", "index.h5", "--plot", "photos/1.png")
+    assert (code, "--plot and the photo '1.png' are one file" in err) == (1, True)
+    assert (tmp_path / "photos" / "1.png").read_bytes() == before
+    cli("index", "photos/0.png", "--out", "one.h5", "--features", "sift")
+    assert cli("search", "photos/0.png", "--in", "one.h5")[:2] == (0, "no other photo to find\n")
+    assert cli("search", "--pairs", "--in", "one.h5")[:2] == (0, "no photos that look alike\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -52,6 +75,11 @@ def test_index_and_search(cli):
         (["search", "photos/0.png", "--in", "photos", "--top", "0"], "top is 0"),
         (["search", "photos/0.png", "--in", "photos", "--plot", "sheet.pdf"], "must end in .jpg"),
         (["search", "--pairs", "--in", "absent.h5", "--plot", "sheet.jpg"], "it has no use for --pairs"),
+        (["search", "photos/0.png", "--in", "photos", "--plot", "photos/0.png"], "are one file"),
+        (["search", "photos/0.png", "--in", "photos", "--min-score", "0.5"], "--min-score is that of --pairs"),
+        (["search", "--pairs", "--in", "photos", "--min-score", "nan"], "min_score is nan"),
+        (["search", "--pairs", "--in", "photos", "--top", "0"], "neighbors is 0"),
+        (["search", "photos/0.png", "--in", "index.h5", "photos"], "The index 'index.h5' is searched alone"),
         (["index", "photos", "--out", "index.npz"], "must end in .h5"),
         (["index", "absent", "--out", "index.h5"], "There is no file or folder 'absent'"),
     ],

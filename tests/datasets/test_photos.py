@@ -173,8 +173,9 @@ def test_photos_of_files_and_folders_are_named_below_what_they_share(tmp_path, m
 
 def test_pairs_in(tmp_path):
     path = tmp_path / "pairs.txt"
-    path.write_text("a.jpg b.jpg\n\n my a.jpg\tmy b.jpg \n")
-    assert pairs_in(path) == [("a.jpg", "b.jpg"), ("my a.jpg", "my b.jpg")]
+    for text in ("a.jpg b.jpg\n\n my a.jpg\tmy b.jpg \n", "\ufeffa.jpg b.jpg\r\n\r\nmy a.jpg\tmy b.jpg\r\n"):
+        path.write_text(text)
+        assert pairs_in(path) == [("a.jpg", "b.jpg"), ("my a.jpg", "my b.jpg")]
     path.write_text("a.jpg b.jpg\na.jpg b.jpg c.jpg\n")
     with pytest.raises(ConfigError, match=r"Line 2 of '.*pairs\.txt' has 3 names"):
         pairs_in(path)

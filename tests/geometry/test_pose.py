@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from photoglue.geometry.pose import pose_error_deg, relative_pose, rotation_error_deg, translation_error_deg
+from photoglue.geometry.pose import (
+    pose_error_deg,
+    relative_pose,
+    rotation_error_deg,
+    rotation_from_quaternion,
+    translation_error_deg,
+)
 
 
 def _rotation(axis, angle_deg):
@@ -20,6 +26,14 @@ def _pose(axis, angle_deg, translation):
     pose[:3, :3] = _rotation(axis, angle_deg)
     pose[:3, 3] = torch.tensor(translation, dtype=torch.float64)
     return pose
+
+
+@pytest.mark.parametrize("length", [1.0, -3.0])
+def test_a_rotation_from_a_quaternion(length):
+    axis, angle_deg = np.array([1.0, 2, 3]) / 14**0.5, 70
+    half = math.radians(angle_deg) / 2
+    quaternion = length * torch.tensor([math.cos(half), *(axis * math.sin(half))], dtype=torch.float64)
+    torch.testing.assert_close(rotation_from_quaternion(quaternion), _rotation(axis, angle_deg))
 
 
 def test_a_relative_pose_takes_points_from_one_camera_to_the_other():

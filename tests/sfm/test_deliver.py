@@ -57,11 +57,20 @@ def test_photos_that_see_nothing_are_left_out(tmp_path):
     assert pycolmap.Reconstruction(str(tmp_path / "out" / "sparse" / "0")).num_images() == 2
 
 
+def test_without_room_nothing_begins(tmp_path, monkeypatch):
+    """COLMAP would end the process, whoever called it."""
+    tiny = write_tiny_model(tmp_path)
+    monkeypatch.setattr(deliver.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=r"'.*out/splat' needs about 0 MB, and its disk has 0 MB left; make room"):
+        undistort(tiny.model, tiny.photos, tmp_path / "out" / "splat")
+    assert not (tmp_path / "out").exists()
+
+
 def test_several_cameras(tmp_path):
     tiny = write_tiny_model(
         tmp_path, cameras=(("SIMPLE_RADIAL", (60.0, 32.0, 24.0, -0.05)), ("OPENCV", (50, 52, 32, 24, 0.1, 0, 0, 0)))
     )
-    undistort(tiny.model, tiny.photos, tmp_path / "out")
+    undistort(str(tiny.model), str(tiny.photos), str(tmp_path / "out"))
     cameras = read_model(tmp_path / "out" / "sparse" / "0").cameras
     assert [cameras[i].model for i in (1, 2)] == ["PINHOLE", "PINHOLE"]
     assert [cameras[i].parameters[0] for i in (1, 2)] == [60.0, 50.0]

@@ -55,19 +55,27 @@ def test_made_and_brought_up_to_date(two_things, tmp_path, described):
 
 
 @pytest.mark.slow
-def test_interrupted_it_goes_on(two_things, tmp_path, described, monkeypatch):
+@pytest.mark.parametrize(("ending", "kept"), [(KeyboardInterrupt, 5), (MemoryError, 4)])
+def test_interrupted_it_goes_on(two_things, tmp_path, described, monkeypatch, ending, kept):
+    """Ctrl-C loses nothing, and what ends a process otherwise no more than so many chunks."""
     monkeypatch.setattr(indexing, "PHOTOS_AT_ONCE", 1)
     monkeypatch.setattr(indexing, "CHUNKS_KEPT", 2)
 
     def stop(done, total):
         if done == 5:
-            raise KeyboardInterrupt
+            raise ending
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(ending):
         index_photos(two_things, tmp_path / "index.h5", features="sift", progress=stop)
-    assert len(PhotoIndex.load(tmp_path / "index.h5")) == 4
+    assert len(PhotoIndex.load(tmp_path / "index.h5")) == kept
     assert len(index_photos(two_things, tmp_path / "index.h5", features="sift")) == 6
-    assert len(described) == 5 + 2
+    assert len(described) == 5 + 6 - kept
+
+
+def test_photos_by_name_have_a_folder_if_their_names_are_paths_below_one(two_things, tmp_path):
+    paths = sorted(two_things.iterdir())[:2]
+    for named, root in (({path.name: path for path in paths}, two_things), (dict(zip("ab", paths, strict=True)), "")):
+        assert index_photos(named, tmp_path / f"{len(str(root))}.h5", features="sift").root == str(root)
 
 
 @pytest.mark.slow

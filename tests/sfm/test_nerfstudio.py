@@ -44,7 +44,7 @@ def test_frames_see_the_points_where_colmap_does(tmp_path, cameras):
 def test_the_world_is_turned_as_the_file_says(tmp_path):
     """COLMAP's y, which points down, becomes -z; undoing applied_transform gives COLMAP's points."""
     tiny = write_tiny_model(tmp_path)
-    path = write_nerfstudio(tiny.model, tiny.photos, tmp_path)
+    path = write_nerfstudio(str(tiny.model), str(tiny.photos), str(tmp_path))
     applied = np.array(json.loads(path.read_text())["applied_transform"])
     assert applied.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0]]
     rows = points_of(tmp_path / "sparse_pc.ply")

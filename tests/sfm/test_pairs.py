@@ -136,7 +136,7 @@ def test_retrieval_with_nothing_prepared(two_things):
         ({"by": []}, "There is no rule"),
         ({"by": "poses"}, "poses needs a model: cameras.json"),
         ({"by": "model"}, "model needs a model: a folder with a COLMAP model"),
-        ({"by": "model", "model": "absent"}, "'absent' is no folder with a COLMAP model"),
+        ({"by": "model", "model": "absent"}, "There is no folder 'absent'"),
         ({"by": "poses", "model": "absent"}, "'absent' has no poses"),
     ],
 )

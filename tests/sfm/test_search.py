@@ -52,5 +52,7 @@ def test_refusals(two_things, index, tmp_path):
         search_photos(two_things / "a0.png", replace(index, made_by="vlad9/own/123"))
     lost = replace(index, root=str(tmp_path))
     assert len(search_photos(two_things / "a0.png", lost)) == 6  # without the photos, that of the query is not known
-    with pytest.raises(ImageError, match="There is no file"):
+    with pytest.raises(ImageError, match="in the index, but not there; bring the index up to date"):
         search_photos(two_things / "a0.png", lost, check=True)
+    with pytest.raises(ImageError, match="made of photos under other names"):
+        search_photos(two_things / "a0.png", replace(index, root=""), check=True)

@@ -20,7 +20,7 @@ PHOTOS_AT_ONCE = 8
 STALE = {"photo": "replaced since", "mask": "whose mask changed"}
 
 Place: TypeAlias = str | os.PathLike[str]
-Photos: TypeAlias = Place | Sequence[Place] | Mapping[str, Path]
+Photos: TypeAlias = Place | Sequence[Place] | Mapping[str, Place]
 """A folder or photo, several of them, or photos by the names that they shall have in the store."""
 Extracted: TypeAlias = tuple[Features, dict[str, Any]]
 """Features and what they were made from."""
@@ -68,25 +68,27 @@ def extract(
     """
     engine = (engine or Inline()).checked_for(extractor.device)
     found = PhotoFolder(root=Path(), names=())
-    if not isinstance(photos, Mapping):
+    if isinstance(photos, Mapping):
+        paths = {name: Path(path) for name, path in photos.items()}
+    else:
         found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
-        photos = {name: found.path(i) for i, name in enumerate(found.names)}
+        paths = {name: found.path(i) for i, name in enumerate(found.names)}
     notes: Sequence[str] = ()
     if masks is not None and not isinstance(masks, Mapping):
-        masks, several = masks_in(masks, list(photos))
-        notes = [_about_masks(photos, masks), *several.values()]
+        masks, several = masks_in(masks, list(paths))
+        notes = [_about_masks(paths, masks), *several.values()]
     masks = masks or {}
     filling = Filling(
         store=FeatureStore,
         options={**(options or {}), **extractor_options(extractor)},
-        stale=lambda opened, name: _stale(opened, name, photos[name], masks.get(name)),
+        stale=lambda opened, name: _stale(opened, name, paths[name], masks.get(name)),
         chunks=lambda names: [names[i : i + PHOTOS_AT_ONCE] for i in range(0, len(names), PHOTOS_AT_ONCE)],
         work=_work,
-        state=(extractor, dict(photos), dict(masks)),
+        state=(extractor, paths, dict(masks)),
         write=FeatureStore.write,
         what="photo",
     )
-    summary = filling.run(store, list(photos), engine, progress)
+    summary = filling.run(store, list(paths), engine, progress)
     skipped = {photo.name: photo.reason for photo in found.skipped}
     return replace(summary, failed={**skipped, **summary.failed}, hidden=found.hidden, notes=tuple(notes))
 

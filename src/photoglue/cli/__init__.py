@@ -1,4 +1,4 @@
-"""The command line: `photoglue match | extract | weights | demo | bench`."""
+"""The command line, `photoglue`: one module a command."""
 
 from photoglue.cli.app import main
 

@@ -115,15 +115,22 @@ class Extract(ManyPhotos):
 
 
 @contextmanager
-def progress_bar(console: Console, what: str) -> Iterator[Told]:
-    """Show a progress bar with the time that is left; gives a function that moves it."""
+def progress_bar(console: Console, what: str, *, kept: bool = True) -> Iterator[Told]:
+    """Show a progress bar with the time that is left; gives a function that moves it.
+
+    Args:
+        console: Where to show it.
+        what: What is being done.
+        kept: Whether what was done is kept at Ctrl-C, which is then said.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what)
         try:
             yield lambda done, total: bar.update(task, completed=done, total=total)
         except KeyboardInterrupt:
-            console.print("What was done is kept: the same command goes on from there.")
+            if kept:
+                console.print("What was done is kept: the same command goes on from there.")
             raise
 
 

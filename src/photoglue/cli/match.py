@@ -157,7 +157,8 @@ class Match:
         given = FOR_MANY if self.store is None else FOR_TWO
         unused = [f"--{name.replace('_', '-')}" for name in given if getattr(self, name) not in (None, (), 0, "local")]
         if self.store is None and (folders or len(self.images) != 2):
-            what = f"{str(folders[0])!r} is a folder" if folders else f"These are {len(self.images)} photos"
+            count = "There is one photo" if len(self.images) == 1 else f"There are {len(self.images) or 'no'} photos"
+            what = f"{str(folders[0])!r} is a folder" if folders else count
             raise ConfigError(
                 f"{what}: the matches of many photos go into a file, --store matches.h5. Without it two photos are "
                 "matched."

@@ -1,6 +1,6 @@
 """`photoglue pairs PHOTOS… --by auto --out pairs.txt`: which pairs of many photos are worth matching."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, final
 
@@ -8,9 +8,11 @@ from rich.console import Console
 
 from photoglue.cli.extract import ManyPhotos, progress_bar
 from photoglue.cli.match import refuse_overwriting
-from photoglue.datasets.photos import photos_of, write_pairs
-from photoglue.errors import ConfigError, OutputError
-from photoglue.sfm.pairs import RULES, PairOptions, find_pairs
+from photoglue.datasets.photos import check_listable, photos_of, write_pairs
+from photoglue.errors import ConfigError
+from photoglue.files import check_output
+from photoglue.retrieval import Describer
+from photoglue.sfm.pairs import ALL_PAIRS, RULES, PairOptions, find_pairs
 
 if TYPE_CHECKING:  # the names are known when the program runs
     RuleName: TypeAlias = str
@@ -29,7 +31,7 @@ class Pairs(ManyPhotos):
     """
 
     out: Path
-    """The text file to write."""
+    """The text file to write, which must end in .txt."""
     by: tuple[RuleName, ...] = ("auto",)
     """One rule, or several, whose pairs are all taken. all: every pair; sequence: photos that follow each other by
     their names; gps: the nearest by EXIF; retrieval: those that look most alike; poses, model: see --model; auto: all
@@ -53,9 +55,9 @@ class Pairs(ManyPhotos):
     def run(self, console: Console) -> int:
         """Find the pairs and write them; returns 1 if a photo could not be read, else 0."""
         refuse_overwriting({"--out": self.out, "--features-store": self.features_store}, {"--model": self.model})
-        if not self.out.parent.is_dir():
-            raise OutputError(f"The folder {str(self.out.parent)!r} does not exist; make it first.")
+        check_output(self.out, (".txt",))
         found = photos_of(self.images)
+        check_listable(found.names)
         self._refuse_unused()
         options = PairOptions(
             neighbors=self.neighbors,
@@ -66,8 +68,11 @@ class Pairs(ManyPhotos):
         )
         failed = 0
         if self.features_store is not None:
-            failed = len(self.extract(console, self.extractor(), self.features_store).failed)
-        with progress_bar(console, "looking") as told:
+            extractor = self.extractor()
+            if "retrieval" in self.by or len(found) > ALL_PAIRS:  # what is missing is said before the work
+                Describer.pretrained(extractor.kind, network=self.network)
+            failed = len(self.extract(console, extractor, self.features_store).failed)
+        with progress_bar(console, "looking", kept=False) as told:
             pairs = find_pairs(
                 self.images, by=self.by, features=self.features_store, model=self.model, options=options, progress=told
             )
@@ -83,6 +88,17 @@ class Pairs(ManyPhotos):
             ("--features-store", self.features_store is not None, looks),
             ("--network", self.network, looks),
             ("--max-distance", self.max_distance is not None, {"gps"} & set(self.by)),
+            ("--max-angle", self.max_angle != PairOptions.max_angle_deg, {"poses"} & set(self.by)),
+            ("--overlap", self.overlap != PairOptions.overlap, {"sequence", "auto"} & set(self.by)),
+            ("--neighbors", self.neighbors != PairOptions.neighbors, set(self.by) - {"all", "sequence"}),
         ):
             if given and not used:
                 raise ConfigError(f"{name} has no effect with --by {' '.join(self.by)}.")
+        if self.features_store is None:
+            changed = [
+                f"--{field.name.replace('_', '-')}"
+                for field in fields(ManyPhotos)
+                if field.name != "images" and getattr(self, field.name) != field.default
+            ]
+            if changed:
+                raise ConfigError(f"{' and '.join(changed)} have no effect without --features-store.")

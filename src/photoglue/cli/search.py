@@ -1,4 +1,4 @@
-"""`photoglue index PHOTOS` and `photoglue search PHOTO --within PHOTOS`: photos that show the same thing."""
+"""`photoglue index PHOTOS` and `photoglue search PHOTO --in PHOTOS`: photos that show the same thing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from photoglue.cli.extract import progress_bar
+from photoglue.cli.match import refuse_overwriting
+from photoglue.datasets.photos import photos_of
 from photoglue.errors import ConfigError
 from photoglue.files import check_output
 from photoglue.sfm.indexing import index_photos
-from photoglue.sfm.search import Duplicate, Found, search_photos, similar_photos
+from photoglue.sfm.search import SearchResult, SimilarPair, search_photos, similar_photos
 from photoglue.viz.contact_sheet import FORMATS, save_contact_sheet
 
 IndexedFeatures: TypeAlias = Literal["aliked", "disk", "sift"]
@@ -37,14 +39,15 @@ class Index:
     """Device to compute on, such as cpu or cuda:0; None: a GPU if there is one."""
 
     def run(self, console: Console) -> int:
-        """Make the index; returns 0."""
-        check_output(self.out, (".h5",))
+        """Make the index; returns 1 if a photo could not be read (the others are in it), else 0."""
+        given = len(photos_of(self.images))
         with progress_bar(console, "indexing") as told:
             made = index_photos(
                 self.images, self.out, features=self.features, network=self.network, device=self.device, progress=told
             )
-        console.print(f"{len(made):,} photos, {self.out.stat().st_size / 1e6:.1f} MB → {self.out}", soft_wrap=True)
-        return 0
+        photos = "1 photo" if len(made) == 1 else f"{len(made):,} photos"
+        console.print(f"{photos}, {self.out.stat().st_size / 1e6:.1f} MB → {self.out}", soft_wrap=True)
+        return 1 if len(made) < given else 0
 
 
 @final
@@ -57,7 +60,7 @@ class Search:
     within: Annotated[tuple[Path, ...], tyro.conf.arg(name="in")]
     """An index (.h5), or photos and folders of photos, which are indexed in memory, each time anew."""
     top: int = 10
-    """So many photos at most."""
+    """So many photos at most; with --pairs so many for each."""
     verify: bool = False
     """Also match the photo with those found, and put those first that have most in common with it; with --pairs: give
     only those that have at least 30 verified matches."""
@@ -74,15 +77,23 @@ class Search:
         """Search, and print a table; returns 0."""
         if self.plot is not None:
             check_output(self.plot, FORMATS)
+            refuse_overwriting({"--plot": self.plot}, {"the photo to search with": self.photo})
         if self.pairs == (self.photo is not None):
             raise ConfigError("Name a photo to search with, or give --pairs, which compares all of --in, and not both.")
         if self.pairs and self.plot is not None:
             raise ConfigError("--plot shows what one photo finds; it has no use for --pairs.")
+        if not self.pairs and self.min_score is not None:
+            raise ConfigError("--min-score is that of --pairs; --top says how many photos one photo finds.")
         within = self.within[0] if len(self.within) == 1 else self.within
-        with progress_bar(console, "indexing") as told:
+        with progress_bar(console, "indexing", kept=False) as told:
             if self.photo is None:
                 pairs = similar_photos(
-                    within, min_score=self.min_score, check=self.verify, device=self.device, progress=told
+                    within,
+                    min_score=self.min_score,
+                    neighbors=self.top,
+                    check=self.verify,
+                    device=self.device,
+                    progress=told,
                 )
                 return self._print_pairs(console, pairs)
             found = search_photos(
@@ -90,10 +101,14 @@ class Search:
             )
         return self._print(console, self.photo, found)
 
-    def _print(self, console: Console, photo: Path, found: list[Found]) -> int:
+    def _print(self, console: Console, photo: Path, found: list[SearchResult]) -> int:
+        refuse_overwriting({"--plot": self.plot}, {f"the photo {each.name!r}": each.path for each in found})
+        if not found:
+            console.print("no other photo to find")
+            return 0
         table = Table("", "photo", *_heads(self.verify))
         for rank, each in enumerate(found, start=1):
-            table.add_row(str(rank), each.name, *_values(each))
+            table.add_row(str(rank), _shown(each.name), *_values(each))
         console.print(table)
         if self.plot is not None:
             captions = [f"{rank}: {each.name}, {_caption(each)}" for rank, each in enumerate(found, start=1)]
@@ -101,23 +116,31 @@ class Search:
             console.print(f"picture → {self.plot}", soft_wrap=True)
         return 0
 
-    def _print_pairs(self, console: Console, pairs: list[Duplicate]) -> int:
+    def _print_pairs(self, console: Console, pairs: list[SimilarPair]) -> int:
+        if not pairs:
+            console.print("no photos that look alike")
+            return 0
         table = Table("photo", "photo", *_heads(self.verify))
         for each in pairs[:SHOWN]:
-            table.add_row(each.name0, each.name1, *_values(each))
+            table.add_row(_shown(each.name0), _shown(each.name1), *_values(each))
         console.print(table)
         if len(pairs) > SHOWN:
             console.print(f"and {len(pairs) - SHOWN} more")
         return 0
 
 
+def _shown(name: str) -> str:
+    """A name in one line, whatever it is made of."""
+    return name if name.isprintable() else repr(name)
+
+
 def _heads(verified: bool) -> list[str]:
     return ["score", *["inliers"] * verified]
 
 
-def _values(found: Found | Duplicate) -> list[str]:
+def _values(found: SearchResult | SimilarPair) -> list[str]:
     return [f"{found.score:.3f}", *([] if found.inliers is None else [str(found.inliers)])]
 
 
-def _caption(found: Found) -> str:
+def _caption(found: SearchResult) -> str:
     return f"{found.score:.2f}" if found.inliers is None else f"{found.inliers} inliers"

@@ -67,13 +67,13 @@ class CameraFile:
         return PosedPhoto(name=below, camera=camera, cam_from_world=checked_pose(pose, what))
 
 
-def read_cameras(folder: Path) -> CameraFile:
-    """The ``cameras.json`` in a folder.
+def read_cameras(source: Path) -> CameraFile:
+    """The ``cameras.json`` in a folder, or a file like it of another name.
 
     Raises:
         ConfigError: If it cannot be read, or is no list of cameras.
     """
-    path = folder / "cameras.json"
+    path = source if source.suffix == ".json" and not source.is_dir() else source / "cameras.json"
     content = json_in(path)
     frames = content.get("frames", content) if isinstance(content, dict) else content
     if not isinstance(frames, dict):

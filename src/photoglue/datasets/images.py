@@ -145,7 +145,7 @@ def lines_of(path: Path) -> list[tuple[int, list[str]]]:
         ConfigError: If it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read: {error}.") from None
     rows = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]

@@ -190,7 +190,7 @@ def pairs_in(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
         ConfigError: If it cannot be read, or a line has not two names.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()  # Windows marks a text as UTF-8
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The list of pairs {str(path)!r} cannot be read as text: {error}.") from error
     pairs = []
@@ -217,15 +217,24 @@ def write_pairs(pairs: Iterable[tuple[str, str]], path: str | os.PathLike[str]) 
     """
     lines = []
     for pair in pairs:
-        for name in pair:
-            if "\t" in name or name != name.strip() or name.splitlines() != [name]:
-                raise ConfigError(
-                    f"The name {name!r} has a tab, a line break or a blank at its end, which a list of pairs cannot "
-                    "hold: rename the photo."
-                )
+        check_listable(pair)
         spaced = any(len(name.split()) > 1 for name in pair)
         lines.append(("\t" if spaced else " ").join(pair) + "\n")
     write_whole(Path(path), "".join(lines).encode())
+
+
+def check_listable(names: Iterable[str]) -> None:
+    """Refuses names that a list of pairs cannot hold.
+
+    Raises:
+        ConfigError: If one has a tab, a line break, or a blank at its ends.
+    """
+    for name in names:
+        if "\t" in name or name != name.strip() or name.splitlines() != [name]:
+            raise ConfigError(
+                f"The name {name!r} has a tab, a line break or a blank at its end, which a list of pairs cannot hold: "
+                "rename the photo."
+            )
 
 
 def _names_in(path: Path) -> list[str]:

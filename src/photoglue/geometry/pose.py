@@ -19,6 +19,14 @@ def relative_pose(
     return cam1_from_world @ world_from_cam0
 
 
+def rotation_from_quaternion(quaternion: Float64[Tensor, "4"]) -> Float64[Tensor, "3 3"]:
+    """The rotation of a quaternion (w, x, y, z) of any length but zero."""
+    w, x, y, z = (quaternion / quaternion.norm()).tolist()
+    cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    rotation: Tensor = torch.eye(3, dtype=torch.float64) + 2 * w * cross + 2 * cross @ cross
+    return rotation
+
+
 def rotation_error_deg(estimated: Float[Tensor, "3 3"], true: Float[Tensor, "3 3"]) -> float:
     """The angle between two rotations, 0…180 degrees.
 

@@ -168,7 +168,9 @@ class PhotoIndex:
                 content: dict[str, Any] = {key: torch.from_numpy(file[key][()]) for key in ("codes", "scales")}
                 return cls(**texts, **content)
         except (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-            raise OutputError(f"{os.fspath(path)!r} is no index of photos that can be read: {error}.") from error
+            raise OutputError(
+                f"{os.fspath(path)!r} is no index of photos that can be read: {error}. Give another file."
+            ) from error
 
 
 def quantised(vectors: Float[Tensor, "n f"]) -> tuple[Int8[Tensor, "n f"], Float32[Tensor, " n"]]:

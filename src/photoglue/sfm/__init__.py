@@ -12,7 +12,7 @@ from photoglue.datasets.photos import write_pairs
 from photoglue.sfm.cameras import CameraOptions, Cameras, ColmapCamera, find_cameras
 from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
-from photoglue.sfm.deliver import undistort, write_ply, write_text
+from photoglue.sfm.deliver import Undistorted, undistort, write_ply, write_text
 from photoglue.sfm.indexing import index_photos
 from photoglue.sfm.map import MapOptions, map_photos
 from photoglue.sfm.model import Model, ModelImage, read_model
@@ -21,7 +21,7 @@ from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.report.links import weakest_links
 from photoglue.sfm.report.page import write_map_report
-from photoglue.sfm.search import Duplicate, Found, search_photos, similar_photos
+from photoglue.sfm.search import SearchResult, SimilarPair, search_photos, similar_photos
 from photoglue.sfm.summary import MapSummary
 from photoglue.sfm.unplaced import PairRow
 from photoglue.sfm.verified import PairKind, VerifiedPair, VerifiedStore
@@ -34,8 +34,6 @@ __all__ = [
     "Cascade",
     "ColmapCamera",
     "ColmapModel",
-    "Duplicate",
-    "Found",
     "MapOptions",
     "MapSummary",
     "MapperOptions",
@@ -44,6 +42,9 @@ __all__ = [
     "PairKind",
     "PairOptions",
     "PairRow",
+    "SearchResult",
+    "SimilarPair",
+    "Undistorted",
     "VerifiedPair",
     "VerifiedStore",
     "VerifyOptions",

@@ -3,6 +3,7 @@
 All of them read the *stored* pixels of photos, as COLMAP does.
 """
 
+import os
 import shutil
 import struct
 import tempfile
@@ -25,6 +26,8 @@ from photoglue.solvers.colmap_files import images_without
 
 NAMES_SHOWN = 5
 """Photos that an error names."""
+GROWTH = 2
+"""How many times the bytes of a photo its undistorted JPEG takes, about: COLMAP hardly compresses it."""
 RECORD = "undistorted.json"
 """What ``undistort`` leaves in its folder to know it again."""
 TEXT_FILES = frozenset(f"{name}.txt" for name in (*FILES, "rigs", "frames"))
@@ -42,7 +45,9 @@ class Undistorted:
     """Photos that are in the model but see no point of it, on which gsplat fails."""
 
 
-def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
+def undistort(
+    model: str | os.PathLike[str], photos: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> Undistorted:
     """Write photos without distortion and their PINHOLE model, as 3D Gaussian splatting (3DGS, gsplat) reads them.
 
     ``out/images`` holds the photos under their names, ``out/sparse/0`` the model. The folder appears when it is whole.
@@ -62,6 +67,7 @@ def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
         OutputError: If the folder cannot be written.
         MissingExtra: If pycolmap is not installed.
     """
+    model, photos, out = Path(model), Path(photos), Path(out)
     view = read_model(model)
     check_photos(view, photos)
     made_from = digest_of(
@@ -75,6 +81,7 @@ def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
     if len(left_out) == len(view.images):
         raise ConfigError(f"No photo of the model {str(model)!r} sees a point of it: nothing can be made of it.")
     result = Undistorted(made_from=made_from, images=len(view.images) - len(left_out), left_out=left_out)
+    _check_room(out, sum((photos / image.name).stat().st_size for image in view.images))
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -93,19 +100,20 @@ def undistort(model: Path, photos: Path, out: Path) -> Undistorted:
     return result
 
 
-def write_ply(model: Path, out: Path) -> None:
+def write_ply(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     """Write the points of a COLMAP model with their colours as a binary PLY file, as viewers and 3D editors read it.
 
     Raises:
         ConfigError: If the model cannot be read, or the file's name does not end in .ply.
         OutputError: If it cannot be written.
     """
+    out = Path(out)
     check_output(out, (".ply",))
     view = read_model(model)
     write_whole(out, ply_of(view.points, view.colours, text=False))
 
 
-def write_text(model: Path, out: Path) -> None:
+def write_text(model: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     """Write a COLMAP model as text: ``cameras.txt``, ``images.txt``, ``points3D.txt``, which next to all programs read.
 
     From pycolmap 3.12 on, ``rigs.txt`` and ``frames.txt`` are with them.
@@ -119,6 +127,7 @@ def write_text(model: Path, out: Path) -> None:
         OutputError: If a file cannot be written.
         MissingExtra: If pycolmap is not installed.
     """
+    out = Path(out)
     read_model(model)  # pycolmap waits for ever on files that are cut off
     _check_folder(out, TEXT_FILES)
     with tempfile.TemporaryDirectory() as place:
@@ -155,6 +164,16 @@ def _undistort(model: Path, photos: Path, out: Path, view: Model, left_out: tupl
     for image in view.images:
         if image.name not in left_out:
             _drop_orientation(out / "images" / image.name)
+
+
+def _check_room(out: Path, size: int) -> None:
+    """Refuse a disk on which the photos would hardly fit: COLMAP ends the whole process when it is full."""
+    above = next(folder for folder in out.absolute().parents if folder.is_dir())
+    wanted, free = GROWTH * size, shutil.disk_usage(above).free
+    if free < wanted:
+        raise OutputError(
+            f"{str(out)!r} needs about {wanted / 1e6:,.0f} MB, and its disk has {free / 1e6:,.0f} MB left; make room."
+        )
 
 
 def _is_readable(path: Path) -> bool:

@@ -17,6 +17,7 @@ from photoglue.datasets.photos import photos_of
 from photoglue.errors import ConfigError, ImageError, OutputError, PhotoGlueWarning
 from photoglue.extractors import create_extractor
 from photoglue.extractors.base import Extractor
+from photoglue.files import check_output
 from photoglue.image import load_photo, read_image
 from photoglue.precision import choose_device
 from photoglue.retrieval import Describer, PhotoIndex
@@ -86,7 +87,7 @@ def index_photos(
     Args:
         photos: A folder, whose photos get their paths below it as names; a photo; a sequence of both; or photos by
             name.
-        index: The HDF5 file, 16 KB a photo.
+        index: The HDF5 file, which must end in .h5; 16 KB a photo.
         features: Local features: aliked, disk or sift.
         network: Whether to use EfficientNet-lite0 as well: better, a twentieth of a second a photo.
         device: Where to compute; None: on a GPU if there is one.
@@ -98,7 +99,11 @@ def index_photos(
         OutputError: If the file cannot be written, or is something else.
         MissingExtra: If h5py is not installed.
     """
-    path, (root, named) = Path(index), _named(photos)
+    path = Path(index)
+    check_output(path, (".h5",))
+    root, named = named_photos(photos)
+    if not named:
+        raise ConfigError("There are no photos: an index needs one at least.")
     extractor = create_extractor(features, max_keypoints=POINTS, resize=SIDE).to(choose_device(device))
     describer = Describer.pretrained(extractor.kind, network=network)
     old = PhotoIndex.load(path) if path.exists() else None
@@ -119,11 +124,15 @@ def opened_index(
     """An index as it is, from its file, or made of photos in memory."""
     if isinstance(within, PhotoIndex):
         return within
+    if isinstance(within, Sequence) and not isinstance(within, str):
+        for path in within:
+            if Path(path).suffix == ".h5":
+                raise ConfigError(f"The index {os.fspath(path)!r} is searched alone, not together with other files.")
     if isinstance(within, str | os.PathLike) and Path(within).suffix == ".h5":
         if not Path(within).is_file():
             raise OutputError(f"There is no index {os.fspath(within)!r}: photoglue index makes one.")
         return PhotoIndex.load(within)
-    root, named = _named(within)
+    root, named = named_photos(within)
     extractor = create_extractor("aliked", max_keypoints=POINTS, resize=SIDE).to(choose_device(device))
     describer = Describer.pretrained(extractor.kind)
     return replace(_indexed(named, extractor, describer, None, progress), root=root)
@@ -135,10 +144,13 @@ def extractor_for(describer: Describer, device: str | torch.device | None) -> Ex
     return create_extractor(name, max_keypoints=POINTS, resize=SIDE).to(choose_device(device))
 
 
-def _named(photos: Photos) -> tuple[str, dict[str, Path]]:
-    """Photos by name, and the folder that the names are relative to."""
+def named_photos(photos: Photos) -> tuple[str, dict[str, Path]]:
+    """The folder that names are relative to, empty if there is none, and photos by name."""
     if isinstance(photos, Mapping):
-        return "", dict(photos)
+        named = {name: Path(path) for name, path in photos.items()}
+        paths = {f"/{name}": path.absolute().as_posix() for name, path in named.items()}
+        roots = {path.removesuffix(end) if path.endswith(end) else "" for end, path in paths.items()}
+        return roots.pop() if len(roots) == 1 else "", named
     found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
     return str(found.root.resolve()), {name: found.path(i) for i, name in enumerate(found.names)}
 
@@ -173,11 +185,16 @@ class _Growing:
     def fill(self, progress: Progress, keep: Callable[[PhotoIndex], object]) -> None:
         """Makes the vectors that are missing; ``keep`` is given what there is from time to time."""
         new = [name for name in self.digests if name not in self.rows]
-        for number, start in enumerate(range(0, len(new), PHOTOS_AT_ONCE), start=1):
-            progress(len(self.rows) + len(self.skipped), len(self.photos))
-            self._describe(new[start : start + PHOTOS_AT_ONCE])
-            if self.rows and number % CHUNKS_KEPT == 0:
+        try:
+            for number, start in enumerate(range(0, len(new), PHOTOS_AT_ONCE), start=1):
+                progress(len(self.rows) + len(self.skipped), len(self.photos))
+                self._describe(new[start : start + PHOTOS_AT_ONCE])
+                if self.rows and number % CHUNKS_KEPT == 0:
+                    keep(self.index())
+        except KeyboardInterrupt:
+            if self.rows:
                 keep(self.index())
+            raise
         progress(len(self.rows) + len(self.skipped), len(self.photos))
 
     def _describe(self, names: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """A COLMAP model as a few arrays: what the report, the exports and whoever else only reads it look at."""
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from photoglue.errors import ConfigError
 from photoglue.geometry.frames import StoredFrame, from_colmap
+from photoglue.geometry.pose import rotation_from_quaternion
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_files import (
     CameraRecord,
@@ -123,13 +125,14 @@ class Model:
         return {(names[code // count], names[code % count]): number for code, number in sorted(pairs.items())}
 
 
-def read_model(folder: Path) -> Model:
+def read_model(folder: str | os.PathLike[str]) -> Model:
     """Read a model from the folder of its files: ``cameras``, ``images`` and ``points3D``, all .bin or all .txt.
 
     Raises:
         ConfigError: If there is no model, it is cut off or damaged, or its files do not belong together.
         MissingExtra: If the files are text and pycolmap is not installed.
     """
+    folder = Path(folder)
     if all((folder / f"{name}.bin").is_file() for name in FILES):
         return _model(folder)
     if not all((folder / f"{name}.txt").is_file() for name in FILES):
@@ -191,11 +194,7 @@ def _image(record: ImageRecord, points: PointRecords, order: Int64[np.ndarray, "
 
 
 def _pose(record: ImageRecord) -> Float64[Tensor, "4 4"]:
-    w, *xyz = torch.tensor(record.quaternion, dtype=torch.float64) / float(np.linalg.norm(record.quaternion))
-    axis = torch.stack(xyz)
-    x, y, z = axis.tolist()
-    cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
     pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3] += 2 * w * cross + 2 * cross @ cross
+    pose[:3, :3] = rotation_from_quaternion(torch.tensor(record.quaternion, dtype=torch.float64))
     pose[:3, 3] = torch.tensor(record.translation, dtype=torch.float64)
     return pose

@@ -32,7 +32,9 @@ NERFSTUDIO: dict[str, tuple[str, tuple[str, ...]]] = {
 DISTORTION = {"OPENCV": ("k1", "k2", "p1", "p2"), "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4")}
 
 
-def write_nerfstudio(model: Path, photos: Path, out: Path) -> Path:
+def write_nerfstudio(
+    model: str | os.PathLike[str], photos: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> Path:
     """Write ``transforms.json`` and ``sparse_pc.ply`` for nerfstudio (``ns-train … --data out``).
 
     The photos are not copied: paths in the file lead to them from ``out``. Poses are from camera to world with OpenGL's
@@ -52,6 +54,7 @@ def write_nerfstudio(model: Path, photos: Path, out: Path) -> Path:
         ImageError: If photos are missing, or are not of the size that the model says.
         OutputError: If a file cannot be written.
     """
+    photos, out = Path(photos), Path(out)
     view = read_model(model)
     check_photos(view, photos)
     used = sorted({image.camera_id for image in view.images})

@@ -17,12 +17,13 @@ from jaxtyping import Float64
 from photoglue.batch import extract
 from photoglue.batch.extract import Photos
 from photoglue.batch.filling import Progress
-from photoglue.datasets.photos import photos_of
 from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 from photoglue.extractors import create_extractor
 from photoglue.image import read_gps
-from photoglue.sfm.indexing import index_of
-from photoglue.sfm.poses import known_poses, named_alike, read_model, shared_points
+from photoglue.retrieval import Describer
+from photoglue.sfm.indexing import POINTS, SIDE, index_of, named_photos
+from photoglue.sfm.model import read_model
+from photoglue.sfm.poses import known_poses, named_alike
 
 ALL_PAIRS = 60
 """All pairs are taken of up to so many photos, 1,770 of them."""
@@ -115,9 +116,7 @@ def find_pairs(
             raise ConfigError(f"There is no rule {rule!r} to find pairs by. There are: {', '.join(RULES)}.")
     if not rules:
         raise ConfigError(f"There is no rule to find pairs by. There are: {', '.join(RULES)}.")
-    if not isinstance(photos, Mapping):
-        found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
-        photos = {name: found.path(i) for i, name in enumerate(found.names)}
+    _, photos = named_photos(photos)
     if len(photos) < 2:
         raise ConfigError(f"There {'is one photo' if photos else 'are no photos'}: a pair has two.")
     request = _Request(
@@ -190,7 +189,8 @@ def _by_poses(request: _Request) -> Rows:
     if request.model is None:
         raise ConfigError("The rule poses needs a model: cameras.json, a TUM trajectory, or a COLMAP model.")
     placed = known_poses(request.model, request.names)
-    rows = [request.names.index(name) for name in placed.names]
+    row_of = {name: row for row, name in enumerate(request.names)}
+    rows = [row_of[name] for name in placed.names]
     _check_known(request, rows, f"a pose in {str(request.model)!r}", "Choose another rule.")
     limit = float(np.cos(np.deg2rad(request.options.max_angle_deg)))
     return _nearest(rows, placed.centres, request.options.neighbors, None, axes=placed.axes, min_cosine=limit)
@@ -199,17 +199,16 @@ def _by_poses(request: _Request) -> Rows:
 def _by_model(request: _Request) -> Rows:
     if request.model is None:
         raise ConfigError("The rule model needs a model: a folder with a COLMAP model.")
-    stored, shared = shared_points(read_model(request.model))
-    index = named_alike(request.names, {name: row for row, name in enumerate(stored)})
-    row_of = {place: request.names.index(name) for name, place in index.items()}
+    model = read_model(request.model)
+    stored = named_alike(request.names, {image.name: image.name for image in model.images})
+    row_of = {stored[name]: row for row, name in enumerate(request.names) if name in stored}
     _check_known(request, list(row_of.values()), f"a place in the model {str(request.model)!r}", "Choose another rule.")
-    found: Rows = []
-    known = np.array(sorted(row_of), dtype=np.int64)
-    for place, counts in enumerate(shared):
-        if place in row_of:
-            best = known[np.argsort(-counts[known], kind="stable")[: request.options.neighbors]]
-            found += [(row_of[place], row_of[int(other)]) for other in best if counts[other] > 0]
-    return found
+    shared: dict[int, Rows] = {row: [] for row in row_of.values()}
+    for (name0, name1), count in model.shared_points().items():
+        if name0 in row_of and name1 in row_of:
+            shared[row_of[name0]].append((-count, row_of[name1]))
+            shared[row_of[name1]].append((-count, row_of[name0]))
+    return [(row, other) for row, others in shared.items() for _, other in sorted(others)[: request.options.neighbors]]
 
 
 def _by_retrieval(request: _Request) -> Rows:
@@ -217,7 +216,8 @@ def _by_retrieval(request: _Request) -> Rows:
         features = request.features
         if features is None:
             features = Path(folder) / "features.h5"
-            extractor = create_extractor("aliked", max_keypoints=1024, resize=640)
+            extractor = create_extractor("aliked", max_keypoints=POINTS, resize=SIDE)
+            Describer.pretrained(extractor.kind, network=request.options.network)  # what is missing, before the work
             extract(request.paths, features, extractor, progress=request.progress)
         index = index_of(request.paths, features, network=request.options.network, progress=request.progress)
     row_of = {name: row for row, name in enumerate(request.names)}

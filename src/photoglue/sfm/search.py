@@ -9,7 +9,7 @@ import torch
 
 from photoglue.batch.extract import Photos
 from photoglue.batch.filling import Progress
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, ImageError
 from photoglue.image import read_image
 from photoglue.matchers.lightglue import LightGlueConfig
 from photoglue.pipeline import create_matcher
@@ -26,8 +26,8 @@ SAME_THING = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A photo that a search found."""
+class SearchResult:
+    """A photo that a search found; ``search_photos`` gives a list of them, the best first."""
 
     name: str
     """Its name in the index."""
@@ -40,8 +40,8 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Duplicate:
-    """Two photos of a folder that look alike."""
+class SimilarPair:
+    """Two photos that look alike; ``similar_photos`` gives a list of them, the most alike first."""
 
     name0: str
     """Name of the first."""
@@ -61,7 +61,7 @@ def search_photos(
     check: bool = False,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
-) -> list[Found]:
+) -> list[SearchResult]:
     """The photos that are most like a given one, the best first; the photo itself is not among them.
 
     Args:
@@ -88,12 +88,12 @@ def search_photos(
     vector = describer.describe(own, read_image(query) if describer.network is not None else None)
     ranking = index.search(vector[None], describer.name, top + 1)
     found = [
-        Found(name=index.names[row], path=Path(index.root) / index.names[row], score=round(score, 4))
+        SearchResult(name=index.names[row], path=Path(index.root) / index.names[row], score=round(score, 4))
         for row, score in zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
     ]
     found = [each for each in found if not _same_file(each.path, Path(query))][:top]
     if check:
-        features = extractor.extract_many([each.path for each in found])
+        features = extractor.extract_many(_there(index, [each.name for each in found]))
         inliers = _inliers([(own, each.cpu()) for each in features], describer.kind, choose_device(device))
         found = [replace(each, inliers=count) for each, count in zip(found, inliers, strict=True)]
         found.sort(key=lambda each: (-(each.inliers or 0), -each.score))
@@ -108,26 +108,31 @@ def similar_photos(
     check: bool = False,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
-) -> list[Duplicate]:
+) -> list[SimilarPair]:
     """The pairs of photos that show the same thing: duplicates, and others of one scene; the most alike first.
 
     Args:
         within: An index, the file of one (``.h5``), or photos, which are then indexed in memory.
-        min_score: Cosine of two vectors below which a pair is not looked at; None: 0.2, which no two photos of
-            different scenes had among 422, or 0.1 if pairs are checked.
+        min_score: Cosine of two vectors in [-1, 1] below which a pair is not looked at; None: 0.2, which no two photos
+            of different scenes had among 422, or 0.1 if pairs are checked.
         neighbors: So many others at most are looked at for each photo.
         check: Match each pair, too, and give those alone that keep 30 matches which agree with one geometry.
         device: Where to compute; None: on a GPU if there is one.
         progress: Called with (photos done, photos in all) while photos are indexed.
 
     Raises:
-        ConfigError: If the index cannot be used.
+        ConfigError: If the index cannot be used, ``neighbors`` is not positive, or ``min_score`` is not in [-1, 1].
         ImageError: If a photo to check cannot be read.
         OutputError: If the file of the index cannot be read.
         MissingExtra: If h5py, or PoseLib for ``check``, is not installed.
     """
+    least = LEAST_SCORE[check] if min_score is None else min_score
+    if not -1 <= least <= 1:
+        raise ConfigError(f"min_score is {least}; it must be in [-1, 1], as cosines are.")
+    if neighbors < 1:
+        raise ConfigError(f"neighbors is {neighbors}; it must be at least 1.")
     index = opened_index(within, device=device, progress=progress)
-    ranking, least = index.neighbors(neighbors), LEAST_SCORE[check] if min_score is None else min_score
+    ranking = index.neighbors(neighbors)
     scores: dict[tuple[int, int], float] = {}
     for row, (others, values) in enumerate(zip(ranking.rows.tolist(), ranking.scores.tolist(), strict=True)):
         scores |= {
@@ -136,14 +141,13 @@ def similar_photos(
             if round(score, 4) >= least
         }
     pairs = sorted(scores, key=lambda pair: (-scores[pair], pair))
-    found = [Duplicate(name0=index.names[i], name1=index.names[j], score=scores[i, j]) for i, j in pairs]
+    found = [SimilarPair(name0=index.names[i], name1=index.names[j], score=scores[i, j]) for i, j in pairs]
     if not check:
         return found
     describer = Describer.of_name(index.made_by)
     extractor, rows = extractor_for(describer, device), sorted({row for pair in pairs for row in pair})
-    features = dict(
-        zip(rows, extractor.extract_many([Path(index.root) / index.names[row] for row in rows]), strict=True)
-    )
+    paths = _there(index, [index.names[row] for row in rows])
+    features = dict(zip(rows, extractor.extract_many(paths), strict=True))
     counts = _inliers([(features[i].cpu(), features[j].cpu()) for i, j in pairs], describer.kind, choose_device(device))
     checked = [replace(each, inliers=count) for each, count in zip(found, counts, strict=True)]
     kept = [each for each in checked if (each.inliers or 0) >= SAME_THING]
@@ -159,6 +163,19 @@ def _inliers(pairs: Sequence[tuple[Features, Features]], kind: str, device: torc
         threshold = scaled_threshold_px("fundamental", sizes, SIDE)
         counts.append(len(verify(matches.points0, matches.points1, "fundamental", threshold_px=threshold)))
     return counts
+
+
+def _there(index: PhotoIndex, names: Sequence[str]) -> list[Path]:
+    """Where photos of an index are, if they are still there."""
+    paths = [Path(index.root) / name for name in names]
+    for path in paths:
+        if not path.is_file():
+            raise ImageError(
+                f"{str(path)!r} is in the index, but not there; bring the index up to date with photoglue index."
+                if index.root
+                else f"Where {str(path)!r} is, the index does not say: it was made of photos under other names."
+            )
+    return paths
 
 
 def _same_file(path: Path, other: Path) -> bool:

@@ -77,6 +77,7 @@ def _thumbnail(photo: str | os.PathLike[str]) -> PIL.Image.Image:
 
 def _shortened(text: str, draw: PIL.ImageDraw.ImageDraw, font: Any) -> str:
     """The text, without its middle if it is wider than a photo."""
+    text = " ".join(text.split())
     kept = len(text)
     shown = text
     while draw.textlength(shown, font=font) > CELL and kept > 2:

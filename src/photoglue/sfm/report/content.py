@@ -192,9 +192,7 @@ def _rows(
             points=count,
             track=float(model.track_lengths[image.points].double().mean()) if image is not None and count else 0.0,
             partners=partners[name],
-            error=float(model.reprojection_errors(image).nanmean().nan_to_num())
-            if image is not None and count
-            else 0.0,
+            error=_error(model, image) if image is not None and count else 0.0,
             reason=" ".join(part for part in (reason, small[name].problem) if part),
             thumbnail="" if jpeg is None else encoded(np.frombuffer(jpeg, np.uint8)),
         )

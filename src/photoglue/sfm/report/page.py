@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import warnings
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -12,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.files import check_output, write_whole
 from photoglue.sfm.model import read_model
 from photoglue.sfm.report.content import MapPage, columns_of, facts_of, gather, settings_of
@@ -20,10 +22,10 @@ from photoglue.sfm.report.links import CountedPair, Link
 
 
 def write_map_report(
-    out: Path,
+    out: str | os.PathLike[str],
     *,
-    model: Path,
-    photos: Path,
+    model: str | os.PathLike[str],
+    photos: str | os.PathLike[str],
     verified: Sequence[CountedPair] | None = None,
     unplaced: Mapping[str, str] | None = None,
     links: Sequence[Link] | None = None,
@@ -55,11 +57,20 @@ def write_map_report(
         OutputError: If the page cannot be written.
         MissingExtra: If pycolmap is not installed.
     """
+    out, photos = Path(out), Path(photos)
     check_output(out, (".html",))
     view = read_model(model)
     if not view.images:
         raise ConfigError(f"The model {str(model)!r} has no photo: there is nothing to show.")
     rows, scene, pictures, pairs = gather(view, photos, verified, unplaced or {}, links)
+    pictureless = sum(row.placed and not row.thumbnail for row in rows)
+    if pictureless:
+        warnings.warn(
+            f"{pictureless} of {len(view.images)} photos of the model are not in {str(photos)!r}, or cannot be read: "
+            "the page is without their pictures.",
+            PhotoGlueWarning,
+            stacklevel=2,
+        )
     kinds, columns = columns_of(pairs, rows)
     page = MapPage(
         title=_title(photos.resolve()),
