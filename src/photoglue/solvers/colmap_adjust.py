@@ -13,8 +13,8 @@ MEAN_NORM = float(np.sqrt(np.pi / 2))
 """Mean length of an error in two directions, in standard deviations of one."""
 
 TOLERANCE = 1e-6
-"""Relative gain of a step after which an adjustment ends, Ceres' own default. COLMAP goes on for a hundred steps, in four
-times the time, which move cameras by less than a hundredth of their errors."""
+"""Relative gain of a step after which an adjustment ends, Ceres' own default. COLMAP goes on for a hundred steps, in
+four times the time, which move cameras by less than a hundredth of their errors."""
 
 
 def adjust_robustly(module: ModuleType, model: Any, settings: dict[str, bool], threads: int) -> bool:
