@@ -20,8 +20,8 @@ LIKE = 0.9
 EASY = 2_000
 """Most random samples: on an easy pair more than half of the nearest neighbours are right, and these find them."""
 POSSIBLE = 0.5
-"""Probability that two photos show the same thing, below which the careful matcher looks at no more points. Of photos of
-different things LightGlue's verdict is about 0.16."""
+"""Probability that two photos show the same thing, below which the careful matcher looks at no more points. LightGlue
+says about 0.16 of photos of different things."""
 
 Pairs: TypeAlias = Sequence[tuple[Features, Features]]
 
