@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import rendered_scene
 import tiny_training
+from tiny_model import write_tiny_model
+
+from photoglue.evaluation import MapRun
 
 cv2 = pytest.importorskip("cv2", exc_type=ImportError)
 
@@ -159,3 +162,19 @@ def test_poses_that_the_matches_contradict(cli, tmp_path):
     assert "inverted (camera-to-world)" in printed
     for name in ("report.html", "report.md", "wall.sift+ratio.json"):
         assert "contradict the given poses" in (out / name).read_text()
+
+
+def test_models(cli, tmp_path, monkeypatch):
+    pytest.importorskip("pycolmap", exc_type=ImportError)
+    tiny = write_tiny_model(tmp_path / "tiny", names=("a.jpg", "b.jpg", "c.jpg"))
+    scene = tmp_path / "scene"
+    scene.mkdir()
+    tiny.photos.rename(scene / "images")
+    run = MapRun(model=tiny.model, cpu_seconds={"map": 2.0})
+    monkeypatch.setattr("photoglue.evaluation.maps.run.mapper_named", lambda name: lambda *_: run)
+    out = tmp_path / "out"
+    code, printed, err = cli(scene, "--benchmark", "sfm", "--methods", "fast", "--out", out, "--max-photos", 2)
+    assert (code, err) == (0, "") and "2/2" in printed and str(out / "maps.md") in printed
+    assert "| scene (K unknown) | fast | 2/2 |" in (out / "maps.md").read_text()
+    code, _, err = cli(scene, "--benchmark", "sfm", "--seeds", 2)
+    assert code != 0 and "leave out --estimator" in err

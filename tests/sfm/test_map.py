@@ -44,6 +44,7 @@ def test_one_call(tmp_path):
     assert summary.unplaced["056.png"].startswith("no verified pair: of 4 pairs")
     assert summary.lines()[0] == "1 camera, 0 with a known focal length"
     assert summary.lines()[1].startswith("4 of 5 photos placed, ")
+    assert list(summary.cpu_seconds) == list(summary.seconds)
     assert list(summary.seconds) == ["extract", "pairs", "match", "verify", "database", "map", "deliver"]
     assert next(row for row in summary.pairs if row.good and row.name0 == "000.png").inliers > 60
     assert (out / "pairs.txt").read_text().splitlines()[0] == "000.png 001.png"
@@ -151,7 +152,7 @@ def test_no_mapper_stops_at_the_database(tmp_path):
     summary = mapped(tmp_path, mapper=None, pairs=tmp_path / "pairs.txt")
     assert (summary.models, summary.unplaced) == ((), {})
     assert (tmp_path / "out" / "database.db").exists()
-    assert (tmp_path / "out" / "pairs.txt").read_text() == "001.png 000.png\n"
+    assert (tmp_path / "out" / "pairs.txt").read_text() == "000.png 001.png\n"
 
 
 def test_nothing_to_extend(tmp_path):

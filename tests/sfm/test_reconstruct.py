@@ -1,12 +1,19 @@
 """Models: the largest first, done once, the same bytes, and kept when interrupted."""
 
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from mapped_scene import PLACES, Scene, position_error
 
 from photoglue.errors import ConfigError, OutputError
 from photoglue.sfm import reconstruct
 from photoglue.sfm.database import write_database
+from photoglue.sfm.model import read_model
 from photoglue.sfm.reconstruct import made_from
+from photoglue.solvers import colmap_mapping
 from photoglue.solvers.colmap_mapping import MapperOptions, numbers_in
 
 pytest.importorskip("h5py", exc_type=ImportError)
@@ -54,6 +61,35 @@ def test_places_and_bytes(scene):
     assert told == [2, 3, 4, 5]  # not done again
     assert database(scene).read_bytes() == before
     assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_focal_length_that_runs_away_is_held_the_second_time(tmp_path, monkeypatch, lost):
+    """The calibration is far off, so that photos are lost; from the guess, held, all find their places."""
+    scene = Scene(tmp_path, 0, 1, 2, 3, 4)
+    (camera,) = scene.cameras.cameras
+    scene.cameras = replace(scene.cameras, cameras=(replace(camera, params=(310.0, *camera.params[1:])),))
+    incremental, starts = colmap_mapping._incremental, []
+
+    def runs_away(module, database, options):
+        with closing(sqlite3.connect(database)) as base, base:
+            (params,) = base.execute("SELECT params FROM cameras").fetchone()
+            base.execute("UPDATE cameras SET params = ?", (np.array([9000.0]).tobytes() + params[8:],))
+
+    def recorded(module, places, options, run):
+        starts.append(options.refine_focal_length)
+        found = incremental(module, places, options, run)
+        return [] if lost and len(starts) == 1 else found
+
+    monkeypatch.setattr(colmap_mapping, "_incremental", recorded)
+    if lost:
+        monkeypatch.setattr(colmap_mapping, "_calibrate", runs_away)
+    (model,) = reconstruct(database(scene), scene.folder / "photos", scene.folder / "out")
+    assert starts == ([True, False] if lost else [True])
+    assert len(model.placed) == 5 and position_error(model.path) < 0.1
+    assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
+    (focal,) = {camera.parameters[0] for camera in read_model(model.path).cameras.values()}
+    assert focal == pytest.approx(280, rel=0.08)  # refined in the end: the guess is 310
 
 
 @pytest.mark.slow

@@ -10,9 +10,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from photoglue.datasets.layouts import load_dataset
-from photoglue.evaluation import Settings, evaluate
+from photoglue.errors import ConfigError
+from photoglue.evaluation import Settings, evaluate, measure_maps
+from photoglue.evaluation.maps.run import COLUMNS, Intrinsics, row_of
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.tables import values_grid
 from photoglue.evaluation.results import Result
@@ -27,7 +30,7 @@ class Evaluate:
     matchers lightglue, lightglue-adaptive (or lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio
     (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision. Methods of
     search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet, EXTRACTOR+vlad+efficientnet; all but the third also with
-    +rerank.
+    +rerank. Methods of sfm: the presets of `photoglue map`, such as default and fast, FEATURES+PRESET, and colmap.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
@@ -35,18 +38,22 @@ class Evaluate:
     lists of SuperGlue, LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth
     files can run code in them: use only those that LoFTR released."""
     methods: tuple[str, ...] = ()
-    """What to measure; none: aliked+lightglue, or aliked+vlad for searches."""
+    """What to measure; none: aliked+lightglue, aliked+vlad for searches, default and colmap for sfm."""
     protocol: str = "photoglue"
     """photoglue, lightglue-paper, glue-factory, loftr or superglue."""
     out: Path = Path("runs/evaluation")
     """Folder for results, report, and features. Results that it has of other methods and data join the report."""
-    benchmark: Literal["relative_pose", "homography", "correspondences", "overlap", "retrieval"] | None = None
+    benchmark: Literal["relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm"] | None = None
     """Which kind, if a folder has several; overlap: pairs of photos of different scenes; retrieval: each photo of a
-    bag of scenes, or of places.tsv, is searched for."""
+    bag of scenes, or of places.tsv, is searched for; sfm: a model is made of each scene's images/."""
     all_pairs: bool = False
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
     """At most so many pairs of each data set, evenly taken."""
+    max_photos: int | None = None
+    """For sfm: at most so many photos of each scene, evenly taken."""
+    intrinsics: tuple[Intrinsics, ...] = ("known", "unknown")
+    """For sfm: whether mappers are told the true cameras; with both, each scene is mapped twice."""
     skip_missing: bool = False
     """Leave out pairs whose images are missing, and say how many, instead of an error."""
     seeds: int = 1
@@ -68,6 +75,8 @@ class Evaluate:
 
     def run(self, console: Console) -> int:
         """Measure, and print a table for each data set and where the report is."""
+        if self.benchmark == "sfm":
+            return self._maps(console)
         settings = Settings(
             protocol=self.protocol,
             estimator=self.estimator,
@@ -95,6 +104,31 @@ class Evaluate:
         for name in dict.fromkeys(result.dataset for result in found.results):
             _print(console, [result for result in found.results if result.dataset == name])
         console.print(f"report → {found.report}", soft_wrap=True)
+        return 0
+
+    def _maps(self, console: Console) -> int:
+        """Measure mappers, and print a table of all models."""
+        if (self.estimator, self.threshold_px, self.max_pairs, self.seeds) != (None, None, None, 1) or self.all_pairs:
+            raise ConfigError(
+                "sfm maps as photoglue map does: leave out --estimator, --threshold-px, --seeds, --max-pairs and "
+                "--all-pairs."
+            )
+        with _progress(console) as progress:
+            results = measure_maps(
+                self.data,
+                self.methods or ("default", "colmap"),
+                self.out,
+                intrinsics=self.intrinsics,
+                max_photos=self.max_photos,
+                progress=progress,
+            )
+        shown = Table(*COLUMNS)
+        for column in shown.columns[2:]:
+            column.justify = "right"
+        for result in results:
+            shown.add_row(*(Text(cell) for cell in row_of(result)))
+        console.print(shown)
+        console.print(f"table → {self.out / 'maps.md'}", soft_wrap=True)
         return 0
 
 

@@ -6,6 +6,7 @@
 from photoglue.evaluation.comparison import Evaluation, evaluate
 from photoglue.evaluation.jobs import Settings
 from photoglue.evaluation.maps.colmap import ColmapSift, MapRun
+from photoglue.evaluation.maps.mappers import PhotoGlueMapper
 from photoglue.evaluation.maps.run import MapResult, measure_maps
 
-__all__ = ["ColmapSift", "Evaluation", "MapResult", "MapRun", "Settings", "evaluate", "measure_maps"]
+__all__ = ["ColmapSift", "Evaluation", "MapResult", "MapRun", "PhotoGlueMapper", "Settings", "evaluate", "measure_maps"]

@@ -150,6 +150,7 @@ def map_photos(
         unplaced=unplaced,
         notes=(*notes, *said),
         seconds=stages.seconds,
+        cpu_seconds=stages.cpu_seconds,
         settings=record.settings,
     )
     with stages("deliver"):
@@ -163,14 +164,16 @@ class _Stages:
 
     def __init__(self, progress: Progress) -> None:
         self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
         self._progress = progress
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[Callable[[int, int], None]]:
         """Time what happens inside, and tell how far it is."""
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), sum(os.times()[:4])
         yield lambda done, total: self._progress(name, done, total)
         self.seconds[name] = round(time.perf_counter() - start, 3)
+        self.cpu_seconds[name] = round(sum(os.times()[:4]) - cpu, 3)
 
 
 def _matched(

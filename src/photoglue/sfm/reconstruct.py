@@ -14,7 +14,7 @@ from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, map_pho
 
 RECORD = "made_from.json"
 """File beside the models that says what they were made from."""
-VERSION = 1
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,8 @@ class MapSummary:
     """What each stage says of itself, for people."""
     seconds: Mapping[str, float]
     """Seconds of each stage."""
+    cpu_seconds: Mapping[str, float]
+    """CPU seconds of each stage, of all threads of this process and of those that it started, together."""
     settings: Mapping[str, Any]
     """All options, as JSON can hold them."""
     delivered: tuple[Path, ...] = ()

@@ -24,13 +24,15 @@ from photoglue.solvers.verification import Model, Verification
 from photoglue.store import FeatureStore, MatchStore
 from photoglue.structs import Features
 
-VERSION = 1
+VERSION = 2
 """Version of what an entry is and how it was computed."""
 PAIRS_AT_ONCE = 16
 """Pairs of a chunk: so many are lost at most when the process is killed."""
 STALE = {"matches": "whose matches changed since", "cameras": "whose cameras changed since"}
 ITERATIONS = 20_000
 """Most random samples of a pair, as in hloc: with PoseLib's 100,000, pairs of strangers take seconds."""
+LEAST_SAMPLES = 100
+"""Random samples of a homography, however many matches agree with it."""
 CALIBRATED = 0.95
 """Share of the inliers of a fundamental matrix that an essential one must have if its focal lengths are those of EXIF;
 COLMAP's ``min_E_F_inlier_ratio``."""
@@ -193,7 +195,7 @@ def verify_pair(
     points = tuple(stored_points(each)[indices[:, i]] for i, each in enumerate(features))
     straight = tuple(camera.undistorted(each) for camera, each in zip(cameras, points, strict=True))
 
-    def estimate(model: Model) -> Verification:
+    def estimate(model: Model, samples: int = ITERATIONS) -> Verification:
         left, right = (torch.from_numpy(each) for each in (straight if model == "essential" else points))
         camera0, camera1 = (camera.pinhole if model == "essential" else None for camera in cameras)
         return poselib.verify(
@@ -204,7 +206,7 @@ def verify_pair(
             camera1=camera1,
             threshold_px=threshold,
             seed=options.seed,
-            max_iterations=ITERATIONS,
+            max_iterations=samples,
         )
 
     def accepted(found: Verification) -> bool:
@@ -217,11 +219,12 @@ def verify_pair(
         return nothing
     known = all(camera.prior for camera in cameras)
     model = found if known and accepted(found := estimate("essential")) else None
-    if model is None or not all(camera.given for camera in cameras):  # EXIF may be wrong, of a cropped photo for one
+    sure = model is not None and len(model) >= CALIBRATED * len(indices)  # no other model has more inliers than matches
+    if model is None or not (sure or all(camera.given for camera in cameras)):  # EXIF may be wrong: of a cropped photo
         found = estimate("fundamental")
         if accepted(found) and (model is None or len(model) < CALIBRATED * len(found)):
             model = found
-    plane = estimate("homography")
+    plane = estimate("homography", ITERATIONS if model is None else _samples(FLAT * len(model) / len(indices)))
     if model is None and not accepted(plane):
         return nothing
     best = plane if model is None else model
@@ -254,6 +257,16 @@ def meaningful(n_matches: int, n_inliers: int, sample_size: int, chance: float) 
 
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _samples(share: float) -> int:
+    """Random samples after which a homography that this share of the matches agrees with is found.
+
+    Without one the scene is not flat, so that no more need be tried.
+    """
+    return max(
+        LEAST_SAMPLES, min(ITERATIONS, math.ceil(math.log(1e-9) / math.log1p(-(share ** SAMPLE_SIZE["homography"]))))
+    )
 
 
 def _chance(model: Model, threshold_px: float, size: tuple[int, int]) -> float:

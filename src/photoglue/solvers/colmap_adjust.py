@@ -12,6 +12,10 @@ EFFICIENT = 2.385
 MEAN_NORM = float(np.sqrt(np.pi / 2))
 """Mean length of an error in two directions, in standard deviations of one."""
 
+TOLERANCE = 1e-6
+"""Relative gain of a step after which an adjustment ends, Ceres' own default. COLMAP goes on for a hundred steps, in
+four times the time, which move cameras by less than a hundredth of their errors."""
+
 
 def adjust_robustly(module: ModuleType, model: Any, settings: dict[str, bool], threads: int) -> bool:
     """Improves all cameras, poses and points of a model under a Cauchy loss, whose scale is taken from its own noise.
@@ -42,6 +46,7 @@ def adjust_robustly(module: ModuleType, model: Any, settings: dict[str, bool], t
         ceres.loss_function_type = module.LossFunctionType.CAUCHY
         ceres.loss_function_scale = EFFICIENT * max(noise, 1e-3)
         ceres.solver_options.num_threads = threads
+        ceres.solver_options.function_tolerance = TOLERANCE
         config = module.BundleAdjustmentConfig()
         for number in model.reg_image_ids():
             config.add_image(number)

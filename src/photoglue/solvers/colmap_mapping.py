@@ -1,10 +1,11 @@
 """COLMAP's mappers through pycolmap: from a database to models, and what a model says of itself."""
 
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
@@ -12,6 +13,9 @@ from typing import Any, Literal, TypeAlias
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
+
+PAIR_BASE = 2**31 - 1
+"""The number of a pair in a database is this times that of its first image, and that of its second one."""
 
 MapperName: TypeAlias = Literal["incremental", "global"]
 Progress: TypeAlias = Callable[[int], None]
@@ -71,6 +75,9 @@ def map_photos(
 ) -> list[Path]:
     """Maps the photos of a COLMAP database; each model is in a folder of its own, out/0, out/1, ….
 
+    If focal lengths are guessed, and photos with verified pairs find no place, they are mapped once more with the
+    guesses held until the end, because a focal length may run away in a model of few photos; the larger model counts.
+
     If this is interrupted by Ctrl-C, the models as they are then are written, and the exception goes on. The database
     is changed: newer versions of COLMAP upgrade it.
 
@@ -91,20 +98,51 @@ def map_photos(
         MissingExtra: If pycolmap is not installed.
     """
     module = pycolmap()
-    if options.refine_focal_length and start is None and hasattr(module, "calibrate_view_graph"):
+    places = database, photos, out
+    guessed = options.refine_focal_length and start is None and _guessed(database)
+    held = out / "held"
+    if guessed and options.mapper == "incremental":
+        held.mkdir()
+        shutil.copyfile(database, held / "database.db")
+    if guessed and hasattr(module, "calibrate_view_graph"):
         _calibrate(module, database, options)
     if options.mapper == "global":
         return _global(module, database, photos, out, options)
-    return _incremental(module, (database, photos, out), options, (start, progress))
+    found = _incremental(module, places, options, (start, progress))
+    if guessed and _size(found)[0] < _linked(database):
+        calm = replace(options, refine_focal_length=False, refine_distortion=False, robust=False, snapshot_photos=0)
+        again = _incremental(module, (held / "database.db", photos, held), calm, (None, progress))
+        for path in again:
+            model = _read(path)
+            adjust_robustly(module, model, _refined(options), options.threads)
+            _written(model, path)
+        found = max(found, again, key=_size)
+    return found
+
+
+def _guessed(database: Path) -> bool:
+    """Whether the focal length of a camera is a mere guess."""
+    return database.is_file() and _count(database, "cameras WHERE prior_focal_length = 0") > 0
+
+
+def _size(models: Sequence[Path]) -> tuple[int, int]:
+    """Photos and points of the largest of some models."""
+    sizes = [(_placed(model), int(model.num_points3D())) for model in map(_read, models)]
+    return max(sizes, default=(0, 0))
+
+
+def _linked(database: Path) -> int:
+    """Photos that have a verified pair."""
+    with closing(sqlite3.connect(database)) as base:
+        pairs = base.execute("SELECT pair_id FROM two_view_geometries WHERE rows > 0").fetchall()
+    return len({number for (pair,) in pairs for number in divmod(pair, PAIR_BASE)})
 
 
 def _calibrate(module: ModuleType, database: Path, options: MapperOptions) -> None:
-    """Replaces guessed focal lengths by those that the fundamental matrices tell, if any is guessed (pycolmap 4).
+    """Replaces guessed focal lengths by those that the fundamental matrices tell (pycolmap 4).
 
     From a focal length that is a third off, COLMAP often finds no first pair, or a wrong one.
     """
-    if not _count(database, "cameras WHERE prior_focal_length = 0"):
-        return
     settings = module.ViewGraphCalibrationOptions()
     _set(settings, {"random_seed": options.seed})
     module.calibrate_view_graph(os.fspath(database), settings)

@@ -33,12 +33,14 @@ def test_four_photos_with_known_cameras(shared_data, tmp_path):
     frames = json.loads((source / "cameras.json").read_text())
     frames = {name: frame for name, frame in frames.items() if (scene / "images" / name).is_file()}
     (scene / "cameras.json").write_text(json.dumps(frames))
-    (result,) = measure_maps([scene], {"colmap": ColmapSift(max_keypoints=1200)}, tmp_path / "out", intrinsics="known")
+    (result,) = measure_maps(
+        [scene], {"colmap": ColmapSift(max_keypoints=1200)}, tmp_path / "out", intrinsics=["known"]
+    )
     assert result.score.placed == 4
     assert result.score.position < 0.02  # metres
     assert result.score.rotation_deg < 1  # four cameras nearly on a line
     assert set(result.cpu_seconds) == {"extract", "match", "map"}
-    model = read_model(tmp_path / "out" / "fountain.colmap" / "sparse" / "0")
+    model = read_model(tmp_path / "out" / "fountain.known.colmap" / "sparse" / "0")
     _, cameras = read_truth(scene)
     for image in model.images:
         camera, known = model.cameras[image.camera_id], cameras[image.name]
@@ -46,4 +48,4 @@ def test_four_photos_with_known_cameras(shared_data, tmp_path):
         assert camera.parameters == pytest.approx((known.fx, known.fy, known.cx + 0.5, known.cy + 0.5))
     assert "| fountain (K known) | colmap | 4/4 |" in (tmp_path / "out" / "maps.md").read_text()
     with pytest.raises(ConfigError, match=r"4 photos have no known camera, such as '0004\.jpg'"):
-        set_cameras(tmp_path / "out" / "fountain.colmap" / "database.db", {})
+        set_cameras(tmp_path / "out" / "fountain.known.colmap" / "database.db", {})

@@ -76,3 +76,11 @@ def test_no_model_and_too_small_ones(model):
     small = replace(model, images=model.images[:2])
     score = score_map(small, truth)
     assert (score.placed, score.placed_share, score.position) == (2, 0.25, math.inf)
+
+
+def test_photos_without_a_known_pose_count_as_placed(model):
+    truth = truth_of(model)
+    del truth["0.jpg"]
+    score = score_map(model, truth, [*NAMES, "lost.jpg"])
+    assert (score.photos, score.placed, score.compared) == (9, 8, 7) and score.position < 1e-9
+    assert math.isnan(score_map(model, {}, NAMES).position)

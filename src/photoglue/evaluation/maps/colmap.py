@@ -10,9 +10,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from photoglue.datasets.photos import photos_of
 from photoglue.errors import ConfigError
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.frames import colmap_pinhole
+from photoglue.sfm.cameras import find_cameras
 from photoglue.solvers.colmap import pycolmap
 
 
@@ -24,11 +26,15 @@ class MapRun:
     """The folder of the largest model; None if there is none."""
     cpu_seconds: Mapping[str, float]
     """Stage → CPU seconds of all threads and processes together."""
+    unplaced: Mapping[str, str] = field(default_factory=dict)
+    """Photos without a place → why, if the mapper says so."""
 
 
-Mapper: TypeAlias = Callable[[Path, Path, Mapping[str, PinholeCamera] | None], MapRun]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with (what is being done, how much of it is done, how much there is)."""
+Mapper: TypeAlias = Callable[[Path, Path, Mapping[str, PinholeCamera] | None, Progress], MapRun]
 """Makes a model of all photos below the first folder, in the second, which is empty. The cameras are those of the
-stored photos by their names, known and not to be changed; None: unknown."""
+stored photos by their names, known and not to be changed; None: unknown. It may say how far it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +43,15 @@ class ColmapSift:
 
     max_keypoints: int = 9000
     """Keypoints of a photo."""
-    single_camera: bool = False
-    """All photos have one camera; False: those whose EXIF says so have, and each photo without EXIF has its own.
-    Without effect on cameras that are known."""
+    single_camera: bool | None = None
+    """All photos have one camera; False: those whose EXIF says so have, and each photo without EXIF has its own. None:
+    they have one if ``photoglue map`` would say so. Without effect on cameras that are known."""
     threads: int = 1
     seed: int = 0
 
-    def __call__(self, photos: Path, out: Path, cameras: Mapping[str, PinholeCamera] | None) -> MapRun:
+    def __call__(
+        self, photos: Path, out: Path, cameras: Mapping[str, PinholeCamera] | None, progress: Progress
+    ) -> MapRun:
         """Extract, match all pairs, verify and map.
 
         Raises:
@@ -53,14 +61,15 @@ class ColmapSift:
         colmap = pycolmap()
         if not hasattr(colmap, "FeatureExtractionOptions"):
             raise ConfigError("This pycolmap has no FeatureExtractionOptions; the peer needs pycolmap 3.13 or newer.")
-        watch = CpuWatch()
+        watch = CpuWatch(progress=progress)
         database, sparse = out / "database.db", out / "sparse"
         sparse.mkdir()
         with watch.stage("extract"):
             options = colmap.FeatureExtractionOptions()
             options.use_gpu, options.num_threads = False, self.threads
             options.sift.max_num_features = self.max_keypoints
-            mode = colmap.CameraMode.SINGLE if self.single_camera else colmap.CameraMode.AUTO
+            single = _one_camera(photos) if self.single_camera is None else self.single_camera
+            mode = colmap.CameraMode.SINGLE if single else colmap.CameraMode.AUTO
             mode = mode if cameras is None else colmap.CameraMode.PER_IMAGE
             colmap.extract_features(str(database), str(photos), camera_mode=mode, extraction_options=options)
             if cameras is not None:
@@ -82,16 +91,25 @@ class ColmapSift:
 class CpuWatch:
     """CPU seconds of stages, of this process and of those that it started and that have ended."""
 
+    progress: Progress = lambda what, done, total: None  # noqa: ARG005
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count what is done inside to a stage."""
         before = sum(os.times()[:4])
+        self.progress(name, 0, 1)
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + sum(os.times()[:4]) - before
+            self.progress(name, 1, 1)
+
+
+def _one_camera(photos: Path) -> bool:
+    """Whether all photos in a folder have one camera, as ``photoglue map`` sees it."""
+    found = photos_of([photos])
+    return len(find_cameras({name: found.path(i) for i, name in enumerate(found.names)}).cameras) == 1
 
 
 def set_cameras(database: Path, cameras: Mapping[str, PinholeCamera]) -> None:

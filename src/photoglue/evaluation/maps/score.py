@@ -1,7 +1,7 @@
 """A model against the true poses of its photos."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,12 +26,17 @@ class TruePhoto:
 
 @dataclass(frozen=True, kw_only=True)
 class MapScore:
-    """How good a model is. Errors are infinite if fewer than three photos were placed."""
+    """How good a model is.
+
+    Errors are infinite if fewer than three photos with a known pose were placed, and nan if fewer have one.
+    """
 
     photos: int
-    """Photos with a known pose."""
+    """Photos that were mapped."""
     placed: int
     """Those of them that are in the model."""
+    compared: int
+    """Placed photos whose true pose is known, of which the errors are."""
     position: float
     """Median distance of cameras from their true places after the similarity that fits best to all, in the unit of the
     data (ATE)."""
@@ -53,15 +58,18 @@ class MapScore:
         return self.placed / self.photos if self.photos else 0.0
 
 
-def score_map(model: Model | None, truth: Mapping[str, TruePhoto]) -> MapScore:
+def score_map(model: Model | None, truth: Mapping[str, TruePhoto], photos: Collection[str] | None = None) -> MapScore:
     """How good a model is against the true poses of its photos.
 
     Args:
         model: The model; None: there is none.
-        truth: Photos by their names in the model. Others of the model do not count.
+        truth: Photos with known poses by their names in the model.
+        photos: Names of all photos that were mapped; None: those with known poses. Others of the model do not count.
     """
-    images = [] if model is None else [image for image in model.images if image.name in truth]
-    position = worst = rotation = math.inf
+    names = truth.keys() if photos is None else photos
+    placed = [] if model is None else [image for image in model.images if image.name in names]
+    images = [image for image in placed if image.name in truth]
+    position = worst = rotation = math.inf if len(truth) >= 3 else math.nan
     if len(images) >= 3:
         true = torch.stack([truth[image.name].cam_from_world for image in images])
         found = torch.stack([image.upright(truth[image.name].frame) for image in images])
@@ -73,8 +81,9 @@ def score_map(model: Model | None, truth: Mapping[str, TruePhoto]) -> MapScore:
         rotation = float(torch.tensor(angles, dtype=torch.float64).quantile(0.5))
     known = model is not None and len(model.points) > 0
     return MapScore(
-        photos=len(truth),
-        placed=len(images),
+        photos=len(names),
+        placed=len(placed),
+        compared=len(images),
         position=position,
         position_worst=worst,
         rotation_deg=rotation,
