@@ -231,9 +231,8 @@ def local_affines(
     k = min(neighbors + 1, len(points0))  # each point is one of them, with no weight: its offsets are 0
     if k < 2:
         return torch.eye(2).to(points0).expand(len(points0), 2, 2)
-    near = torch.cat(
-        [torch.cdist(rows, points0).topk(k, largest=False).indices for rows in points0.split(ROWS_AT_ONCE)]
-    )
+    blocks = [points0[start : start + ROWS_AT_ONCE] for start in range(0, len(points0), ROWS_AT_ONCE)]
+    near = torch.cat([torch.cdist(rows, points0).topk(k, largest=False).indices for rows in blocks])
     offsets0, offsets1 = (points[near] - points[:, None] for points in (points0, points1))
     weights = torch.ones_like(offsets0[..., :1])
     affines = torch.eye(2).to(points0).expand(len(points0), 2, 2)
