@@ -18,7 +18,7 @@ from photoglue.errors import ConfigError, ShapeError
 from photoglue.image import ImageSource, Resize, load_image, to_gray
 from photoglue.structs import Features, Matches
 
-ROUNDS = 3
+ROUNDS = 6
 """Rounds of the robust fit of affine maps; in each a neighbour that does not fit counts for less."""
 LARGEST_STRETCH = 4.0
 """Affine maps that stretch or shrink a direction by more are those of wrong matches."""
@@ -162,7 +162,7 @@ def refine_points(
     image0: Float[Tensor, "h0 w0"],
     image1: Float[Tensor, "h1 w1"],
     points0: Float[Tensor, "k 2"],
-    points1: Float[Tensor, "k 2"],
+    points1: Float[Tensor, "n 2"],
     *,
     options: Subpixel | None = None,
 ) -> Refinement:
@@ -193,17 +193,19 @@ def refine_points(
     solve = affines @ torch.linalg.solve_ex(curvature, slopes.transpose(1, 2))[0]
     offsets = _offsets(options.patch, affines) @ affines.transpose(1, 2)
 
-    def seen(points: Tensor) -> Tensor:
-        return _normalized(_sample(image1, points[:, None] + offsets))[0]
+    def seen(points: Tensor) -> tuple[Tensor, Tensor]:
+        return _normalized(_sample(image1, points[:, None] + offsets))
 
     points, step = start1, torch.zeros_like(start1)
-    patch = seen(points)
+    patch, contrast = seen(points)
+    usable &= contrast > FLAT * options.patch
     before = (patch * template).sum(dim=1)
     for _ in range(options.iterations):
         step = -(solve @ (patch - template)[..., None])[..., 0]
         step = step * (LARGEST_STEP / step.norm(dim=1, keepdim=True).clamp(min=LARGEST_STEP))
         points = points + step
-        patch = seen(points)
+        patch, contrast = seen(points)
+    usable &= contrast > FLAT * options.patch
     after = (patch * template).sum(dim=1)
     inside = usable & _inside(image1, start1, affines, options.patch)
     moved = inside & _inside(image1, points, affines, options.patch) & (after >= before) & points.isfinite().all(dim=1)
