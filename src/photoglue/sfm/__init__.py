@@ -6,6 +6,7 @@ from photoglue.sfm.indexing import index_photos
 from photoglue.sfm.model import Model, ModelImage, read_model
 from photoglue.sfm.nerfstudio import write_nerfstudio
 from photoglue.sfm.pairs import PairOptions, find_pairs
+from photoglue.sfm.refine import refine_keypoints
 from photoglue.sfm.report.links import weakest_links
 from photoglue.sfm.report.page import write_map_report
 from photoglue.sfm.search import Duplicate, Found, search_photos, similar_photos
@@ -19,6 +20,7 @@ __all__ = [
     "find_pairs",
     "index_photos",
     "read_model",
+    "refine_keypoints",
     "search_photos",
     "similar_photos",
     "undistort",
