@@ -22,7 +22,8 @@ from photoglue.datasets.base import DataSet
 from photoglue.datasets.layouts import load_dataset
 from photoglue.datasets.truths import Posed
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
-from photoglue.evaluation.run import features_of, read_pairs
+from photoglue.evaluation.matching import PairMatcher
+from photoglue.evaluation.run import features_of
 from photoglue.evaluation.solving import Task, solve
 from photoglue.geometry.epipolar import fundamental_matrix, symmetric_epipolar_distance
 from photoglue.machine import version_line
@@ -69,8 +70,9 @@ def matched(job: Job, out: Path, settings: Settings) -> list[Matches]:
     """Matches of all pairs, in pixels of the images as read."""
     pipeline = job.build(settings)
     features = features_of(job, lambda: pipeline, out, settings, lambda what, done, total: None)  # noqa: ARG005
+    matcher = PairMatcher(job, settings.torch_device)
     with FeatureStore.open(features) as store:
-        return pipeline.matcher.match_many(read_pairs(store, job.dataset.pairs, settings.torch_device))
+        return matcher.match(pipeline, matcher.read(store, job.dataset.pairs))
 
 
 def pose_errors(job: Job, matches: Sequence[Matches], threshold_px: float) -> np.ndarray:

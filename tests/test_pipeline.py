@@ -88,6 +88,24 @@ class TestEverything:
         assert 0 < len(kept) < len(alone)
 
     @pytest.mark.slow
+    def test_refined(self, motorcycle):
+        """Photos of a stereo rig: partners lie in one row."""
+        import photoglue
+        from photoglue.limits import Subpixel
+
+        options = {"features": "sift", "matcher": photoglue.NearestNeighbor(0.8), "max_keypoints": 400, "resize": 512}
+        plain = photoglue.match_pair(*motorcycle, **options)
+        refined = photoglue.match_pair(*motorcycle, refine="subpixel", **options)
+        assert (plain.matches.refine, refined.matches.refine) == (None, "subpixel")
+        assert "refine" in refined.seconds
+        assert torch.equal(refined.matches.indices, plain.matches.indices)
+        assert torch.equal(refined.features1.keypoints, plain.features1.keypoints)
+        rows = [(each.matches.points1 - each.matches.points0)[:, 1].abs().median() for each in (plain, refined)]
+        assert rows[1] < 0.7 * rows[0]
+        again = photoglue.match_images(*motorcycle, refine=Subpixel(), **options)
+        assert torch.equal(again.points1, refined.matches.points1)
+
+    @pytest.mark.slow
     @pytest.mark.parametrize("resize", [320, None])
     def test_the_threshold_scales(self, motorcycle, resize):
         from photoglue import NearestNeighbor, match_pair

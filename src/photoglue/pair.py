@@ -65,7 +65,7 @@ class PairResult(TensorStruct):
     verification: Verification | None
     """The geometric model and the matches that agree with it; None if it was not asked for."""
     seconds: Mapping[str, float]
-    """Seconds that each stage took: "read", "extract", "match" and, if asked for, "verify"."""
+    """Seconds that each stage took: "read", "extract", "match" and, if asked for, "refine" and "verify"."""
 
     @property
     def inliers(self) -> Bool[Tensor, " k"] | None:
@@ -104,6 +104,7 @@ class PairResult(TensorStruct):
             "precision": self.matches.precision,
             "exit_layer": self.matches.stop,
             "n_layers": self.matches.n_layers,
+            "refine": self.matches.refine,
             "overlap_probability": self.overlap_probability,
             "verification": None if self.verification is None else self.verification.facts(),
         }

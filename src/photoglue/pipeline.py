@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 
+from photoglue.decode import Photo
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
+from photoglue.limits.subpixel import Subpixel, refine_matches
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
@@ -35,6 +37,9 @@ PRESETS: Mapping[str, LightGlueConfig] = MappingProxyType(
     }
 )
 """Names of LightGlue's options for the command line, the most careful ones first."""
+Refine: TypeAlias = Literal["subpixel"] | Subpixel
+"""What is done with matches: "subpixel" is ``Subpixel()``."""
+
 EXTRACTION: Mapping[str, Mapping[str, int]] = MappingProxyType({"edge": {"max_keypoints": 512, "resize": 640}})
 """What presets say of extraction, where it is not the default."""
 
@@ -63,6 +68,9 @@ class Pipeline:
 
     extractor: Extractor
     matcher: Matcher
+    refine: Refine | None = None
+    """Move the points of image 1 to where they look most like their partners; None: they stay where the extractor found
+    them. See ``limits.refine_matches``."""
 
     @classmethod
     def pretrained(  # noqa: PLR0913  (everything that `photoglue match` can choose)
@@ -77,6 +85,7 @@ class Pipeline:
         device: str | torch.device | None = None,
         precision: Precision = "auto",
         allow_noncommercial: bool = False,
+        refine: Refine | None = None,
         **extractor_options: Any,
     ) -> "Pipeline":
         """An extractor with its released weights, and a matcher for its features.
@@ -92,6 +101,8 @@ class Pipeline:
             device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
             precision: What to compute in; "auto": what was measured to be fastest here, see ``Precision``.
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
+            refine: "subpixel": move the points of image 1 to where they look most like their partners; None: leave
+                them where the extractor found them.
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
 
@@ -111,7 +122,7 @@ class Pipeline:
             allow_noncommercial=allow_noncommercial,
             **extractor_options,
         ).to(chosen)
-        return cls(extractor, matcher or create_matcher(extractor.kind, config, weights, chosen, precision))
+        return cls(extractor, matcher or create_matcher(extractor.kind, config, weights, chosen, precision), refine)
 
     def match(
         self,
@@ -132,8 +143,9 @@ class Pipeline:
         Raises:
             ImageError: If an image or mask cannot be read, or their sizes differ.
         """
-        features0, features1 = self.extractor.extract_many([image0, image1], [mask0, mask1])
-        return self.matcher.match(features0, features1)
+        photos = load_photo(image0), load_photo(image1)
+        features0, features1 = self.extractor.extract_many(photos, [mask0, mask1])
+        return self._refined(photos, (features0, features1), self.matcher.match(features0, features1))
 
     def match_many(self, images: Sequence[ImageSource], pairs: Iterable[tuple[int, int]]) -> list[Matches]:
         """Matches of many pairs of images, in their order. Each image is read and extracted once.
@@ -151,7 +163,22 @@ class Pipeline:
             if not all(0 <= number < len(images) for number in pair):
                 raise ConfigError(f"The pair {tuple(pair)} is not among the {len(images)} images; they count from 0.")
         features: list[Features] = self.extractor.extract_many(images)
-        return self.matcher.match_many([(features[i], features[j]) for i, j in pairs])
+        matched = self.matcher.match_many([(features[i], features[j]) for i, j in pairs])
+        return [
+            self._refined((images[i], images[j]), (features[i], features[j]), matches)
+            for (i, j), matches in zip(pairs, matched, strict=True)
+        ]
+
+    def _refined(
+        self,
+        images: tuple[ImageSource | Photo, ImageSource | Photo],
+        features: tuple[Features, Features],
+        matches: Matches,
+    ) -> Matches:
+        if self.refine is None:
+            return matches
+        options = Subpixel() if self.refine == "subpixel" else self.refine
+        return refine_matches(*images, matches, resize=self.extractor.config.resize, options=options, features=features)
 
     def run(
         self,
@@ -195,6 +222,9 @@ class Pipeline:
         with clock("match"):
             matches = self.matcher.match(features0, features1)
             overlap_probability = self.matcher.overlap_probability(matches)
+        if self.refine is not None:
+            with clock("refine"):
+                matches = self._refined(photos, (features0, features1), matches)
         verification = None
         if verify is not None:
             with clock("verify"):
@@ -308,7 +338,7 @@ def match_images(  # noqa: PLR0913  (the first function that a user meets names 
         verify: Keep only matches that agree with one "homography", "fundamental" or "essential" matrix; None: all.
         device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
         allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
-        **options: Whatever else ``match_pair`` takes: ``matcher``, ``config``, ``weights``, ``camera0``, ….
+        **options: Whatever else ``match_pair`` takes: ``matcher``, ``config``, ``weights``, ``refine``, ….
 
     Raises:
         ImageError: If an image cannot be read.
@@ -335,7 +365,8 @@ def _cached_pipeline(
     """The pipeline with these options: one that was made before, unless its file of weights has changed since."""
     path = None if weights is None else Path(weights)
     if matcher is not None:  # a user's object is not kept, but the extractor is
-        return Pipeline(_pretrained(path, matcher=_NEAREST, **options).extractor, matcher)
+        made = _pretrained(path, matcher=_NEAREST, **options)
+        return Pipeline(made.extractor, matcher, made.refine)
     changed = path.stat().st_mtime_ns if path is not None and path.is_file() else None
     return _pretrained(path, changed, **options)
 

@@ -228,6 +228,9 @@ class Matches(TensorStruct):
     """1 + the number of pruning steps that each keypoint of image 1 survived; see ``prune0``."""
     precision: str | None = None
     """Number format that the matcher computed in, such as "bfloat16"; None if it has no choice."""
+    refine: str | None = None
+    """"subpixel" if the points of image 1 were moved to where they look most like their partners: then ``keypoints1``
+    are no longer the keypoints of the features. None: they are as the extractor found them."""
 
     def __post_init__(self) -> None:
         m = _check(self.matches0, "matches0", (None,), floating=False)

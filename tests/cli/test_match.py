@@ -103,6 +103,17 @@ class TestMatch:
         assert "overlap" not in printed
 
     @pytest.mark.slow
+    def test_refined(self, cli, small, tmp_path):
+        options = ("--features", "sift", "--matcher", "nearest", "--refine", "subpixel", "--out", tmp_path / "m.json")
+        code, printed, _ = cli("match", *small, *options)
+        assert code == 0
+        assert re.search(r"refined +\d+ points of the second photo, by 0\.\d\d px in the median", printed)
+        assert json.loads((tmp_path / "m.json").read_text())["refine"] == "subpixel"
+        code, _, said = cli("match", *small, "--refine", "subpixel", "--store", tmp_path / "m.h5")
+        assert code == 1
+        assert "--refine cannot be used for many photos" in said
+
+    @pytest.mark.slow
     def test_photos_of_different_things(self, cli, small, astronaut, tmp_path):
         code, printed, _ = cli("match", small[0], astronaut, "--resize", 512, "--out", tmp_path / "m.json")
         assert code == 0

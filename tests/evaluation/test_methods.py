@@ -36,6 +36,18 @@ def test_names(text, extractor, matcher, ratio, precision):
     assert method.weights is None
 
 
+def test_refined():
+    method = Method.parse("sift+ratio0.9@float32~refined0.8")
+    assert (method.matcher, method.ratio, method.precision) == ("nn", 0.9, "float32")
+    assert method.refine.min_correlation == 0.8
+    assert method.resolved_name(CPU) == "sift+ratio0.9~refined0.8"
+    plain, refined = Method.parse("sift+nn"), Method.parse("sift+nn~refined")
+    assert (plain.refine, refined.refine.min_correlation) == (None, None)
+    assert plain.fingerprint(CPU) != refined.fingerprint(CPU)
+    assert {**refined.fingerprint(CPU), "refine": None} == {**plain.fingerprint(CPU), "refine": None}
+    assert refined.build(protocol_named("photoglue", "homography"), CPU, allow_noncommercial=False).refine
+
+
 def test_own_weights(weights):
     """Plus and at signs in the path are no grammar."""
     for text, kind, full in ((f"sift+{weights}", "lightglue", True), (f"sift+adaptive:{weights}@float32", None, False)):
@@ -49,7 +61,18 @@ def test_own_weights(weights):
 
 
 @pytest.mark.parametrize(
-    "text", ["aliked", "sfit+nn", "sift+nnn", "sift+ratio2", "sift+", "+nn", "sift+nn@int8", "sift+/absent.pth"]
+    "text",
+    [
+        "aliked",
+        "sfit+nn",
+        "sift+nnn",
+        "sift+ratio2",
+        "sift+",
+        "+nn",
+        "sift+nn@int8",
+        "sift+/absent.pth",
+        "sift+nn~refine",
+    ],
 )
 def test_no_methods(text):
     with pytest.raises(ConfigError, match=r"EXTRACTOR\+MATCHER|it must be in \(0, 1\]"):

@@ -28,9 +28,10 @@ class Evaluate:
 
     A method is EXTRACTOR+MATCHER: extractors as in `photoglue extract`, or a class of yours, path/file.py:Class;
     matchers lightglue, lightglue-adaptive (or lightglue-adaptive:0.9:off, confidences of depth and width), nn, ratio
-    (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision. Methods of
-    search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet, EXTRACTOR+vlad+efficientnet; all but the third also with
-    +rerank. Methods of sfm: the presets of `photoglue map`, such as default and fast, FEATURES+PRESET, and colmap.
+    (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision, ~refined at the
+    end refines matches to fractions of a pixel. Methods of search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet,
+    EXTRACTOR+vlad+efficientnet; all but the third also with +rerank. Methods of sfm: the presets of `photoglue map`,
+    such as default and fast, FEATURES+PRESET, and colmap.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]

@@ -37,7 +37,7 @@ FEW = 50
 """Keypoints of a photo below which a note says what its values are."""
 
 
-FOR_TWO = ("out", "plot", "plot_pruning", "verify", "intrinsics", "threshold", "mask0", "mask1")
+FOR_TWO = ("out", "plot", "plot_pruning", "refine", "verify", "intrinsics", "threshold", "mask0", "mask1")
 FOR_MANY = ("features_store", "pairs", "masks", "jobs", "engine", "address")
 """Options that only two, or only many photos have a use for."""
 
@@ -64,6 +64,9 @@ class Match:
     """Draw the matches into this .png, .jpg, .pdf or .svg file."""
     plot_pruning: Path | None = None
     """Draw all points, coloured by the layer at which they were dropped, into this .png, .jpg, .pdf or .svg file."""
+    refine: Literal["subpixel"] | None = None
+    """Move the points of the second photo to where they look most like their partners: precise to some hundredths of a
+    pixel instead of tenths."""
     verify: Model | None = None
     """Check the matches against one geometric model, and count those that agree."""
     intrinsics: tuple[str, ...] = ()
@@ -124,7 +127,7 @@ class Match:
         self._check()
         notes = self._notes_on_masks()
         options: dict[str, Any] = {"max_keypoints": self.max_keypoints, "resize": self.resize, "device": self.device}
-        options |= {"precision": self.precision, "allow_noncommercial": self.allow_noncommercial}
+        options |= {"precision": self.precision, "allow_noncommercial": self.allow_noncommercial, "refine": self.refine}
         if self.matcher == "nearest":
             options["matcher"] = NearestNeighbor()
         else:
@@ -216,6 +219,11 @@ class Match:
         if matches.stop is not None:
             computed = "" if matches.precision is None else f", {matches.precision}"
             console.print(f"exit        layer {matches.stop} of {matches.n_layers}{computed}")
+        if matches.refine is not None:
+            shifts = (matches.points1 - result.features1.keypoints[matches.indices[:, 1]]).norm(dim=1)
+            moved = shifts[shifts > 0]
+            by = f", by {float(moved.median()):.2f} px in the median" if len(moved) else ""
+            console.print(f"refined     {len(moved)} points of the second photo{by}")
         if result.overlap_probability is not None:
             console.print(f"overlap     {_percent(result.overlap_probability)} likely")
         if checked is not None:

@@ -1,8 +1,8 @@
-"""Methods by name: EXTRACTOR+MATCHER, such as ``aliked+lightglue``, ``sift+ratio0.8``, ``disk+lightglue@bfloat16``."""
+"""Methods by name, EXTRACTOR+MATCHER: ``aliked+lightglue``, ``disk+lightglue@bfloat16``, ``sift+ratio0.8~refined``."""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast, get_args
@@ -14,6 +14,7 @@ from photoglue.evaluation.protocols import Protocol
 from photoglue.extractors import EXTRACTORS
 from photoglue.extractors.named import is_class, label_of, source_digest
 from photoglue.files import digest_of_file
+from photoglue.limits.subpixel import Subpixel
 from photoglue.matchers.lightglue import LightGlueConfig, pretrained
 from photoglue.matchers.lightglue.engine.choice import matching_precision
 from photoglue.matchers.nearest import NearestNeighbor
@@ -38,6 +39,7 @@ MATCHERS: Mapping[str, str] = MappingProxyType(
 CONFIGS: Mapping[str, Callable[[], LightGlueConfig]] = MappingProxyType(
     {"lightglue": LightGlueConfig.accurate, "lightglue-adaptive": LightGlueConfig}
 )
+REFINED = re.compile(r"(.*)~refined(\d*\.?\d+)?")
 CONFIDENCE = r"off|\d*\.?\d+"
 ALWAYS_FLOAT32 = ("sift", "doghardnet")
 """Extractors for which a precision changes nothing."""
@@ -63,6 +65,8 @@ class Method:
     """A LightGlue checkpoint; None: the released one."""
     precision: Precision = "auto"
     """What both compute in."""
+    refine: Subpixel | None = None
+    """How matches are refined; None: not at all."""
 
     @classmethod
     def parse(cls, text: str) -> "Method":
@@ -71,6 +75,10 @@ class Method:
         Raises:
             ConfigError: If there is none; the message says what there is.
         """
+        if found := REFINED.fullmatch(text):
+            refine = Subpixel(min_correlation=float(found[2]) if found[2] else None)
+            plain = cls.parse(found[1])
+            return replace(plain, name=f"{plain.name}{text[len(found[1]) :]}", refine=refine)
         extractor, plus, rest = _split(text)
         if not plus or (extractor not in EXTRACTORS and not is_class(extractor)):
             raise ConfigError(f"{text!r} is no method. {_grammar()}")
@@ -107,9 +115,11 @@ class Method:
     def resolved_name(self, device: torch.device) -> str:
         """The name with the precision that "auto" means on this device, unless it is float32 or nothing uses it."""
         chosen = self._precisions(device)[-1]
-        name = self.name.removesuffix(f"@{self.precision}")
+        plain, tilde, refined = self.name.rpartition("~") if self.refine else (self.name, "", "")
+        name = plain.removesuffix(f"@{self.precision}")
         unused = self.matcher == "nn" and self.extractor in ALWAYS_FLOAT32
-        return name if unused or chosen == "float32" else f"{name}@{chosen}"
+        at = "" if unused or chosen == "float32" else f"@{chosen}"
+        return f"{name}{at}{tilde}{refined}"
 
     def _precisions(self, device: torch.device) -> list[str]:
         """What the extractor and LightGlue, if it takes part, compute in on a device."""
@@ -127,6 +137,7 @@ class Method:
             WeightsError: If weights cannot be had or are corrupt.
         """
         options: dict[str, Any] = {"max_keypoints": protocol.max_keypoints, "precision": self.precision}
+        options["refine"] = self.refine
         if self.extractor == SUPERPOINT:
             wanted = {"nms_radius": protocol.nms_radius, "detection_threshold": protocol.detection_threshold}
             options |= {name: value for name, value in wanted.items() if value is not None}
@@ -161,6 +172,7 @@ class Method:
             "weights": None if self.weights is None else digest_of_file(self.weights),
             "precision": "/".join(dict.fromkeys(self._precisions(device))),
             "device": device.type,
+            **({} if self.refine is None else {"refine": asdict(self.refine)}),
         }
 
 
@@ -186,6 +198,7 @@ def _adaptive(confidences: tuple[float | None, float | None]) -> LightGlueConfig
 def _grammar() -> str:
     matchers = "; ".join(f"{name} ({meaning})" for name, meaning in MATCHERS.items())
     return (
-        f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16, @float16 or @int16. Extractors: "
+        f"A method is EXTRACTOR+MATCHER, and may end in @float32, @bfloat16, @float16 or @int16, and then in ~refined "
+        "(to fractions of a pixel; ~refined0.8 keeps those matches only whose patches correlate so well). Extractors: "
         f"{', '.join(EXTRACTORS)}, path/file.py:Class or package.module:Class. Matchers: {matchers}."
     )

@@ -9,8 +9,9 @@ from torch import Tensor
 from photoglue.datasets.base import EvaluationPair
 from photoglue.datasets.truths import match_errors
 from photoglue.evaluation.jobs import Job, Settings
+from photoglue.evaluation.matching import PairMatcher
 from photoglue.evaluation.results import PairRecord, Result
-from photoglue.evaluation.run import features_of, read_pairs
+from photoglue.evaluation.run import features_of
 from photoglue.pipeline import Pipeline
 from photoglue.store import FeatureStore
 from photoglue.structs import Matches
@@ -54,8 +55,8 @@ class Rematcher:
                 lambda what, done, total: None,  # noqa: ARG005
             )
         with FeatureStore.open(self._features[key]) as store:
-            pairs = read_pairs(store, [pair], self.settings.torch_device)
-        return pipeline.matcher.match_many(pairs)[0].cpu()
+            matcher = PairMatcher(job, self.settings.torch_device)
+            return matcher.match(pipeline, matcher.read(store, [pair]))[0]
 
     def correct_of(self, result: Result, record: PairRecord, matches: Matches) -> Bool[Tensor, " k"] | None:
         """Which matches agree with the truth within 3 px; None if it says nothing of single matches."""

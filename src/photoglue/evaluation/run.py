@@ -19,7 +19,6 @@ from types import MappingProxyType, TracebackType
 from typing import TypeAlias
 
 import numpy as np
-import torch
 
 from photoglue.datasets.base import DataSet, EvaluationPair
 from photoglue.errors import OutputError, PhotoGlueError
@@ -27,6 +26,7 @@ from photoglue.evaluation.benchmarks.table import BENCHMARKS
 from photoglue.evaluation.features import digest_of_features, feature_file
 from photoglue.evaluation.jobs import Job, Settings, jobs_of
 from photoglue.evaluation.journal import Journal, PairValues, digest_of_pairs
+from photoglue.evaluation.matching import PairMatcher
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.pose_check import pose_warning
 from photoglue.evaluation.results import PairRecord, Result, write_result
@@ -34,7 +34,7 @@ from photoglue.evaluation.solving import SolverPool, Task
 from photoglue.files import digest_of
 from photoglue.pipeline import Pipeline
 from photoglue.store import FeatureStore
-from photoglue.structs import Features, Matches
+from photoglue.structs import Matches
 
 PAIRS_AT_ONCE: Mapping[str, int] = MappingProxyType({"cpu": 4, "cuda": 32})
 """Matched in one call of ``match_many``, by device. A block is always matched whole, so that a resumed run has the same
@@ -130,15 +130,6 @@ def _worker_loss_explained() -> Iterator[None]:
         ) from error
 
 
-def read_pairs(
-    store: FeatureStore, pairs: Sequence[EvaluationPair], device: torch.device
-) -> list[tuple[Features, Features]]:
-    """The features of some pairs, on a device; those of an image that is in several pairs are read once."""
-    names = sorted({name for pair in pairs for name in (pair.name0, pair.name1)})
-    features = {name: store[name].to(device) for name in names}
-    return [(features[pair.name0], features[pair.name1]) for pair in pairs]
-
-
 def _groups(jobs: Sequence[Job], settings: Settings) -> list[list[Job]]:
     """Jobs that are measured together: those of a data set if their times are to be compared, else each alone."""
     if not settings.time_singly:
@@ -177,6 +168,7 @@ class _Run:
         }
         name = f"{job.dataset.name}.{safe_name(job.method.name)}.{digest_of(run)}.jsonl"
         self.journal = Journal(out / "unfinished" / name, run, pairs=len(job.dataset.pairs))
+        self.matcher = PairMatcher(job, self.device)
         self.pending: deque[tuple[int, float, Future[PairValues]]] = deque()
         self.warm = not settings.time_singly
 
@@ -202,18 +194,18 @@ class _Run:
         if all(i in self.journal.done for i in block):
             return
         pairs = [self.job.dataset.pairs[i] for i in block]
-        matcher = self.pipeline.matcher
+        verdict = self.pipeline.matcher.verdict
+        read = self.matcher.read(self.store, pairs)
         if not self.warm:  # what is prepared on first use is not a pair's
-            matcher.match_many(read_pairs(self.store, pairs, self.device))
+            self.matcher.match(self.pipeline, read)
             self.warm = True
         now = time.process_time if self.settings.clock == "cpu" else time.perf_counter
-        features = read_pairs(self.store, pairs, self.device)
         start = now()
-        matched = [matches.cpu() for matches in matcher.match_many(features)]
+        matched = self.matcher.match(self.pipeline, read)
         seconds = (now() - start) / len(block)
         for i, matches in zip(block, matched, strict=True):
             if i not in self.journal.done:
-                probability = None if matcher.verdict is None else matcher.verdict(matches)
+                probability = None if verdict is None else verdict(matches)
                 task = _task(self.job, self.job.dataset.pairs[i], matches, probability)
                 self.pending.append((i, seconds, self.pool.submit(task)))
         self._write_down(leave=2 * len(block))
@@ -227,9 +219,7 @@ class _Run:
         return replace(result, warning=pose_warning(self.job.dataset, first_seed, self._matches))
 
     def _matches(self, pairs: Sequence[EvaluationPair]) -> list[Matches]:
-        return [
-            matches.cpu() for matches in self.pipeline.matcher.match_many(read_pairs(self.store, pairs, self.device))
-        ]
+        return self.matcher.match(self.pipeline, self.matcher.read(self.store, pairs))
 
     def _write_down(self, leave: int) -> None:
         """Keeps what is solved, and waits for the oldest if there are more than ``leave`` left."""
@@ -298,5 +288,5 @@ def _deviation(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def safe_name(name: str) -> str:
     """A name that a file may have; different for different names."""
-    safe = re.sub(r"[^\w+.@-]", "_", name)
+    safe = re.sub(r"[^\w+.@~-]", "_", name)
     return safe if safe == name else f"{safe[-60:]}.{digest_of(name)}"

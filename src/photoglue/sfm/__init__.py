@@ -19,6 +19,7 @@ from photoglue.sfm.model import Model, ModelImage, read_model
 from photoglue.sfm.nerfstudio import write_nerfstudio
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
+from photoglue.sfm.refine import refine_keypoints
 from photoglue.sfm.report.links import weakest_links
 from photoglue.sfm.report.page import write_map_report
 from photoglue.sfm.search import SearchResult, SimilarPair, search_photos, similar_photos
@@ -54,6 +55,7 @@ __all__ = [
     "map_photos",
     "read_model",
     "reconstruct",
+    "refine_keypoints",
     "search_photos",
     "similar_photos",
     "undistort",

@@ -85,7 +85,7 @@ class MatchStore(Store):
         Args:
             name0: Name of image 0.
             name1: Name of image 1.
-            matches: On any device.
+            matches: On any device. Positions of refined matches are not kept: those read are of the keypoints.
             made_from: What they depend on, to be read with ``made_from_pair``; anything that JSON can hold.
 
         Raises:
