@@ -42,11 +42,10 @@ def rows_of(verified: Path, pairs: Iterable[tuple[str, str]]) -> tuple[PairRow, 
     rows = []
     with VerifiedStore.open(verified) as store:
         for name0, name1 in sorted({(min(pair), max(pair)) for pair in pairs}):
-            if (name0, name1) in store:
-                found = store.read(name0, name1)
-                label = found.kind.label
-                numbers = {"matches": found.n_matches, "inliers": len(found)}
-                rows.append(PairRow(name0=name0, name1=name1, kind=label, **numbers))
+            found = store.counts(name0, name1)
+            if found is not None:
+                kind, matches, inliers = found
+                rows.append(PairRow(name0=name0, name1=name1, kind=kind.label, matches=matches, inliers=inliers))
     return tuple(rows)
 
 
