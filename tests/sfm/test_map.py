@@ -92,6 +92,12 @@ def test_a_model_is_extended_with_new_photos(tmp_path):
     summary = mapped(tmp_path, extend=True, progress=lambda *state: told.append(state))
     assert len(summary.model.placed) == 5
     assert [state for state in told if state[0] == "map"] == [("map", 4, 5), ("map", 5, 5)]
+    write(tmp_path / "other", 6).joinpath("006.png").replace(photos / "001.png")
+    (photos / "000.png").unlink()
+    before = content(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"removed or replaced since.*: 000\.png, 001\.png\. Leave out --extend"):
+        mapped(tmp_path, extend=True)
+    assert content(tmp_path / "out") == before
 
 
 def test_cut_off_photos_and_turned_ones_among_others(tmp_path):

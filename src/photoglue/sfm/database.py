@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photoglue.errors import OutputError
+from photoglue.errors import ConfigError, OutputError
 from photoglue.sfm.cameras import MODELS, Cameras
 from photoglue.sfm.unplaced import rows_of, with_parallax
 from photoglue.sfm.verified import VerifiedPair, VerifiedStore
@@ -157,9 +157,10 @@ def _add_pairs(
     turned = {(row.name0, row.name1) for row in rows} - set(with_parallax(rows))
     with MatchStore.open(matches) as match_store, VerifiedStore.open(verified) as verified_store:
         for name0, name1 in ((row.name0, row.name1) for row in rows):
-            if (name0, name1) not in match_store:
+            try:
+                raw = match_store.indices(name0, name1, counts[name0], counts[name1])
+            except ConfigError:  # its matches are not there any more
                 continue
-            raw = match_store.indices(name0, name1, counts[name0], counts[name1])
             geometry = verified_store.read(name0, name1)
             inliers, forms = geometry.inliers, photos.forms(name0, name1, geometry)
             if images[name0] > images[name1]:

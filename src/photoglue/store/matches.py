@@ -81,11 +81,11 @@ class MatchStore(Store):
             ShapeError: If there are more or fewer keypoints than were matched.
             OutputError: If they are damaged.
         """
-        if not self._has(name0, name1) and self._has(name1, name0):
-            swapped = self.indices(name1, name0, n1, n0)[:, ::-1]
-            return swapped[swapped[:, 0].argsort()]
         key = _pair_key(name0, name1)
         if not self._has(name0, name1):
+            if self._has(name1, name0):
+                swapped = self.indices(name1, name0, n1, n0)[:, ::-1]
+                return swapped[swapped[:, 0].argsort()]
             raise ConfigError(f"{str(self.path)!r} has no matches of {name0!r} and {name1!r}, in neither order.")
         with explained(f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged"):
             partners = np.asarray(self._file[f"{key}/matches0"][()]).astype(np.int64)
