@@ -111,12 +111,12 @@ def test_what_cannot_be_written_leaves_the_old_one(tmp_path):
 
 
 def test_colmap_calibrates_known_and_unknown_cameras_together(tmp_path):
-    """Pairs of two known cameras are essential matrices, and COLMAP's calibration of the others asks for theirs, too."""
+    """Pairs of known cameras are essential matrices; COLMAP calibrates others by fundamental ones of all pairs."""
     pytest.importorskip("pycolmap", exc_type=ImportError)
     from photoglue.sfm import MapperOptions, reconstruct
 
     known = {0xA405: round(280 * 43.267 / 400), 0x010F: "A"}
-    scene = Scene(tmp_path, 0, 1, 2, 3, 4, exif={number: known for number in range(3)})
+    scene = Scene(tmp_path, 0, 1, 2, 3, 4, exif=dict.fromkeys(range(3), known))
     path = written(scene)
     query = "SELECT F, E FROM two_view_geometries WHERE config = 2"
     found = [[np.frombuffer(blob).reshape(3, 3) for blob in row] for row in rows(path, query)]

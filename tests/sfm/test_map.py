@@ -157,7 +157,7 @@ def test_no_mapper_stops_at_the_database(tmp_path):
     summary = mapped(tmp_path, mapper=None, pairs=tmp_path / "pairs.txt")
     assert (summary.models, summary.unplaced) == ((), {})
     assert (tmp_path / "out" / "database.db").exists()
-    assert (tmp_path / "out" / "pairs.txt").read_text() == "001.png 000.png\n"
+    assert (tmp_path / "out" / "pairs.txt").read_text() == "000.png 001.png\n"
 
 
 def test_nothing_to_extend(tmp_path):

@@ -137,7 +137,9 @@ class _Photos:
         """F, E and H of a pair; F follows from E, because COLMAP's calibration of focal lengths asks for it."""
         fundamental = found.fundamental
         if found.essential is not None and fundamental is None:
-            inverse0, inverse1 = (np.linalg.inv(self.cameras.of(name).pinhole.matrix.numpy()) for name in (name0, name1))
+            inverse0, inverse1 = (
+                np.linalg.inv(self.cameras.of(name).pinhole.matrix.numpy()) for name in (name0, name1)
+            )
             fundamental = inverse1.T @ found.essential @ inverse0
         return [fundamental, found.essential, found.homography]
 

@@ -1,7 +1,7 @@
 """The folder of a map: of which photos it is, and what changed since."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,19 @@ class RunRecord:
     """Photos without a place → why; empty until all is done."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each stage; empty until all is done."""
+
+
+def beside(out: Path, found: PhotoFolder) -> PhotoFolder:
+    """The photos without those that an older run left in its folder, which may be among them, such as undistorted ones.
+
+    Raises:
+        ConfigError: If the folder holds something else.
+    """
+    place = out.resolve()
+    if not place.is_relative_to(found.root.resolve()) or not (out / "run.json").exists() or _record_in(out) is None:
+        return found
+    names = [name for name in found.names if not (found.root / name).resolve().is_relative_to(place)]
+    return replace(found, names=tuple(names)) if names else found
 
 
 def prepare(out: Path, found: PhotoFolder, record: RunRecord) -> list[str]:

@@ -22,7 +22,7 @@ from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
 from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
 from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
-from photoglue.sfm.folder import FORMAT, RunRecord, prepare, write_record
+from photoglue.sfm.folder import FORMAT, RunRecord, beside, prepare, write_record
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.summary import Delivery, MapSummary, deliver
@@ -123,7 +123,7 @@ def map_photos(
         pycolmap()
     if options.extend and not (out / "sparse" / "0").is_dir():
         raise ConfigError(f"There is no model {str(out / 'sparse' / '0')!r} to extend; leave out --extend (extend).")
-    found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
+    found = beside(out, photos_of([photos] if isinstance(photos, str | os.PathLike) else photos))
     record = RunRecord(
         format=FORMAT,
         photos=str(found.root.resolve()),
@@ -153,9 +153,9 @@ def map_photos(
         settings=record.settings,
     )
     with stages("deliver"):
-        delivered = deliver(summary, options.deliver)
+        summary = deliver(summary, options.deliver)
     write_record(out, replace(record, unplaced=unplaced, seconds=stages.seconds))
-    return replace(summary, delivered=delivered)
+    return summary
 
 
 class _Stages:

@@ -3,9 +3,24 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from photoglue.sfm.verified import PairKind, VerifiedStore
 from photoglue.solvers.colmap_mapping import ColmapModel
+
+HELPS: Mapping[str, str] = MappingProxyType(
+    {
+        "unreadable": "copy the file anew; the others went on",
+        "no pair": "--by with more rules, or more --neighbors",
+        "no verified pair": "take photos between this and the others; or a larger --resize, more --max-keypoints",
+        "too few of its points": "take photos from places nearer to it; or more --max-keypoints",
+        "in another model": "take photos that connect both places",
+        "in a group": "take photos that connect it with the others; --intrinsics or --single-camera",
+        "no parallax: the camera only turned": "step aside between photos: a panorama has no depth",
+        "no parallax, or a flat scene": "--intrinsics: a flat scene says nothing of the focal length",
+    }
+)
+"""How reasons begin → what may help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +98,15 @@ def why_unplaced(
             else:
                 reasons[name] = f"in another model: sparse/{other}, of {len(models[other].placed)} photos"
     return dict(sorted(reasons.items()))
+
+
+def what_helps(unplaced: Mapping[str, str]) -> list[str]:
+    """Advice for each sort of reason that ``why_unplaced`` gave, each once."""
+    return [
+        f"{start}: {advice}"
+        for start, advice in HELPS.items()
+        if any(reason.startswith(start) for reason in unplaced.values())
+    ]
 
 
 def _why(name: str, rows: Sequence[PairRow], placed: set[str], group: set[str]) -> str:

@@ -255,7 +255,7 @@ def check_extendable(path: Path, database: Path) -> None:
     if changed:
         listed = ", ".join(changed[:5]) + ", …" * (len(changed) > 5)
         raise ConfigError(
-            f"The model {str(path)!r} cannot be extended, because photos in it were removed or replaced since, or their "
+            f"The model {str(path)!r} cannot be extended: photos in it were removed or replaced since, or their "
             f"features changed: {listed}. Leave out --extend (extend=False): a new model is made."
         )
 
