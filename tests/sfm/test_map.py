@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import PIL.Image
@@ -158,6 +160,20 @@ def test_no_mapper_stops_at_the_database(tmp_path):
     assert (summary.models, summary.unplaced) == ((), {})
     assert (tmp_path / "out" / "database.db").exists()
     assert (tmp_path / "out" / "pairs.txt").read_text() == "000.png 001.png\n"
+
+
+def test_look_alikes_are_dropped_if_that_is_wanted(tmp_path, monkeypatch):
+    from photoglue.sfm import map as room
+
+    write(tmp_path / "photos", 0, 1, 2)
+    found = sfm.Contradicted(name0="000.png", name1="002.png", against=3, for_it=0)
+    monkeypatch.setattr(room, "contradicted_pairs", lambda pairs, *_: (found,) if len(pairs) == 3 else ())
+    summary = mapped(tmp_path, mapper=None, check_loops=True)
+    assert [row.kind for row in summary.pairs] == ["uncalibrated", "look-alike", "uncalibrated"]
+    assert "1 pair of look-alikes dropped" in summary.notes
+    assert "000.png and 002.png (3 triangles of photos against it, 0 for it)" in summary.notes
+    with closing(sqlite3.connect(tmp_path / "out" / "database.db")) as base:
+        assert base.execute("SELECT count(*) FROM two_view_geometries").fetchone() == (2,)
 
 
 def test_nothing_to_extend(tmp_path):

@@ -117,6 +117,8 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     """LightGlue, or mutual nearest neighbours."""
     preset: Literal["default", "fast"] = "default"
     """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
+    check_loops: bool = False
+    """Drop verified pairs that the rotations of many others contradict, as those of look-alike walls."""
     undistort: bool = False
     """Also write undistorted/images and their PINHOLE model, undistorted/sparse/0, for 3DGS and gsplat."""
     nerfstudio: bool = False
@@ -161,6 +163,7 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
             pair_options=PairOptions(neighbors=self.neighbors),
             cameras=self.cameras,
             verify=self.verification,
+            check_loops=self.check_loops,
             mapper=self.mapping,
             extend=self.extend,
             jobs=self.jobs,

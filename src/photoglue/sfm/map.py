@@ -23,10 +23,11 @@ from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
 from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
 from photoglue.sfm.folder import FORMAT, RunRecord, beside, prepare, write_record
+from photoglue.sfm.loops import contradicted_pairs
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.summary import Delivery, MapSummary, deliver
-from photoglue.sfm.unplaced import PairRow, rows_of, why_unplaced
+from photoglue.sfm.unplaced import LOOK_ALIKE, PairRow, rows_of, why_unplaced
 from photoglue.sfm.verify import VerifyOptions, verify_matches
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, numbers_in
@@ -70,6 +71,9 @@ class MapOptions:
     """What is known of the cameras."""
     verify: VerifyOptions = field(default_factory=VerifyOptions)
     """Which matches geometry accepts."""
+    check_loops: bool = False
+    """Drop verified pairs that the rotations of many others contradict: look-alikes, as ``contradicted_pairs`` finds
+    them."""
     mapper: MapperOptions | None = field(default_factory=MapperOptions)
     """How photos are placed; None: stop at the database."""
     extend: bool = False
@@ -137,6 +141,9 @@ def map_photos(
     failed = {photo.name: photo.reason for photo in found.skipped}
     pairs, cameras, said = _matched(paths, out, options, (extractor, matcher, engine), stages, failed)
     rows = rows_of(out / "verified.h5", pairs)
+    if options.check_loops:
+        rows, told = _checked(rows, out, cameras, stages)
+        said += told
     models = _mapped(out, found.root, options, (cameras, rows), stages)
     names = tuple(sorted({*paths, *failed}))
     unplaced = why_unplaced(names, models, rows, failed) if options.mapper is not None else {}
@@ -248,6 +255,18 @@ def _pairs(
     return pairs
 
 
+def _checked(
+    rows: Sequence[PairRow], out: Path, cameras: Cameras, stage: _Stages
+) -> tuple[tuple[PairRow, ...], list[str]]:
+    """The pairs with those of look-alikes called so, and sentences that name these."""
+    with stage("loops"):
+        pairs = [(row.name0, row.name1) for row in rows if row.good]
+        found = contradicted_pairs(pairs, out / "features.h5", out / "verified.h5", cameras)
+    gone = {(each.name0, each.name1) for each in found}
+    said = [f"{len(found)} pair{'s' * (len(found) != 1)} of look-alikes dropped", *map(str, found[:FAILURES_TOLD])]
+    return tuple(replace(row, kind=LOOK_ALIKE) if (row.name0, row.name1) in gone else row for row in rows), said
+
+
 def _mapped(
     out: Path, root: Path, options: MapOptions, known: tuple[Cameras, Sequence[PairRow]], stage: _Stages
 ) -> tuple[ColmapModel, ...]:
@@ -261,7 +280,7 @@ def _mapped(
             matches=out / "matches.h5",
             verified=out / "verified.h5",
             cameras=cameras,
-            pairs=[(row.name0, row.name1) for row in rows],
+            pairs=[(row.name0, row.name1) for row in rows if row.kind != LOOK_ALIKE],
             first=numbers_in(model) if options.extend and model.is_dir() else None,
         )
     mapper = options.mapper

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from photoglue.sfm.verified import PairKind, VerifiedStore
 from photoglue.solvers.colmap_mapping import ColmapModel
 
+LOOK_ALIKE = "look-alike"
+"""Kind of a pair that the rotations of many others contradict."""
 HELPS: Mapping[str, str] = MappingProxyType(
     {
         "unreadable": "copy the file anew; the others went on",
@@ -36,12 +38,13 @@ class PairRow:
     inliers: int
     """Those that geometry accepted."""
     kind: str
-    """What the geometry is: calibrated, uncalibrated, planar, panoramic, planar or panoramic, degenerate."""
+    """What the geometry is: calibrated, uncalibrated, planar, panoramic, planar or panoramic, degenerate; or
+    ``LOOK_ALIKE``."""
 
     @property
     def good(self) -> bool:
         """Whether the pair is one that a model can be built from."""
-        return self.kind != PairKind.DEGENERATE.label
+        return self.kind not in (PairKind.DEGENERATE.label, LOOK_ALIKE)
 
     def other(self, name: str) -> str:
         """The partner of one of the two photos."""
