@@ -158,8 +158,16 @@ def test_no_mapper_stops_at_the_database(tmp_path):
     (tmp_path / "pairs.txt").write_text("001.png 000.png\n000.png absent.png\n")
     summary = mapped(tmp_path, mapper=None, pairs=tmp_path / "pairs.txt")
     assert (summary.models, summary.unplaced) == ((), {})
+    assert summary.notes[0] == "pairs.txt names photos that are not there, in 1 of its 2 pairs: absent.png"
     assert (tmp_path / "out" / "database.db").exists()
-    assert (tmp_path / "out" / "pairs.txt").read_text() == "000.png 001.png\n"
+    assert (tmp_path / "out" / "pairs.txt").read_text() == "001.png 000.png\n"
+
+
+def test_cameras_that_make_no_sense_are_refused_before_the_work(tmp_path):
+    write(tmp_path / "photos", 0, 1)
+    with pytest.raises(ConfigError, match="not a list of numbers"):
+        mapped(tmp_path, cameras=sfm.CameraOptions(intrinsics="280,x"))
+    assert not (tmp_path / "out" / "features.h5").exists()
 
 
 def test_look_alikes_are_dropped_if_that_is_wanted(tmp_path, monkeypatch):

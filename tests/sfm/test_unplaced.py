@@ -63,5 +63,5 @@ def test_groups_in_which_the_camera_only_turned_are_left_out():
 
 def test_advice_for_each_sort_of_reason_once():
     lines = what_helps({"a": "no pair: it", "b": "unreadable: cut", "c": "unreadable: empty"})
-    assert [line.split(":")[0] for line in lines] == ["unreadable", "no pair"]
+    assert [line.split(":")[0] for line in lines] == ["'unreadable'", "'no pair'"]
     assert what_helps({}) == []

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from photoglue.datasets.photos import PhotoFolder
+from photoglue.datasets.photos import PhotoFolder, pairs_in
 from photoglue.errors import ConfigError, OutputError
 from photoglue.files import from_json, to_json, write_whole
 
 FORMAT = "photoglue-map"
+NAMES_TOLD = 5
+"""Names that a sentence lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +103,17 @@ def _record_in(out: Path) -> RunRecord | None:
 def write_record(out: Path, record: RunRecord) -> None:
     """Writes run.json, whole or not at all."""
     write_whole(out / "run.json", to_json(record, indent=1).encode())
+
+
+def names_unknown(path: Path | None, names: set[str]) -> list[str]:
+    """A sentence about names in a list of pairs that are no photos; none if all are, or there is no list.
+
+    Raises:
+        ConfigError: If the list cannot be read.
+    """
+    pairs = [] if path is None else pairs_in(path)
+    unknown = sorted({name for pair in pairs for name in pair} - names)
+    count = sum(not names >= set(pair) for pair in pairs)
+    listed = ", ".join(unknown[:NAMES_TOLD]) + ", …" * (len(unknown) > NAMES_TOLD)
+    where = f"{path.name if path else ''} names photos that are not there, in {count} of its {len(pairs)} pairs"
+    return [f"{where}: {listed}"] if unknown else []

@@ -3,14 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from photoglue import batch
 from photoglue.datasets.photos import pairs_in, photos_of, write_pairs
-from photoglue.errors import ConfigError, require
+from photoglue.errors import ConfigError, ImageError, require
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.files import as_json
@@ -22,7 +22,7 @@ from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
 from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
 from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
-from photoglue.sfm.folder import FORMAT, RunRecord, beside, prepare, write_record
+from photoglue.sfm.folder import FORMAT, RunRecord, beside, names_unknown, prepare, write_record
 from photoglue.sfm.loops import contradicted_pairs
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
@@ -193,18 +193,21 @@ def _matched(
     device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
     extractor = given[0] or _extractor(options).to(device)
     own = {"source": source_digest(options.features)} if given[0] is None and is_class(options.features) else {}
+    with suppress(ImageError):  # what is wrong with the options is said before the work
+        find_cameras(dict(list(paths.items())[:1]), options.cameras)
+    unknown = names_unknown(options.pairs, {*paths, *failed})
     with stage("extract") as told:
         extracted = batch.extract(
             paths, out / "features.h5", extractor, masks=options.masks, options=own, engine=engine, progress=told
         )
     failed |= extracted.failed
     usable = {name: path for name, path in paths.items() if name not in extracted.failed}
+    cameras = find_cameras(usable, options.cameras)
     with stage("pairs") as told:
         pairs = _pairs(out, usable, options, extractor.kind, told)
     matcher = given[1] or _matcher(options, extractor.kind, device)
     with stage("match") as told:
         matched = batch.match(pairs, out / "features.h5", out / "matches.h5", matcher, engine=engine, progress=told)
-    cameras = find_cameras(usable, options.cameras)
     with stage("verify") as told:
         verified = verify_matches(
             pairs,
@@ -216,7 +219,7 @@ def _matched(
             engine=engine,
             progress=told,
         )
-    said = [*extracted.lines(), *matched.lines(), *verified.lines()]
+    said = [*unknown, *extracted.lines(), *matched.lines(), *verified.lines()]
     bad = {**verified.failed, **matched.failed}
     said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
     return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
@@ -250,7 +253,7 @@ def _pairs(
     else:
         known = out / "features.h5" if kind in VOCABULARY_OF_KIND else None
         pairs = find_pairs(photos, by=options.by, features=known, options=options.pair_options, progress=told)
-    pairs = sorted({(min(pair), max(pair)) for pair in pairs})
+        pairs = sorted((min(pair), max(pair)) for pair in pairs)
     write_pairs(pairs, out / "pairs.txt")
     return pairs
 

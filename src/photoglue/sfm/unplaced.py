@@ -106,7 +106,7 @@ def why_unplaced(
 def what_helps(unplaced: Mapping[str, str]) -> list[str]:
     """Advice for each sort of reason that ``why_unplaced`` gave, each once."""
     return [
-        f"{start}: {advice}"
+        f"{start!r}: {advice}"
         for start, advice in HELPS.items()
         if any(reason.startswith(start) for reason in unplaced.values())
     ]
