@@ -108,3 +108,21 @@ def test_what_cannot_be_written_leaves_the_old_one(tmp_path):
     assert [entry.name for entry in tmp_path.glob("*.partial")] == []
     with pytest.raises(OutputError, match="cannot be written"):
         written(Scene(tmp_path / "b", 0, 1), "absent/d.db")
+
+
+def test_colmap_calibrates_known_and_unknown_cameras_together(tmp_path):
+    """Pairs of known cameras are essential matrices; COLMAP calibrates others by fundamental ones of all pairs."""
+    pytest.importorskip("pycolmap", exc_type=ImportError)
+    from photoglue.sfm import MapperOptions, reconstruct
+
+    known = {0xA405: round(280 * 43.267 / 400), 0x010F: "A"}
+    scene = Scene(tmp_path, 0, 1, 2, 3, 4, exif=dict.fromkeys(range(3), known))
+    path = written(scene)
+    query = "SELECT F, E FROM two_view_geometries WHERE config = 2"
+    found = [[np.frombuffer(blob).reshape(3, 3) for blob in row] for row in rows(path, query)]
+    assert len(found) == 3
+    matrix = scene.cameras.of("000.png").pinhole.matrix.numpy()
+    for fundamental, essential in found:
+        np.testing.assert_allclose(matrix.T @ fundamental @ matrix, essential, atol=1e-9)
+    (model,) = reconstruct(path, tmp_path / "photos", tmp_path / "out", options=MapperOptions())
+    assert len(model.placed) == 5

@@ -5,7 +5,7 @@ from mapped_scene import write
 
 from photoglue.datasets.photos import photos_of
 from photoglue.errors import ConfigError, OutputError
-from photoglue.sfm.folder import FORMAT, RunRecord, prepare, write_record
+from photoglue.sfm.folder import FORMAT, RunRecord, beside, prepare, write_record
 
 
 def prepared(photos, out):
@@ -58,3 +58,13 @@ def test_the_folder_of_the_photos_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made"):
         prepared(photos, tmp_path / "file")
+
+
+def test_photos_that_a_run_left_among_the_photos_are_none(tmp_path):
+    photos = write(tmp_path / "a", 0)
+    out = photos / "map"
+    found = photos_of([photos])
+    assert beside(out, found) == found
+    prepared(photos, out)
+    write(out / "undistorted", 0)
+    assert beside(out, photos_of([photos])) == found

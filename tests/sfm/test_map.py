@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import PIL.Image
@@ -93,6 +95,12 @@ def test_a_model_is_extended_with_new_photos(tmp_path):
     summary = mapped(tmp_path, extend=True, progress=lambda *state: told.append(state))
     assert len(summary.model.placed) == 5
     assert [state for state in told if state[0] == "map"] == [("map", 4, 5), ("map", 5, 5)]
+    write(tmp_path / "other", 6).joinpath("006.png").replace(photos / "001.png")
+    (photos / "000.png").unlink()
+    before = content(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"removed or replaced since.*: 000\.png, 001\.png\. Leave out --extend"):
+        mapped(tmp_path, extend=True)
+    assert content(tmp_path / "out") == before
 
 
 def test_cut_off_photos_and_turned_ones_among_others(tmp_path):
@@ -151,8 +159,30 @@ def test_no_mapper_stops_at_the_database(tmp_path):
     (tmp_path / "pairs.txt").write_text("001.png 000.png\n000.png absent.png\n")
     summary = mapped(tmp_path, mapper=None, pairs=tmp_path / "pairs.txt")
     assert (summary.models, summary.unplaced) == ((), {})
+    assert summary.notes[0] == "pairs.txt names photos that are not there, in 1 of its 2 pairs: absent.png"
     assert (tmp_path / "out" / "database.db").exists()
     assert (tmp_path / "out" / "pairs.txt").read_text() == "000.png 001.png\n"
+
+
+def test_cameras_that_make_no_sense_are_refused_before_the_work(tmp_path):
+    write(tmp_path / "photos", 0, 1)
+    with pytest.raises(ConfigError, match="not a list of numbers"):
+        mapped(tmp_path, cameras=sfm.CameraOptions(intrinsics="280,x"))
+    assert not (tmp_path / "out" / "features.h5").exists()
+
+
+def test_look_alikes_are_dropped_if_that_is_wanted(tmp_path, monkeypatch):
+    from photoglue.sfm import map as room
+
+    write(tmp_path / "photos", 0, 1, 2)
+    found = sfm.Contradicted(name0="000.png", name1="002.png", against=3, for_it=0)
+    monkeypatch.setattr(room, "contradicted_pairs", lambda pairs, *_: (found,) if len(pairs) == 3 else ())
+    summary = mapped(tmp_path, mapper=None, check_loops=True)
+    assert [row.kind for row in summary.pairs] == ["uncalibrated", "look-alike", "uncalibrated"]
+    assert "1 pair of look-alikes dropped" in summary.notes
+    assert "000.png and 002.png (3 triangles of photos against it, 0 for it)" in summary.notes
+    with closing(sqlite3.connect(tmp_path / "out" / "database.db")) as base:
+        assert base.execute("SELECT count(*) FROM two_view_geometries").fetchone() == (2,)
 
 
 def test_nothing_to_extend(tmp_path):

@@ -1,6 +1,8 @@
 """What is made of a model stands in the folder of the map."""
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
 from mapped_scene import Told, write
@@ -24,7 +26,7 @@ def summary(tmp_path_factory) -> sfm.MapSummary:
 
 def test_all_deliveries(summary):
     assert summary.delivered == ()
-    made = deliver(summary, ("report", "undistort", "nerfstudio", "ply", "text"))
+    made = deliver(summary, ("report", "undistort", "nerfstudio", "ply", "text")).delivered
     names = ["undistorted", "nerfstudio", "points.ply", "text", "report.html"]
     assert [path.relative_to(summary.out).as_posix() for path in made] == names
     undistorted = sfm.read_model(summary.out / "undistorted" / "sparse" / "0")
@@ -40,6 +42,15 @@ def test_all_deliveries(summary):
 
 
 def test_nothing_of_no_model(summary):
-    from dataclasses import replace
+    assert deliver(replace(summary, models=()), ("report", "ply")).delivered == ()
 
-    assert deliver(replace(summary, models=()), ("report", "ply")) == ()
+
+def test_what_cannot_be_made_keeps_none_of_the_others(summary):
+    (summary.out / "text").mkdir(exist_ok=True)
+    (summary.out / "text" / "letter.doc").touch()
+    made = deliver(summary, ("text", "ply"))
+    assert [path.name for path in made.delivered] == ["points.ply"]
+    assert made.undelivered.keys() == {"text"}
+    assert made.notes == summary.notes
+    os.utime(summary.out / "points.ply", (0, 0))
+    assert f"{summary.out / 'points.ply'} is of an older model" in deliver(summary, ()).notes

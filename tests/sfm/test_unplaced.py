@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from photoglue.sfm.unplaced import PairRow, why_unplaced, with_parallax
+from photoglue.sfm.unplaced import PairRow, what_helps, why_unplaced, with_parallax
 from photoglue.solvers.colmap_mapping import ColmapModel
 
 
@@ -59,3 +59,9 @@ def test_groups_in_which_the_camera_only_turned_are_left_out():
     joined = [row("h", "i", 40), row("i", "j", 30, "panoramic")]
     assert with_parallax(ROWS) == [("a", "b"), ("b", "d"), ("e", "f"), ("k", "l")]
     assert with_parallax([*ROWS[5:6], *joined]) == [("g", "h"), ("h", "i"), ("i", "j")]
+
+
+def test_advice_for_each_sort_of_reason_once():
+    lines = what_helps({"a": "no pair: it", "b": "unreadable: cut", "c": "unreadable: empty"})
+    assert [line.split(":")[0] for line in lines] == ["'unreadable'", "'no pair'"]
+    assert what_helps({}) == []

@@ -18,6 +18,7 @@ from photoglue.sfm import CameraOptions, MapOptions, MapperOptions, PairOptions,
 from photoglue.sfm.cameras import MODELS
 from photoglue.sfm.map import Progress as Told
 from photoglue.sfm.summary import Delivery
+from photoglue.sfm.unplaced import what_helps
 from photoglue.solvers.colmap_mapping import ColmapModel
 
 if TYPE_CHECKING:  # the names are known when the program runs
@@ -116,6 +117,8 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     """LightGlue, or mutual nearest neighbours."""
     preset: Literal["default", "fast"] = "default"
     """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
+    check_loops: bool = False
+    """Drop verified pairs that the rotations of many others contradict, as those of look-alike walls."""
     undistort: bool = False
     """Also write undistorted/images and their PINHOLE model, undistorted/sparse/0, for 3DGS and gsplat."""
     nerfstudio: bool = False
@@ -126,7 +129,7 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     """Also write the model as COLMAP's text files, text/*.txt."""
 
     def run(self, console: Console) -> int:
-        """Map the photos; returns 1 if a photo could not be read or nothing could be placed, else 0."""
+        """Map the photos; returns 1 if a photo could not be read, nothing could be placed, or something not made."""
         with stages(console) as told:
             summary = map_photos(self.images, self.out, self.options, engine=self.where, progress=told)
         for line in summary.notes:
@@ -134,12 +137,14 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
         console.print(f"{summary.cameras}", soft_wrap=True)
         if self.mapper != "none":
             print_models(console, summary.models, len(summary.names), summary.unplaced)
-        for path in summary.delivered:
+        for path in summary.delivered if self.mapper != "none" else [self.out / "database.db"]:
             console.print(f"→ {path}", soft_wrap=True)
+        for name, reason in summary.undelivered.items():
+            console.print(Text.assemble(("not made:", "red"), f" {name}: {reason}"), soft_wrap=True)
         seconds = ", ".join(f"{name} {value:.1f} s" for name, value in summary.seconds.items())
         console.print(seconds, soft_wrap=True)
         unreadable = any(reason.startswith("unreadable") for reason in summary.unplaced.values())
-        return 1 if unreadable or (self.mapper != "none" and not summary.models) else 0
+        return 1 if unreadable or summary.undelivered or (self.mapper != "none" and not summary.models) else 0
 
     @property
     def options(self) -> MapOptions:
@@ -158,6 +163,7 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
             pair_options=PairOptions(neighbors=self.neighbors),
             cameras=self.cameras,
             verify=self.verification,
+            check_loops=self.check_loops,
             mapper=self.mapping,
             extend=self.extend,
             jobs=self.jobs,
@@ -208,3 +214,5 @@ def print_models(
         console.print(table)
         if len(unplaced) > UNPLACED_SHOWN:
             console.print(f"and {len(unplaced) - UNPLACED_SHOWN} more; run.json has them all")
+        for line in what_helps(unplaced):
+            console.print(Text.assemble(("what helps with ", "bold"), line), soft_wrap=True)

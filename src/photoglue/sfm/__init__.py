@@ -14,6 +14,7 @@ from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
 from photoglue.sfm.deliver import Undistorted, undistort, write_ply, write_text
 from photoglue.sfm.indexing import index_photos
+from photoglue.sfm.loops import Contradicted, contradicted_pairs
 from photoglue.sfm.map import MapOptions, map_photos
 from photoglue.sfm.model import Model, ModelImage, read_model
 from photoglue.sfm.nerfstudio import write_nerfstudio
@@ -35,6 +36,7 @@ __all__ = [
     "Cascade",
     "ColmapCamera",
     "ColmapModel",
+    "Contradicted",
     "MapOptions",
     "MapSummary",
     "MapperOptions",
@@ -49,6 +51,7 @@ __all__ = [
     "VerifiedPair",
     "VerifiedStore",
     "VerifyOptions",
+    "contradicted_pairs",
     "find_cameras",
     "find_pairs",
     "index_photos",

@@ -8,14 +8,15 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from photoglue.errors import OutputError
+from photoglue.errors import ConfigError, OutputError
 from photoglue.sfm.cameras import MODELS, Cameras
 from photoglue.sfm.unplaced import rows_of, with_parallax
-from photoglue.sfm.verified import VerifiedStore
+from photoglue.sfm.verified import VerifiedPair, VerifiedStore
 from photoglue.sfm.verify import stored_points
 from photoglue.store import FeatureStore, MatchStore
 
@@ -93,7 +94,8 @@ def write_database(
             base.executemany(ADD_CAMERA, _camera_rows(cameras, camera_ids))
             rows = ((images[name], name, camera_ids[name]) for name in sorted(images, key=images.__getitem__))
             base.executemany(ADD_IMAGE, rows)
-            _add_pairs(base, Path(features), Path(matches), Path(verified), images, pairs)
+            stores = (Path(features), Path(matches), Path(verified))
+            _add_pairs(base, stores, _Photos(images=images, cameras=cameras), pairs)
             base.execute("COMMIT")
         temporary.replace(path)
     except (OSError, sqlite3.Error) as error:
@@ -123,31 +125,46 @@ def _camera_rows(cameras: Cameras, camera_ids: Mapping[str, int]) -> Iterator[tu
         yield camera_id, MODELS[camera.model][0], *camera.image_size, params, int(camera.prior)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Photos:
+    """What pairs are written with."""
+
+    images: Mapping[str, int]
+    """COLMAP's number of each photo."""
+    cameras: Cameras
+
+    def forms(self, name0: str, name1: str, found: VerifiedPair) -> list[np.ndarray | None]:
+        """F, E and H of a pair; F follows from E, because COLMAP's calibration of focal lengths asks for it."""
+        fundamental = found.fundamental
+        if found.essential is not None and fundamental is None:
+            inverse0, inverse1 = (
+                np.linalg.inv(self.cameras.of(name).pinhole.matrix.numpy()) for name in (name0, name1)
+            )
+            fundamental = inverse1.T @ found.essential @ inverse0
+        return [fundamental, found.essential, found.homography]
+
+
 def _add_pairs(
-    base: sqlite3.Connection,
-    features: Path,
-    matches: Path,
-    verified: Path,
-    images: Mapping[str, int],
-    pairs: Iterable[tuple[str, str]],
+    base: sqlite3.Connection, stores: tuple[Path, Path, Path], photos: _Photos, pairs: Iterable[tuple[str, str]]
 ) -> None:
+    features, matches, verified = stores
     wanted = sorted({(min(pair), max(pair)) for pair in pairs})
-    keypoints = {}
+    counts, images = {}, photos.images
     with FeatureStore.open(features) as feature_store:
         for name, number in images.items():
-            found = feature_store[name]
-            points = stored_points(found).astype("<f4")
-            keypoints[name] = found.keypoints
+            points = stored_points(feature_store[name]).astype("<f4")
+            counts[name] = len(points)
             base.execute(ADD_KEYPOINTS, (number, *points.shape, points.tobytes()))
     rows = rows_of(verified, wanted)
-    turned = set(wanted) - set(with_parallax(rows))
+    turned = {(row.name0, row.name1) for row in rows} - set(with_parallax(rows))
     with MatchStore.open(matches) as match_store, VerifiedStore.open(verified) as verified_store:
-        for name0, name1 in wanted:
-            if (name0, name1) not in verified_store or (name0, name1) not in match_store:
+        for name0, name1 in ((row.name0, row.name1) for row in rows):
+            try:
+                raw = match_store.indices(name0, name1, counts[name0], counts[name1])
+            except ConfigError:  # its matches are not there any more
                 continue
             geometry = verified_store.read(name0, name1)
-            raw = match_store.read(name0, name1, keypoints[name0], keypoints[name1]).indices.numpy()
-            inliers, forms = geometry.inliers, [geometry.fundamental, geometry.essential, geometry.homography]
+            inliers, forms = geometry.inliers, photos.forms(name0, name1, geometry)
             if images[name0] > images[name1]:
                 raw, inliers = raw[:, ::-1], inliers[:, ::-1]
                 forms = [_other_way(form, is_homography=i == 2) for i, form in enumerate(forms)]

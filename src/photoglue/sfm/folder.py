@@ -1,15 +1,17 @@
 """The folder of a map: of which photos it is, and what changed since."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from photoglue.datasets.photos import PhotoFolder
+from photoglue.datasets.photos import PhotoFolder, pairs_in
 from photoglue.errors import ConfigError, OutputError
 from photoglue.files import from_json, to_json, write_whole
 
 FORMAT = "photoglue-map"
+NAMES_TOLD = 5
+"""Names that a sentence lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,19 @@ class RunRecord:
     """Photos without a place → why; empty until all is done."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each stage; empty until all is done."""
+
+
+def beside(out: Path, found: PhotoFolder) -> PhotoFolder:
+    """The photos without those that an older run left in its folder, which may be among them, such as undistorted ones.
+
+    Raises:
+        ConfigError: If the folder holds something else.
+    """
+    place = out.resolve()
+    if not place.is_relative_to(found.root.resolve()) or not (out / "run.json").exists() or _record_in(out) is None:
+        return found
+    names = [name for name in found.names if not (found.root / name).resolve().is_relative_to(place)]
+    return replace(found, names=tuple(names)) if names else found
 
 
 def prepare(out: Path, found: PhotoFolder, record: RunRecord) -> list[str]:
@@ -88,3 +103,17 @@ def _record_in(out: Path) -> RunRecord | None:
 def write_record(out: Path, record: RunRecord) -> None:
     """Writes run.json, whole or not at all."""
     write_whole(out / "run.json", to_json(record, indent=1).encode())
+
+
+def names_unknown(path: Path | None, names: set[str]) -> list[str]:
+    """A sentence about names in a list of pairs that are no photos; none if all are, or there is no list.
+
+    Raises:
+        ConfigError: If the list cannot be read.
+    """
+    pairs = [] if path is None else pairs_in(path)
+    unknown = sorted({name for pair in pairs for name in pair} - names)
+    count = sum(not names >= set(pair) for pair in pairs)
+    listed = ", ".join(unknown[:NAMES_TOLD]) + ", …" * (len(unknown) > NAMES_TOLD)
+    where = f"{path.name if path else ''} names photos that are not there, in {count} of its {len(pairs)} pairs"
+    return [f"{where}: {listed}"] if unknown else []

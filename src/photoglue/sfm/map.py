@@ -3,14 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from photoglue import batch
 from photoglue.datasets.photos import pairs_in, photos_of, write_pairs
-from photoglue.errors import ConfigError, require
+from photoglue.errors import ConfigError, ImageError, require
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.files import as_json
@@ -22,11 +22,12 @@ from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
 from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
 from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
-from photoglue.sfm.folder import FORMAT, RunRecord, prepare, write_record
+from photoglue.sfm.folder import FORMAT, RunRecord, beside, names_unknown, prepare, write_record
+from photoglue.sfm.loops import contradicted_pairs
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.summary import Delivery, MapSummary, deliver
-from photoglue.sfm.unplaced import PairRow, rows_of, why_unplaced
+from photoglue.sfm.unplaced import LOOK_ALIKE, PairRow, rows_of, why_unplaced
 from photoglue.sfm.verify import VerifyOptions, verify_matches
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, numbers_in
@@ -70,6 +71,9 @@ class MapOptions:
     """What is known of the cameras."""
     verify: VerifyOptions = field(default_factory=VerifyOptions)
     """Which matches geometry accepts."""
+    check_loops: bool = False
+    """Drop verified pairs that the rotations of many others contradict: look-alikes, as ``contradicted_pairs`` finds
+    them."""
     mapper: MapperOptions | None = field(default_factory=MapperOptions)
     """How photos are placed; None: stop at the database."""
     extend: bool = False
@@ -123,7 +127,7 @@ def map_photos(
         pycolmap()
     if options.extend and not (out / "sparse" / "0").is_dir():
         raise ConfigError(f"There is no model {str(out / 'sparse' / '0')!r} to extend; leave out --extend (extend).")
-    found = photos_of([photos] if isinstance(photos, str | os.PathLike) else photos)
+    found = beside(out, photos_of([photos] if isinstance(photos, str | os.PathLike) else photos))
     record = RunRecord(
         format=FORMAT,
         photos=str(found.root.resolve()),
@@ -137,6 +141,9 @@ def map_photos(
     failed = {photo.name: photo.reason for photo in found.skipped}
     pairs, cameras, said = _matched(paths, out, options, (extractor, matcher, engine), stages, failed)
     rows = rows_of(out / "verified.h5", pairs)
+    if options.check_loops:
+        rows, told = _checked(rows, out, cameras, stages)
+        said += told
     models = _mapped(out, found.root, options, (cameras, rows), stages)
     names = tuple(sorted({*paths, *failed}))
     unplaced = why_unplaced(names, models, rows, failed) if options.mapper is not None else {}
@@ -154,9 +161,9 @@ def map_photos(
         settings=record.settings,
     )
     with stages("deliver"):
-        delivered = deliver(summary, options.deliver)
+        summary = deliver(summary, options.deliver)
     write_record(out, replace(record, unplaced=unplaced, seconds=stages.seconds))
-    return replace(summary, delivered=delivered)
+    return summary
 
 
 class _Stages:
@@ -189,18 +196,21 @@ def _matched(
     device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
     extractor = given[0] or _extractor(options).to(device)
     own = {"source": source_digest(options.features)} if given[0] is None and is_class(options.features) else {}
+    with suppress(ImageError):  # what is wrong with the options is said before the work
+        find_cameras(dict(list(paths.items())[:1]), options.cameras)
+    unknown = names_unknown(options.pairs, {*paths, *failed})
     with stage("extract") as told:
         extracted = batch.extract(
             paths, out / "features.h5", extractor, masks=options.masks, options=own, engine=engine, progress=told
         )
     failed |= extracted.failed
     usable = {name: path for name, path in paths.items() if name not in extracted.failed}
+    cameras = find_cameras(usable, options.cameras)
     with stage("pairs") as told:
         pairs = _pairs(out, usable, options, extractor.kind, told)
     matcher = given[1] or _matcher(options, extractor.kind, device)
     with stage("match") as told:
         matched = batch.match(pairs, out / "features.h5", out / "matches.h5", matcher, engine=engine, progress=told)
-    cameras = find_cameras(usable, options.cameras)
     with stage("verify") as told:
         verified = verify_matches(
             pairs,
@@ -212,7 +222,7 @@ def _matched(
             engine=engine,
             progress=told,
         )
-    said = [*extracted.lines(), *matched.lines(), *verified.lines()]
+    said = [*unknown, *extracted.lines(), *matched.lines(), *verified.lines()]
     bad = {**verified.failed, **matched.failed}
     said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
     return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
@@ -251,6 +261,18 @@ def _pairs(
     return pairs
 
 
+def _checked(
+    rows: Sequence[PairRow], out: Path, cameras: Cameras, stage: _Stages
+) -> tuple[tuple[PairRow, ...], list[str]]:
+    """The pairs with those of look-alikes called so, and sentences that name these."""
+    with stage("loops"):
+        pairs = [(row.name0, row.name1) for row in rows if row.good]
+        found = contradicted_pairs(pairs, out / "features.h5", out / "verified.h5", cameras)
+    gone = {(each.name0, each.name1) for each in found}
+    said = [f"{len(found)} pair{'s' * (len(found) != 1)} of look-alikes dropped", *map(str, found[:FAILURES_TOLD])]
+    return tuple(replace(row, kind=LOOK_ALIKE) if (row.name0, row.name1) in gone else row for row in rows), said
+
+
 def _mapped(
     out: Path, root: Path, options: MapOptions, known: tuple[Cameras, Sequence[PairRow]], stage: _Stages
 ) -> tuple[ColmapModel, ...]:
@@ -264,7 +286,7 @@ def _mapped(
             matches=out / "matches.h5",
             verified=out / "verified.h5",
             cameras=cameras,
-            pairs=[(row.name0, row.name1) for row in rows],
+            pairs=[(row.name0, row.name1) for row in rows if row.kind != LOOK_ALIKE],
             first=numbers_in(model) if options.extend and model.is_dir() else None,
         )
     mapper = options.mapper

@@ -10,7 +10,7 @@ from typing import Any
 
 from photoglue.errors import ConfigError, OutputError
 from photoglue.files import as_json, digest_of_file, from_json, to_json, write_whole
-from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, map_photos, read_model
+from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, check_extendable, map_photos, read_model
 
 RECORD = "made_from.json"
 """File beside the models that says what they were made from."""
@@ -60,7 +60,7 @@ def reconstruct(
         The models, the largest first; none if no two photos could be placed.
 
     Raises:
-        ConfigError: If there is no model to extend, or pycolmap is too old.
+        ConfigError: If there is no model to extend, photos in it were changed since, or pycolmap is too old.
         OutputError: If a file cannot be read or written.
         PhotoGlueError: If COLMAP fails.
         MissingExtra: If pycolmap is not installed.
@@ -73,6 +73,8 @@ def reconstruct(
     start = sparse / "0" if extend else None
     if start is not None and not start.is_dir():
         raise ConfigError(f"There is no model {str(start)!r} to extend; leave out --extend (extend=False).")
+    if start is not None:
+        check_extendable(start, database)
     before = made_from(work)
     snapshots = sorted(path for path in (work / "snapshots").glob("*") if (path / "images.bin").is_file())
     if options.snapshot_photos and snapshots and before is not None and replace(before, finished=True) == now:

@@ -1,15 +1,17 @@
 """What became of a folder of photos, and what is made of the model for people and other programs."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
 
+from photoglue.errors import PhotoGlueError
 from photoglue.sfm.cameras import Cameras
 from photoglue.sfm.deliver import undistort, write_ply, write_text
 from photoglue.sfm.nerfstudio import write_nerfstudio
+from photoglue.sfm.reconstruct import RECORD
 from photoglue.sfm.report.content import LINKS_SHOWN
 from photoglue.sfm.report.links import Link, weakest_links
 from photoglue.sfm.report.page import write_map_report
@@ -49,6 +51,8 @@ class MapSummary:
     """All options, as JSON can hold them."""
     delivered: tuple[Path, ...] = ()
     """What was made of the largest model: files and folders."""
+    undelivered: Mapping[str, str] = field(default_factory=dict)
+    """What was wanted of it and could not be made → why; the model itself is fine."""
 
     @property
     def model(self) -> ColmapModel | None:
@@ -68,32 +72,39 @@ class MapSummary:
         return lines
 
 
-def deliver(summary: MapSummary, wanted: Collection[Delivery]) -> tuple[Path, ...]:
+def deliver(summary: MapSummary, wanted: Collection[Delivery]) -> MapSummary:
     """Makes what is wanted of the largest model, in the folder of the map; nothing if there is no model.
 
-    Returns:
-        The files and folders that were made.
+    One that cannot be made keeps none of the others.
 
-    Raises:
-        ImageError: If photos were changed or removed meanwhile.
-        OutputError: If something cannot be written.
+    Returns:
+        The summary with what was made, what could not be and why, and notes of what an older model has left there.
     """
-    if summary.model is None:
-        return ()
-    model, photos, out = summary.model.path, summary.photos, summary.out
-    makers: dict[Delivery, tuple[str, Callable[[Path], object]]] = {
+    made, failed, old = [], {}, []
+    out, mapped = summary.out, summary.out / "sparse" / RECORD
+    for name, (file, make) in _makers(summary).items():
+        path = out / file
+        if name in wanted and summary.model is not None:
+            try:
+                make(path)
+                made.append(path)
+            except PhotoGlueError as error:
+                failed[file] = str(error)
+        elif path.exists() and mapped.exists() and path.stat().st_mtime_ns < mapped.stat().st_mtime_ns:
+            old.append(f"{path} is of an older model")
+    return replace(summary, delivered=tuple(made), undelivered=failed, notes=(*summary.notes, *old))
+
+
+def _makers(summary: MapSummary) -> dict[Delivery, tuple[str, Callable[[Path], object]]]:
+    """The file or folder of each delivery, and what makes it."""
+    model, photos = summary.out / "sparse" / "0", summary.photos
+    return {
         "undistort": ("undistorted", lambda path: undistort(model, photos, path)),
         "nerfstudio": ("nerfstudio", lambda path: write_nerfstudio(model, photos, path)),
         "ply": ("points.ply", lambda path: write_ply(model, path)),
         "text": ("text", lambda path: write_text(model, path)),
         "report": ("report.html", lambda path: _report(summary, path)),
     }
-    made = []
-    for name, (file, make) in makers.items():
-        if name in wanted:
-            make(out / file)
-            made.append(out / file)
-    return tuple(made)
 
 
 def _report(summary: MapSummary, path: Path) -> None:

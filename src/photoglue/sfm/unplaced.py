@@ -3,9 +3,26 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from photoglue.sfm.verified import PairKind, VerifiedStore
 from photoglue.solvers.colmap_mapping import ColmapModel
+
+LOOK_ALIKE = "look-alike"
+"""Kind of a pair that the rotations of many others contradict."""
+HELPS: Mapping[str, str] = MappingProxyType(
+    {
+        "unreadable": "copy the file anew; the others went on",
+        "no pair": "--by with more rules, or more --neighbors",
+        "no verified pair": "take photos between this and the others; or a larger --resize, more --max-keypoints",
+        "too few of its points": "take photos from places nearer to it; or more --max-keypoints",
+        "in another model": "take photos that connect both places",
+        "in a group": "take photos that connect it with the others; --intrinsics or --single-camera",
+        "no parallax: the camera only turned": "step aside between photos: a panorama has no depth",
+        "no parallax, or a flat scene": "--intrinsics: a flat scene says nothing of the focal length",
+    }
+)
+"""How reasons begin → what may help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +38,13 @@ class PairRow:
     inliers: int
     """Those that geometry accepted."""
     kind: str
-    """What the geometry is: calibrated, uncalibrated, planar, panoramic, planar or panoramic, degenerate."""
+    """What the geometry is: calibrated, uncalibrated, planar, panoramic, planar or panoramic, degenerate; or
+    ``LOOK_ALIKE``."""
 
     @property
     def good(self) -> bool:
         """Whether the pair is one that a model can be built from."""
-        return self.kind != PairKind.DEGENERATE.label
+        return self.kind not in (PairKind.DEGENERATE.label, LOOK_ALIKE)
 
     def other(self, name: str) -> str:
         """The partner of one of the two photos."""
@@ -42,11 +60,10 @@ def rows_of(verified: Path, pairs: Iterable[tuple[str, str]]) -> tuple[PairRow, 
     rows = []
     with VerifiedStore.open(verified) as store:
         for name0, name1 in sorted({(min(pair), max(pair)) for pair in pairs}):
-            if (name0, name1) in store:
-                found = store.read(name0, name1)
-                label = found.kind.label
-                numbers = {"matches": found.n_matches, "inliers": len(found)}
-                rows.append(PairRow(name0=name0, name1=name1, kind=label, **numbers))
+            found = store.counts(name0, name1)
+            if found is not None:
+                kind, matches, inliers = found
+                rows.append(PairRow(name0=name0, name1=name1, kind=kind.label, matches=matches, inliers=inliers))
     return tuple(rows)
 
 
@@ -84,6 +101,15 @@ def why_unplaced(
             else:
                 reasons[name] = f"in another model: sparse/{other}, of {len(models[other].placed)} photos"
     return dict(sorted(reasons.items()))
+
+
+def what_helps(unplaced: Mapping[str, str]) -> list[str]:
+    """Advice for each sort of reason that ``why_unplaced`` gave, each once."""
+    return [
+        f"{start!r}: {advice}"
+        for start, advice in HELPS.items()
+        if any(reason.startswith(start) for reason in unplaced.values())
+    ]
 
 
 def _why(name: str, rows: Sequence[PairRow], placed: set[str], group: set[str]) -> str:

@@ -99,6 +99,20 @@ class VerifiedStore(Store):
                 **{name: arrays.get(name) for name in MATRICES},
             )
 
+    def counts(self, name0: str, name1: str) -> tuple[PairKind, int, int] | None:
+        """Kind, number of matches and of inliers of a pair, without reading them; None: there is none of that pair.
+
+        Raises:
+            OutputError: If it is damaged.
+        """
+        key = _key(name0, name1)
+        with explained(f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged"):
+            if key not in self._file:
+                return None
+            group = self._file[key]
+            kind, n_matches = PairKind(int(group.attrs["kind"])), int(group.attrs["n_matches"])
+            return kind, n_matches, int(group["inliers"].size) // 2
+
     def made_from_pair(self, name0: str, name1: str) -> dict[str, Any] | None:
         """What the writer recorded that the geometry of a pair was made from; None: nothing."""
         return self.made_from(_key(name0, name1))

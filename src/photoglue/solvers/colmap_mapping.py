@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
@@ -271,6 +273,29 @@ def numbers_in(path: Path) -> dict[str, tuple[int, int]]:
         ConfigError: If there is no model that can be read.
     """
     return {image.name: (int(image.image_id), int(image.camera_id)) for image in _images(_read(path))}
+
+
+def check_extendable(path: Path, database: Path) -> None:
+    """Makes sure that a database has all photos of a model, with the same numbers and keypoints.
+
+    Raises:
+        ConfigError: If it has not, or there is no model that can be read; the message names the photos.
+    """
+    changed = []
+    with closing(sqlite3.connect(database)) as base:
+        for image in _images(_read(path)):
+            query = "SELECT cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ? AND image_id = ?"
+            row = base.execute(query, (image.name, int(image.image_id))).fetchone()
+            seen = np.array([point.xy for point in image.points2D], dtype=np.float64).reshape(-1, 2)
+            there = None if row is None else np.frombuffer(row[1] or b"", dtype="<f4").reshape(-1, row[0] or 2)[:, :2]
+            if there is None or there.shape != seen.shape or not np.allclose(there, seen, atol=1e-3):
+                changed.append(str(image.name))
+    if changed:
+        listed = ", ".join(changed[:5]) + ", …" * (len(changed) > 5)
+        raise ConfigError(
+            f"The model {str(path)!r} cannot be extended: photos in it were removed or replaced since, or their "
+            f"features changed: {listed}. Leave out --extend (extend=False): a new model is made."
+        )
 
 
 def _read(path: Path) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from photoglue.errors import ConfigError, OutputError, ShapeError
@@ -66,6 +66,38 @@ class MatchStore(Store):
             )
         with explained(f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged"):
             return _to_matches(arrays, attributes, keypoints0.cpu(), keypoints1.cpu())
+
+    def indices(self, name0: str, name1: str, n0: int, n1: int) -> Int64[np.ndarray, "k 2"]:
+        """Only which keypoints were matched: faster than ``read`` for many pairs; in either order.
+
+        Args:
+            name0: Name of image 0.
+            name1: Name of image 1.
+            n0: Keypoints of image 0.
+            n1: Keypoints of image 1.
+
+        Raises:
+            ConfigError: If there are none of that pair.
+            ShapeError: If there are more or fewer keypoints than were matched.
+            OutputError: If they are damaged.
+        """
+        key = _pair_key(name0, name1)
+        if not self._has(name0, name1):
+            if self._has(name1, name0):
+                swapped = self.indices(name1, name0, n1, n0)[:, ::-1]
+                return swapped[swapped[:, 0].argsort()]
+            raise ConfigError(f"{str(self.path)!r} has no matches of {name0!r} and {name1!r}, in neither order.")
+        with explained(f"{name0!r}, {name1!r} in {str(self.path)!r}: not complete or damaged"):
+            partners = np.asarray(self._file[f"{key}/matches0"][()]).astype(np.int64)
+            rows = np.flatnonzero(partners >= 0)
+            if len(partners) == n0 and partners.max(initial=-1) >= n1:
+                raise ValueError(f"matches0 names partners up to {partners.max()}, of {n1} keypoints")
+        if len(partners) != n0:
+            raise ShapeError(
+                f"The matches of {name0!r} and {name1!r} in {str(self.path)!r} are of {len(partners)} keypoints of the "
+                f"first, not of {n0}. If the features were extracted again since, match again."
+            )
+        return np.stack([rows, partners[rows]], axis=1)
 
     def check(self, name0: str, name1: str) -> None:
         """Reads all that is stored of a pair, in either order.
