@@ -6,7 +6,7 @@ VENV := .venv
 SHELL := /bin/bash
 RUN := $(VENV)/bin
 
-.PHONY: demo test check fmt tests quick native docs fuzz clean
+.PHONY: demo test check fmt tests quick native docs fuzz colmap-versions clean
 
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
@@ -31,6 +31,19 @@ native: $(VENV)/demo.stamp         ## compile the C++ part anew if its sources h
 
 fuzz: $(VENV)/dev.stamp           ## damaged files, odd arguments, killed processes: make fuzz N=10000
 	OMP_NUM_THREADS=1 PHOTOGLUE_FUZZ=$(N) $(RUN)/python -m pytest -n 2 --dist worksteal tests/fuzz
+
+# Each version of pycolmap in a virtual environment of its own, above .venv, which it hides only that package of.
+COLMAP_VERSIONS ?= 3.11.1 3.13.0 4.0.4
+COLMAP_TESTS := tests/solvers/test_colmap_mapping.py tests/sfm/test_database.py tests/sfm/test_reconstruct.py
+colmap-versions: $(VENV)/dev.stamp ## the tests of the mapping with older versions of pycolmap, some minutes
+	@set -e; for version in $(COLMAP_VERSIONS); do \
+		echo "pycolmap $$version"; place=$(VENV)/colmap-$$version; $(RUN)/python -m venv --clear $$place; \
+		site=$$($$place/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+		$(RUN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+			> $$site/shared.pth; \
+		$(RUN)/pip install --disable-pip-version-check -q --no-deps --target $$site pycolmap==$$version; \
+		OMP_NUM_THREADS=1 $$place/bin/python -m pytest -q $(COLMAP_TESTS); \
+	done
 
 fmt: $(VENV)/dev.stamp            ## format the code
 	$(RUN)/ruff check --fix .
