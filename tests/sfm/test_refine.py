@@ -43,10 +43,12 @@ def spread(keypoints):
 def test_tracks_agree(scene):
     photos, _, found, pairs = scene
     told = []
-    refined = refine_keypoints(photos, found, pairs, resize=None, progress=lambda *how_far: told.append(how_far))
+    result = refine_keypoints(photos, found, pairs, resize=None, progress=lambda *how_far: told.append(how_far))
+    refined = result.keypoints
     assert told == [(4, 4)]
     assert spread(found).median() > 0.4
     assert spread(refined).median() < 0.08
+    assert all(result.agreeing[pair].float().mean() > 0.9 for pair in pairs)
     # Tracks stay about where they were.
     middle = torch.stack([refined[name] - found[name] for name in PLACES]).mean(dim=0)
     assert middle.norm(dim=1).median() < 0.1
@@ -55,19 +57,19 @@ def test_tracks_agree(scene):
 def test_keypoints_without_matches_stay(scene):
     photos, _, found, pairs = scene
     some = {pair: indices[:30] for pair, indices in pairs.items()}
-    refined = refine_keypoints(photos, found, some, resize=None)
+    refined = refine_keypoints(photos, found, some, resize=None).keypoints
     for name in PLACES:
         assert torch.equal(refined[name][30:], found[name][30:])
         assert not torch.equal(refined[name][:30], found[name][:30])
-    assert all(torch.equal(refine_keypoints(photos, found, {})[name], found[name]) for name in PLACES)
-    nothing = refine_keypoints(photos, found, {("a", "b"): torch.zeros(0, 2, dtype=torch.int64)})
+    assert all(torch.equal(refine_keypoints(photos, found, {}).keypoints[name], found[name]) for name in PLACES)
+    nothing = refine_keypoints(photos, found, {("a", "b"): torch.zeros(0, 2, dtype=torch.int64)}).keypoints
     assert all(torch.equal(nothing[name], found[name]) for name in PLACES)
 
 
 def test_the_same_in_chunks_elsewhere(scene, monkeypatch):
     """Each pair alone, from what another process would get."""
     photos, _, found, pairs = scene
-    together = refine_keypoints(photos, found, pairs, resize=None)
+    together = refine_keypoints(photos, found, pairs, resize=None).keypoints
 
     class Elsewhere(Engine):
         def map(self, work, state, chunks):
@@ -75,7 +77,7 @@ def test_the_same_in_chunks_elsewhere(scene, monkeypatch):
             yield from [(key, pickle.loads(pickle.dumps(work(state, chunks[key])))) for key in reversed(chunks)]
 
     monkeypatch.setattr(refine, "PAIRS_AT_ONCE", 1)
-    apart = refine_keypoints(photos, found, pairs, resize=None, engine=Elsewhere())
+    apart = refine_keypoints(photos, found, pairs, resize=None, engine=Elsewhere()).keypoints
     assert all(torch.equal(together[name], apart[name]) for name in PLACES)
 
 
@@ -83,7 +85,8 @@ def test_a_wrong_match_is_outvoted():
     """Three photos of a point: two pairs want it to move by 0.2 and 0.5 in all, the third disagrees by 2 pixels."""
 
     def pair(left, right, x):
-        return Shifts(nodes=torch.tensor([[left, right]]), shifts=torch.tensor([[x, 0.0]]), affines=torch.eye(2)[None])
+        nodes, shifts = torch.tensor([[left, right]]), torch.tensor([[x, 0.0]])
+        return Shifts(rows=torch.tensor([0]), nodes=nodes, shifts=shifts, affines=torch.eye(2)[None])
 
     right = [pair(0, 1, 0.2), pair(1, 2, 0.3), pair(0, 2, 0.5), pair(0, 3, 0.1), pair(1, 3, -0.1), pair(2, 3, -0.4)]
     moves = agreed([*right, pair(3, 2, -2.0)], 5)
@@ -91,6 +94,15 @@ def test_a_wrong_match_is_outvoted():
     assert (moves[2] - moves[0])[0] == pytest.approx(0.5, abs=0.05)
     assert moves[:, 1].abs().max() == 0
     assert moves[4].tolist() == [0, 0]
+
+
+def test_wrong_matches_do_not_agree(scene):
+    photos, _, found, pairs = scene
+    wrong = torch.stack([torch.arange(50), torch.arange(50)], dim=1)
+    wrong[:10, 1] = wrong[:10, 1].flip(0)
+    agreeing = refine_keypoints(photos, found, {**pairs, ("a", "d"): wrong}, resize=None).agreeing["a", "d"]
+    assert not agreeing[:10].any()
+    assert agreeing[10:].float().mean() > 0.9
 
 
 def test_a_photo_that_is_missing(scene):
