@@ -126,3 +126,21 @@ def test_colmap_calibrates_known_and_unknown_cameras_together(tmp_path):
         np.testing.assert_allclose(matrix.T @ fundamental @ matrix, essential, atol=1e-9)
     (model,) = reconstruct(path, tmp_path / "photos", tmp_path / "out", options=MapperOptions())
     assert len(model.placed) == 5
+
+
+def test_moved_keypoints_are_written_in_place_of_the_stored(tmp_path):
+    from photoglue.store import FeatureStore
+
+    scene = Scene(tmp_path, 0, 1)
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        points = store["000.png"].keypoints
+    path = written(scene, keypoints={"000.png": points + 0.25})
+
+    def keypoints(name):
+        with closing(sqlite3.connect(name)) as base:
+            rows = base.execute("SELECT data FROM keypoints ORDER BY image_id").fetchall()
+        return [np.frombuffer(row[0], "<f4").reshape(-1, 2) for row in rows]
+
+    before, after = keypoints(written(scene, "plain.db")), keypoints(path)
+    assert np.allclose(after[0] - before[0], 0.25, atol=1e-4)
+    assert np.array_equal(after[1], before[1])

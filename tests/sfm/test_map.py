@@ -161,7 +161,7 @@ def test_no_mapper_stops_at_the_database(tmp_path):
     assert (summary.models, summary.unplaced) == ((), {})
     assert summary.notes[0] == "pairs.txt names photos that are not there, in 1 of its 2 pairs: absent.png"
     assert (tmp_path / "out" / "database.db").exists()
-    assert (tmp_path / "out" / "pairs.txt").read_text() == "000.png 001.png\n"
+    assert (tmp_path / "out" / "pairs.txt").read_text() == "001.png 000.png\n"
 
 
 def test_cameras_that_make_no_sense_are_refused_before_the_work(tmp_path):

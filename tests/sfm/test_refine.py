@@ -8,7 +8,10 @@ import torch
 from photoglue.batch.engine import Engine
 from photoglue.errors import ConfigError
 from photoglue.sfm import refine
-from photoglue.sfm.refine import Shifts, agreed, refine_keypoints
+from photoglue.sfm.refine import Shifts, agreed, refine_keypoints, refine_stored
+from photoglue.sfm.verified import PairKind, VerifiedPair, VerifiedStore
+from photoglue.store import FeatureStore
+from photoglue.structs import Features
 
 PLACES = {"a": (0.0, 0.0), "b": (3.3, -1.7), "c": (-2.6, 4.4), "d": (5.15, 2.85)}
 
@@ -109,3 +112,21 @@ def test_a_photo_that_is_missing(scene):
     photos, _, found, pairs = scene
     with pytest.raises(ConfigError, match="'d' is in a pair"):
         refine_keypoints({name: photos[name] for name in "abc"}, found, pairs)
+
+
+def test_files_as_tensors(scene, tmp_path):
+    """What is read from the stores gives what the tensors give."""
+    pytest.importorskip("h5py", exc_type=ImportError)
+    photos, _, found, pairs = scene
+    with FeatureStore.open(tmp_path / "f.h5", "a") as store:
+        for name, keypoints in found.items():
+            empty = {"descriptors": torch.zeros(50, 4), "scores": torch.ones(50)}
+            store.write(name, Features(keypoints=keypoints, image_size=(120, 100), **empty))
+    with VerifiedStore.open(tmp_path / "v.h5", "a") as verified:
+        for pair, inliers in pairs.items():
+            kind, rows = PairKind.UNCALIBRATED, inliers.numpy().astype("uint32")
+            verified.write(*pair, VerifiedPair(kind=kind, inliers=rows, n_matches=len(rows)))
+    moved = refine_stored(photos, tmp_path / "f.h5", tmp_path / "v.h5", pairs, resize=None)
+    wanted = refine_keypoints(photos, found, pairs, resize=None).keypoints
+    assert moved.keys() == wanted.keys()
+    assert all(torch.allclose(moved[name], wanted[name], atol=1e-5) for name in wanted)

@@ -115,8 +115,9 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     """Partners of each photo that retrieval and gps look for."""
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
-    preset: Literal["default", "fast"] = "default"
-    """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
+    preset: Literal["default", "fast", "best"] = "default"
+    """default: LightGlue on all pairs; fast: nearest neighbours where they are plainly enough, and LightGlue on the
+    others; best: as default, and keypoints are refined to fractions of a pixel."""
     check_loops: bool = False
     """Drop verified pairs that the rotations of many others contradict, as those of look-alike walls."""
     undistort: bool = False

@@ -8,10 +8,12 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from photoglue.errors import ConfigError, OutputError
 from photoglue.sfm.cameras import MODELS, Cameras
@@ -61,6 +63,7 @@ def write_database(
     cameras: Cameras,
     pairs: Iterable[tuple[str, str]],
     first: Mapping[str, tuple[int, int]] | None = None,
+    keypoints: Mapping[str, Float[Tensor, "_ 2"]] | None = None,
 ) -> None:
     """Writes a COLMAP database of photos, their keypoints, and the verified matches of pairs.
 
@@ -77,6 +80,8 @@ def write_database(
         pairs: The pairs that it shall have; others in the files are left out.
         first: Photos that have numbers already, in a model that is to be extended: their numbers and those of their
             cameras.
+        keypoints: Photos whose keypoints are elsewhere than the file of features has them, such as refined ones: their
+            (x, y) in pixels of the upright photo.
 
     Raises:
         OutputError: If a file cannot be read, or the database cannot be written.
@@ -95,7 +100,7 @@ def write_database(
             rows = ((images[name], name, camera_ids[name]) for name in sorted(images, key=images.__getitem__))
             base.executemany(ADD_IMAGE, rows)
             stores = (Path(features), Path(matches), Path(verified))
-            _add_pairs(base, stores, _Photos(images=images, cameras=cameras), pairs)
+            _add_pairs(base, stores, _Photos(images=images, cameras=cameras, moved=keypoints or {}), pairs)
             base.execute("COMMIT")
         temporary.replace(path)
     except (OSError, sqlite3.Error) as error:
@@ -132,6 +137,8 @@ class _Photos:
     images: Mapping[str, int]
     """COLMAP's number of each photo."""
     cameras: Cameras
+    moved: Mapping[str, Float[Tensor, "_ 2"]]
+    """Keypoints in place of those of the store."""
 
     def forms(self, name0: str, name1: str, found: VerifiedPair) -> list[np.ndarray | None]:
         """F, E and H of a pair; F follows from E, because COLMAP's calibration of focal lengths asks for it."""
@@ -152,7 +159,10 @@ def _add_pairs(
     counts, images = {}, photos.images
     with FeatureStore.open(features) as feature_store:
         for name, number in images.items():
-            points = stored_points(feature_store[name]).astype("<f4")
+            features_of = feature_store[name]
+            if name in photos.moved:
+                features_of = replace(features_of, keypoints=photos.moved[name].float())
+            points = stored_points(features_of).astype("<f4")
             counts[name] = len(points)
             base.execute(ADD_KEYPOINTS, (number, *points.shape, points.tobytes()))
     rows = rows_of(verified, wanted)

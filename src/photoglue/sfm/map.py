@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from torch import Tensor
+
 from photoglue import batch
 from photoglue.datasets.photos import pairs_in, photos_of, write_pairs
 from photoglue.errors import ConfigError, ImageError, require
@@ -26,6 +28,7 @@ from photoglue.sfm.folder import FORMAT, RunRecord, beside, names_unknown, prepa
 from photoglue.sfm.loops import contradicted_pairs
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
+from photoglue.sfm.refine import refine_stored
 from photoglue.sfm.summary import Delivery, MapSummary, deliver
 from photoglue.sfm.unplaced import LOOK_ALIKE, PairRow, rows_of, why_unplaced
 from photoglue.sfm.verify import VerifyOptions, verify_matches
@@ -59,8 +62,9 @@ class MapOptions:
     """A folder with masks of the photos, as ``batch.extract`` takes it."""
     matcher: Literal["lightglue", "nearest"] = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
-    preset: Literal["default", "fast"] = "default"
-    """LightGlue on all pairs; or nearest neighbours where they are plainly enough, and LightGlue on the others."""
+    preset: Literal["default", "fast", "best"] = "default"
+    """"default": LightGlue on all pairs. "fast": nearest neighbours where they are plainly enough, and LightGlue on the
+    others. "best": as default, and keypoints are refined to fractions of a pixel."""
     pairs: Path | None = None
     """A text file with the pairs to match, two names in each line; None: those that ``by`` finds."""
     by: tuple[str, ...] = ("auto",)
@@ -279,6 +283,14 @@ def _mapped(
     """Verified pairs → database and models."""
     cameras, rows = known
     model = out / "sparse" / "0"
+    moved: Mapping[str, Tensor] = {}
+    if options.preset == "best":
+        good = [(row.name0, row.name1) for row in rows if row.good]
+        photos = {name: root / name for pair in good for name in pair}
+        with stage("refine") as told:
+            moved = refine_stored(
+                photos, out / "features.h5", out / "verified.h5", good, resize=options.resize, progress=told
+            )
     with stage("database"):
         write_database(
             out / "database.db",
@@ -288,6 +300,7 @@ def _mapped(
             cameras=cameras,
             pairs=[(row.name0, row.name1) for row in rows if row.kind != LOOK_ALIKE],
             first=numbers_in(model) if options.extend and model.is_dir() else None,
+            keypoints=moved,
         )
     mapper = options.mapper
     if mapper is None:

@@ -6,9 +6,11 @@ little, so that all matches agree as well as they can. (That is the idea of Dusm
 "Multi-view optimization of local feature geometry", ECCV 2020, with a photometric match in place of their network.)
 """
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +23,8 @@ from photoglue.batch.filling import Progress
 from photoglue.errors import ConfigError
 from photoglue.image import ImageSource
 from photoglue.limits.subpixel import GrayView, Subpixel, refine_points
+from photoglue.sfm.verified import VerifiedStore
+from photoglue.store import FeatureStore
 
 PAIRS_AT_ONCE = 16
 """Pairs of a chunk."""
@@ -122,6 +126,39 @@ def refine_keypoints(
         near = (each.disagreement(moves) - each.shifts).norm(dim=1) <= AGREE_PX
         agreeing[pair] = torch.zeros(len(pairs[pair]), dtype=torch.bool).index_fill(0, each.rows[near], True)
     return RefinedKeypoints(keypoints=refined, agreeing=agreeing)
+
+
+def refine_stored(
+    photos: Mapping[str, ImageSource],
+    features: str | os.PathLike[str],
+    verified: str | os.PathLike[str],
+    pairs: Iterable[Pair],
+    *,
+    resize: int | None = 1024,
+    progress: Progress | None = None,
+) -> Mapping[str, Float[Tensor, "_ 2"]]:
+    """Where the keypoints in a file are, so that the verified matches in another agree to fractions of a pixel.
+
+    Args:
+        photos: Name → photo.
+        features: The HDF5 file of features.
+        verified: The HDF5 file of ``verify_matches``.
+        pairs: Pairs in it whose matches count; the first name sorts before the second.
+        resize: As for ``refine_keypoints``.
+        progress: Called with (pairs done, pairs in all).
+
+    Returns:
+        Name → (x, y) in pixels of the upright photo, for the photos of ``pairs``.
+
+    Raises:
+        ImageError: If a photo cannot be read.
+        OutputError: If a file cannot be read.
+    """
+    with VerifiedStore.open(Path(verified)) as store:
+        inliers = {pair: torch.from_numpy(store.read(*pair).inliers.astype(np.int64)) for pair in pairs}
+    with FeatureStore.open(Path(features)) as file:
+        keypoints = {name: file[name].keypoints for name in sorted({name for pair in inliers for name in pair})}
+    return refine_keypoints(photos, keypoints, inliers, resize=resize, progress=progress).keypoints
 
 
 State: TypeAlias = tuple[

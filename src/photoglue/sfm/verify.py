@@ -180,8 +180,7 @@ def verify_pair(
     """The geometry of one pair, and which of its matches agree with it.
 
     Where both focal lengths are known it is an essential matrix, else, or if those of EXIF do not fit, a fundamental
-    one. If nearly as many matches
-    agree with a homography, the pair is called flat or turned.
+    one. If nearly as many matches agree with a homography, the pair is called flat or turned.
 
     Args:
         features: Those of both photos.
@@ -198,16 +197,8 @@ def verify_pair(
     def estimate(model: Model, samples: int = ITERATIONS) -> Verification:
         left, right = (torch.from_numpy(each) for each in (straight if model == "essential" else points))
         camera0, camera1 = (camera.pinhole if model == "essential" else None for camera in cameras)
-        return poselib.verify(
-            left,
-            right,
-            model,
-            camera0=camera0,
-            camera1=camera1,
-            threshold_px=threshold,
-            seed=options.seed,
-            max_iterations=samples,
-        )
+        limits: dict[str, Any] = {"threshold_px": threshold, "seed": options.seed, "max_iterations": samples}
+        return poselib.verify(left, right, model, camera0=camera0, camera1=camera1, **limits)
 
     def accepted(found: Verification) -> bool:
         alpha = _chance(found.model, threshold, cameras[1].image_size)
