@@ -65,8 +65,7 @@ class Match:
     plot_pruning: Path | None = None
     """Draw all points, coloured by the layer at which they were dropped, into this .png, .jpg, .pdf or .svg file."""
     refine: Literal["subpixel"] | None = None
-    """Move the points of the second photo to where they look most like their partners: precise to some hundredths of a
-    pixel instead of tenths."""
+    """Move the points of the second photo, by fractions of a pixel, to where they look most like their partners."""
     verify: Model | None = None
     """Check the matches against one geometric model, and count those that agree."""
     intrinsics: tuple[str, ...] = ()
