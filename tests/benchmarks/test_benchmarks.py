@@ -7,6 +7,9 @@ import pytest
 import torch
 from peer_packages import transformers_or_skip
 
+from photoglue.native.library import int16_supported
+
+INT16 = ["ours int16"] if int16_supported() else []
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -138,7 +141,7 @@ def test_one_pair_and_many_on_a_device(official, motorcycle, monkeypatch):
     assert results["skipped"] == {}
     names = {
         "latency": {"full": ["official", "ours, layer by layer", "ours, one graph"], "adaptive": ["official", "ours"]},
-        "throughput": {mode: ["official", "ours float32", "ours bfloat16"] for mode in ("full", "adaptive")},
+        "throughput": {mode: ["official", "ours float32", "ours bfloat16", *INT16] for mode in ("full", "adaptive")},
     }
     for section, pairs in (("latency", 1), ("throughput", 3)):
         rows = results[section]
@@ -272,7 +275,7 @@ def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
         torch.set_num_threads(threads)
     found = json.loads(out.read_text())
     assert found["skipped"] == {}
-    names = ("official", "kornia", "transformers", "ours float32", "ours bfloat16")
+    names = ("official", "kornia", "transformers", "ours float32", "ours bfloat16", *INT16)
     assert [(row["mode"], row["name"]) for row in found["match"]] == [
         (mode, name) for mode in ("full", "adaptive") for name in names
     ]

@@ -26,7 +26,7 @@ class TestCommand:
         code, printed, err = cli("bench", "--quick", "--batch-size", 2, "--out", out)
         assert (code, err) == (0, "")
         lines = printed.splitlines()
-        assert re.match(r"photoglue .* · torch .* · precision (float32|bfloat16)$", lines[0])
+        assert re.match(r"photoglue .* · torch .* · precision (float32|bfloat16|int16)$", lines[0])
         found = json.loads(out.read_text())
         assert found["format"] == "photoglue-bench"
         assert found["machine"]["threads"] == torch.get_num_threads()

@@ -47,7 +47,7 @@ def test_table_files_and_report(cli, sequence, tmp_path):
     )
     assert (code, err) == (0, "")
     assert "shifted · homography · 1 pairs" in printed
-    assert "photoglue, poselib 3 px, 2 seeds" in printed
+    assert "photoglue, poselib at 3 px, 2 seeds" in printed
     for method in ("sift+nn", "sift+ratio0.7"):
         assert re.search(rf"{re.escape(method)} +│ +\d", printed)
         result = json.loads((out / f"shifted.{method}.json").read_text())

@@ -87,7 +87,7 @@ def test_folders_and_other_numbers_of_photos(cli, photos):
         ((), "There are no photos"),
     ):
         code, _, err = cli("match", *given)
-        assert code == 1
+        assert code == 2
         assert f"{what}: the matches of many photos go into a file, --store matches.h5" in err
 
 

@@ -21,14 +21,14 @@ from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
 from photoglue.cli.map import Map
-from photoglue.cli.match import Match, implied_by_preset
+from photoglue.cli.match import Match, UsageError, implied_by_preset
 from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.pairs import Pairs
 from photoglue.cli.reconstruct import Reconstruct, Verify
 from photoglue.cli.search import Index, Search
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
-from photoglue.errors import ConfigError, PhotoGlueError, PhotoGlueWarning
+from photoglue.errors import PhotoGlueError, PhotoGlueWarning
 from photoglue.machine import choice_lines, version_line
 
 Command: TypeAlias = (
@@ -56,10 +56,6 @@ from."""
 
 FILE_NAME = re.compile(r"-[^=]*\.\w*[a-zA-Z]\w*")
 """A word that begins as options do and ends as names of files do."""
-
-
-class UsageError(ConfigError):
-    """Arguments that make no sense."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,6 +42,10 @@ FOR_MANY = ("features_store", "pairs", "masks", "jobs", "engine", "address")
 """Options that only two, or only many photos have a use for."""
 
 
+class UsageError(ConfigError):
+    """Arguments that make no sense."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Match:
     """Match two photos: print a summary, write the matches, draw them. Or many, into a file: --store.
@@ -161,7 +165,7 @@ class Match:
         if self.store is None and (folders or len(self.images) != 2):
             count = "There is one photo" if len(self.images) == 1 else f"There are {len(self.images) or 'no'} photos"
             what = f"{str(folders[0])!r} is a folder" if folders else count
-            raise ConfigError(
+            raise UsageError(
                 f"{what}: the matches of many photos go into a file, --store matches.h5. Without it two photos are "
                 "matched."
             )
