@@ -3,6 +3,7 @@
 import pytest
 import torch
 from aliked_networks import lively
+from threads_agree import assert_threads_agree
 from torch.nn import functional
 
 from photoglue import weights
@@ -55,16 +56,7 @@ def test_few_points(network, count):
 
 
 def test_any_number_of_threads_and_a_second_photo_change_nothing(network):
-    image, before = torch.rand(3, 100, 80), torch.get_num_threads()
-    found = []
-    for threads in (1, 3, 1):
-        torch.set_num_threads(threads)
-        found.append(network.detect(image[None])[0])
-        network.detect(torch.rand(1, 3, 64, 64))
-    torch.set_num_threads(before)
-    for each in found[1:]:
-        for name in ("keypoints", "scores", "descriptors"):
-            assert torch.equal(getattr(each, name), getattr(found[0], name)), name
+    assert_threads_agree(network, torch.rand(3, 100, 80))
 
 
 def test_gradients_go_through_torch(network):

@@ -185,6 +185,16 @@ def test_look_alikes_are_dropped_if_that_is_wanted(tmp_path, monkeypatch):
         assert base.execute("SELECT count(*) FROM two_view_geometries").fetchone() == (2,)
 
 
+def test_best_refines_and_plain_photos_have_nothing_to_refine(tmp_path):
+    write(tmp_path / "photos", 0, 1, 2)
+    told = []
+    best = mapped(tmp_path, "best", preset="best", progress=lambda *state: told.append(state))
+    mapped(tmp_path, "default")
+    assert "refine" in best.seconds
+    assert ("refine", 3, 3) in told
+    assert content(tmp_path / "best") == content(tmp_path / "default") != {}
+
+
 def test_nothing_to_extend(tmp_path):
     write(tmp_path / "photos", 0, 1)
     with pytest.raises(ConfigError, match=r"no model .* to extend"):

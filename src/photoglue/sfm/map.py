@@ -125,12 +125,7 @@ def map_photos(
         MissingExtra: If h5py, PoseLib or pycolmap is not installed.
     """
     options, out = options or MapOptions(), Path(out)
-    for package in ("h5py", "poselib"):
-        require(package, extra="sfm")
-    if options.mapper is not None:
-        pycolmap()
-    if options.extend and not (out / "sparse" / "0").is_dir():
-        raise ConfigError(f"There is no model {str(out / 'sparse' / '0')!r} to extend; leave out --extend (extend).")
+    _check(options, out)
     found = beside(out, photos_of([photos] if isinstance(photos, str | os.PathLike) else photos))
     record = RunRecord(
         format=FORMAT,
@@ -143,12 +138,13 @@ def map_photos(
     stages = _Stages(progress or (lambda *_: None))
     paths = {name: found.path(i) for i, name in enumerate(found.names)}
     failed = {photo.name: photo.reason for photo in found.skipped}
+    engine = engine or (batch.Processes(workers=options.jobs) if options.jobs else batch.Inline())
     pairs, cameras, said = _matched(paths, out, options, (extractor, matcher, engine), stages, failed)
     rows = rows_of(out / "verified.h5", pairs)
     if options.check_loops:
         rows, told = _checked(rows, out, cameras, stages)
         said += told
-    models = _mapped(out, found.root, options, (cameras, rows), stages)
+    models = _mapped(out, found.root, options, (cameras, rows), stages, engine)
     names = tuple(sorted({*paths, *failed}))
     unplaced = why_unplaced(names, models, rows, failed) if options.mapper is not None else {}
     summary = MapSummary(
@@ -168,6 +164,16 @@ def map_photos(
         summary = deliver(summary, options.deliver)
     write_record(out, replace(record, unplaced=unplaced, seconds=stages.seconds))
     return summary
+
+
+def _check(options: MapOptions, out: Path) -> None:
+    """Refuse what could not be done, before the work begins."""
+    for package in ("h5py", "poselib"):
+        require(package, extra="sfm")
+    if options.mapper is not None:
+        pycolmap()
+    if options.extend and not (out / "sparse" / "0").is_dir():
+        raise ConfigError(f"There is no model {str(out / 'sparse' / '0')!r} to extend; leave out --extend (extend).")
 
 
 class _Stages:
@@ -191,12 +197,12 @@ def _matched(
     paths: Mapping[str, Path],
     out: Path,
     options: MapOptions,
-    given: tuple[Extractor | None, Matcher | None, batch.Engine | None],
+    given: tuple[Extractor | None, Matcher | None, batch.Engine],
     stage: _Stages,
     failed: dict[str, str],
 ) -> tuple[list[Pair], Cameras, list[str]]:
     """Photos → verified pairs, and the cameras of the photos that can be read; ``failed`` gets those that cannot."""
-    engine = given[2] or (batch.Processes(workers=options.jobs) if options.jobs else batch.Inline())
+    engine = given[2]
     device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
     extractor = given[0] or _extractor(options).to(device)
     own = {"source": source_digest(options.features)} if given[0] is None and is_class(options.features) else {}
@@ -278,7 +284,12 @@ def _checked(
 
 
 def _mapped(
-    out: Path, root: Path, options: MapOptions, known: tuple[Cameras, Sequence[PairRow]], stage: _Stages
+    out: Path,
+    root: Path,
+    options: MapOptions,
+    known: tuple[Cameras, Sequence[PairRow]],
+    stage: _Stages,
+    engine: batch.Engine,
 ) -> tuple[ColmapModel, ...]:
     """Verified pairs → database and models."""
     cameras, rows = known
@@ -287,10 +298,9 @@ def _mapped(
     if options.preset == "best":
         good = [(row.name0, row.name1) for row in rows if row.good]
         photos = {name: root / name for pair in good for name in pair}
+        stores = out / "features.h5", out / "verified.h5"
         with stage("refine") as told:
-            moved = refine_stored(
-                photos, out / "features.h5", out / "verified.h5", good, resize=options.resize, progress=told
-            )
+            moved = refine_stored(photos, *stores, good, resize=options.resize, engine=engine, progress=told)
     with stage("database"):
         write_database(
             out / "database.db",

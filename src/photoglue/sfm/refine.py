@@ -135,6 +135,7 @@ def refine_stored(
     pairs: Iterable[Pair],
     *,
     resize: int | None = 1024,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Mapping[str, Float[Tensor, "_ 2"]]:
     """Where the keypoints in a file are, so that the verified matches in another agree to fractions of a pixel.
@@ -145,6 +146,7 @@ def refine_stored(
         verified: The HDF5 file of ``verify_matches``.
         pairs: Pairs in it whose matches count; the first name sorts before the second.
         resize: As for ``refine_keypoints``.
+        engine: Where the work is done; None: in this process.
         progress: Called with (pairs done, pairs in all).
 
     Returns:
@@ -158,7 +160,7 @@ def refine_stored(
         inliers = {pair: torch.from_numpy(store.read(*pair).inliers.astype(np.int64)) for pair in pairs}
     with FeatureStore.open(Path(features)) as file:
         keypoints = {name: file[name].keypoints for name in sorted({name for pair in inliers for name in pair})}
-    return refine_keypoints(photos, keypoints, inliers, resize=resize, progress=progress).keypoints
+    return refine_keypoints(photos, keypoints, inliers, resize=resize, engine=engine, progress=progress).keypoints
 
 
 State: TypeAlias = tuple[
