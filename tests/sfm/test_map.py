@@ -117,7 +117,7 @@ def test_cut_off_photos_and_turned_ones_among_others(tmp_path):
 @pytest.mark.parametrize(
     ("numbers", "reason"),
     [
-        ((0,), "no pair: it was matched with no other photo"),
+        ((0,), "alone: there is no other photo, and a model needs two"),
         ((0, PLACES), "no verified pair: of 1 pair"),
         ((PLACES * TURNING, PLACES * TURNING + 1, PLACES * TURNING + 2), "no parallax: the camera only turned"),
     ],

@@ -13,6 +13,7 @@ LOOK_ALIKE = "look-alike"
 HELPS: Mapping[str, str] = MappingProxyType(
     {
         "unreadable": "copy the file anew; the others went on",
+        "alone": "take another photo of it, from a step aside",
         "no pair": "--by with more rules, or more --neighbors",
         "no verified pair": "take photos between this and the others; or a larger --resize, more --max-keypoints",
         "too few of its points": "take photos from places nearer to it; or more --max-keypoints",
@@ -96,7 +97,9 @@ def why_unplaced(
     for name, mine in of.items():
         if name not in placed and name not in reasons:
             other = next((i for i, model in enumerate(models) if name in model.placed), None)
-            if other is None:
+            if len(of) - len(failed.keys() & of.keys()) == 1:
+                reasons[name] = "alone: there is no other photo, and a model needs two"
+            elif other is None:
                 reasons[name] = _why(name, mine, placed, groups.get(name, {name}))
             else:
                 reasons[name] = f"in another model: sparse/{other}, of {len(models[other].placed)} photos"
