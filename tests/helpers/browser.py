@@ -1,6 +1,7 @@
 """A real browser for tests of pages, without a network; they skip where there is none."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,3 +25,15 @@ def browser() -> Iterator:
             yield chromium
         finally:
             chromium.close()
+
+
+def wait_until(page, expression: str, seconds: float = 30.0) -> None:
+    """Wait until a JavaScript expression is true of the page.
+
+    playwright's own `wait_for_function` polls from within the page, where the page's Content Security Policy forbids to
+    evaluate strings: it fails whenever the first look is too early. Each `page.evaluate` comes from outside.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(f"Boolean({expression})"):
+        assert time.monotonic() < end, f"after {seconds:.0f} s, this is not yet true: {expression}"
+        page.wait_for_timeout(20)

@@ -1,7 +1,7 @@
 """The page as a person uses it, in a real browser: turning, zooming, clicking, sorting, pointing."""
 
 import pytest
-from browser import browser
+from browser import browser, wait_until
 from tiny_model import write_tiny_model
 
 from photoglue.sfm.report.page import write_map_report
@@ -45,7 +45,7 @@ def page(request, chromium, page_file):
     page.on("console", hear)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(page_file.as_uri())
-    page.wait_for_function("globalThis.photoglue?.viewer.last")
+    wait_until(page, "globalThis.photoglue?.viewer.last")
     page.set_default_timeout(5000)
     yield page
     assert complaints == []
@@ -92,7 +92,7 @@ def test_points_are_seen_and_drag_and_wheel_move_them(page):
     assert turned[0] < before[0] and turned[1] > before[1] and turned[2:] == before[2:]
     assert drawn(page) != first
     page.mouse.wheel(0, -300)
-    page.wait_for_function(f"photoglue.viewer.distance < {0.8 * before[2]}")
+    wait_until(page, f"photoglue.viewer.distance < {0.8 * before[2]}")
     assert page.evaluate("scrollY") == 0
     page.keyboard.down("Shift")
     page.mouse.down()
@@ -151,7 +151,7 @@ def test_two_fingers_zoom(page):
         points = [{"x": x - gap, "y": y, "id": 0}, {"x": x + gap, "y": y, "id": 1}]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_function(f"photoglue.viewer.distance < {0.6 * before}")
+    wait_until(page, f"photoglue.viewer.distance < {0.6 * before}")
 
 
 def test_keys(page):
@@ -231,9 +231,9 @@ def test_a_lost_context_comes_back(page):
     """As when a laptop's graphics restart."""
     before = drawn(page)
     page.evaluate("globalThis.loss = photoglue.viewer.gl.getExtension('WEBGL_lose_context'), loss.loseContext()")
-    page.wait_for_function("photoglue.viewer.gl.isContextLost()")
+    wait_until(page, "photoglue.viewer.gl.isContextLost()")
     page.evaluate("photoglue.choose(1), photoglue.choose(-1), photoglue.viewer.draw(), loss.restoreContext()")
-    page.wait_for_function("!photoglue.viewer.gl.isContextLost()")
+    wait_until(page, "!photoglue.viewer.gl.isContextLost()")
     page.wait_for_timeout(100)
     assert drawn(page) == before
 
