@@ -43,7 +43,7 @@ def test_a_model_says_what_is_in_it(tmp_path):
     ("raised", "free", "kind", "said"),
     [
         (
-            RuntimeError("[database_sqlite.cc:1652] SQLite error: database or disk is full"),
+            RuntimeError("SQLite error: database or disk is full"),
             1 << 30,
             OutputError,
             "room",
