@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,6 +21,13 @@ PAIR_BASE = 2**31 - 1
 
 ROOM = 64 << 10
 """Bytes: with less free, what COLMAP fails at is writing; it seldom says so, and never says it of models."""
+
+FEW = 0.8
+"""Share of the photos with verified pairs: if the largest model has fewer, they are mapped anew, beginning with two of
+which one may lie ahead of the other."""
+AHEAD: Mapping[str, float] = MappingProxyType({"init_max_forward_motion": 1.0, "init_min_tri_angle": 4.0})
+"""What COLMAP then asks of the first two photos; else at most 0.95 of the way between them is forward, and 16
+degrees."""
 
 MapperName: TypeAlias = Literal["incremental", "global"]
 Progress: TypeAlias = Callable[[int], None]
@@ -82,6 +89,8 @@ def map_photos(
 
     If focal lengths are guessed, and photos with verified pairs find no place, they are mapped once more with the
     guesses held until the end, because a focal length may run away in a model of few photos; the larger model counts.
+    If many still find none, the model may begin with two photos of which one was taken ahead of the other, as in a walk
+    along a street, where COLMAP finds no other first pair.
 
     If this is interrupted by Ctrl-C, the models as they are then are written, and the exception goes on. The database
     is changed: newer versions of COLMAP upgrade it.
@@ -140,6 +149,12 @@ def _mapped(
             adjust_robustly(module, model, _refined(options), options.threads)
             _written(model, path)
         found = max(found, again, key=_size)
+    if start is None and _size(found)[0] < FEW * _linked(database):
+        ahead = out / "ahead"
+        ahead.mkdir()
+        quiet = replace(options, snapshot_photos=0)
+        again = _incremental(module, (database, photos, ahead), quiet, (None, progress), first=AHEAD)
+        found = max(found, again, key=_size)
     return found
 
 
@@ -181,11 +196,13 @@ def _incremental(
     places: tuple[Path, Path, Path],
     options: MapperOptions,
     run: tuple[Path | None, Progress | None],
+    first: Mapping[str, float] | None = None,
 ) -> list[Path]:
     database, photos, out = places
     start, progress = run
     _need(module, "IncrementalPipeline", "incremental mapping that can be interrupted")
     settings = _settings(module, places, options)
+    _set(settings.mapper, first or {})
     manager = module.ReconstructionManager()
     if start is not None:
         manager.read(os.fspath(start))
