@@ -64,6 +64,9 @@ class PairResult(TensorStruct):
     """How likely the photos overlap, 0…1; None if the meaning of the matcher's scores is not known."""
     verification: Verification | None
     """The geometric model and the matches that agree with it; None if it was not asked for."""
+    partnered_share: float | None = None
+    """How many of the points among the inliers are inliers themselves, 0…1, see ``limits.partnered_share``: less than
+    one half is what look-alikes give. None: without geometry, or with fewer than eight inliers."""
     seconds: Mapping[str, float]
     """Seconds that each stage took: "read", "extract", "match", "limits" where one pass was not enough, and, if asked
     for, "refine" and "verify"."""
@@ -108,6 +111,7 @@ class PairResult(TensorStruct):
             "refine": self.matches.refine,
             "remedies": None if self.matches.remedies is None else asdict(self.matches.remedies),
             "overlap_probability": self.overlap_probability,
+            "partnered_share": self.partnered_share,
             "verification": None if self.verification is None else self.verification.facts(),
         }
 

@@ -16,6 +16,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
+from photoglue.limits.look_alikes import partnered_share
 from photoglue.limits.remedies import Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
 from photoglue.matchers.base import Matcher
@@ -145,8 +146,7 @@ class Pipeline:
             mask0: No keypoints of image0 where it is black; a file or PIL image is in stored pixels, an array upright.
             mask1: No keypoints of image1 where it is black, in pixels as for mask0.
             rotation: Turn image1 if it is turned against image0: "auto" where one pass fails, "off" or "always".
-            zoom: Match again between crops of what the images share: "auto" where one pass fails, or finds little and
-                scales differ; "off" or "always".
+            zoom: Match crops of what the images share: "auto" where one pass fails or finds little; "off" or "always".
             tiles: Match large images part by part: "auto" where one pass finds little; "off" or "always".
             max_memory_gb: Memory for tiles, beside the images, in 10⁹ bytes; None: no limit.
 
@@ -244,7 +244,7 @@ class Pipeline:
         if self.refine is not None:
             with clock("refine"):
                 matches = self._refined(photos, (features0, features1), matches)
-        verification = None
+        verification = share = None
         if verify is not None:
             with clock("verify"):
                 sizes = [features0.image_size, features1.image_size]
@@ -259,6 +259,7 @@ class Pipeline:
                     camera1=_camera(camera0 if camera1 is None else camera1, sizes[1]),
                     threshold_px=threshold,
                 )
+                share = partnered_share(features0, features1, matches, verification.inliers)
         return PairResult(
             image0=photos[0].image.cpu(),
             image1=photos[1].image.cpu(),
@@ -268,6 +269,7 @@ class Pipeline:
             matches=matches,
             overlap_probability=overlap_probability,
             verification=verification,
+            partnered_share=share,
             seconds=clock.seconds,
         )
 

@@ -14,6 +14,7 @@ from photoglue.extractors import EXTRACTORS
 from photoglue.files import as_json, check_output
 from photoglue.image import load_mask
 from photoglue.limits import Limits, When
+from photoglue.limits.look_alikes import LEAST_SHARE
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pair import FORMATS, Clock, PairResult
 from photoglue.pipeline import EXTRACTION, PRESETS, Pipeline
@@ -277,7 +278,9 @@ class Match:
                     f"{len(features) or 'no'} points in {str(path)!r}: its values go from {low:.2f} to {high:.2f} of "
                     f"white; is it plain, dark or blurred{masked}?"
                 )
-        overlap = result.overlap_probability
+        overlap, share = result.overlap_probability, result.partnered_share
+        if share is not None and share < LEAST_SHARE:
+            notes.append(f"{share:.0%} of the points among the inliers are inliers: do the photos show look-alikes?")
         tried = () if result.matches.remedies is None else result.matches.remedies.tried
         if not notes and overlap is not None and overlap < SURE and "rotation" not in tried:
             return ["not sure; if one photo is turned against the other, try --rotation always or --features sift"]

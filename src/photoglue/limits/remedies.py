@@ -34,7 +34,7 @@ FEW = 0.2
 """Below this share of the points there is room for a closer look."""
 UNCALIBRATED = 0.02
 """Share below which a matcher failed that gives no probability of overlap."""
-SCALE = 1.8
+SCALE = 1.5
 """Objects that are seen so many times larger in one photo are brought to one size."""
 AGREEING = 12
 """So many matches must agree on scale or turn."""
@@ -142,9 +142,10 @@ class _Work:
         return share < POOREST or (probability < UNSURE and share < POOR)
 
     def _likely(self, matched: Matched) -> bool:
-        """Whether matches are not those of photos of different things, as far as the matcher knows."""
+        """Whether matches of crops are not those of different things: what is shared is seen in most of a crop."""
         probability = self.tools[1].overlap_probability(matched.matches)
-        return probability is None or probability >= UNSURE
+        points = min(len(matched.features0), len(matched.features1))
+        return (probability is None or probability >= UNSURE) and matched.score_sum >= POOR * points
 
     def wants_rotation(self) -> bool:
         return self.limits.rotation == "always" or (self.limits.rotation == "auto" and self.failed())
