@@ -3,8 +3,8 @@
     python benchmarks/look_alikes.py ../shared/data/train_images/urban100_*.jpg
 
 Each photo is cut into a left and a right part, which share nothing, or 20 % or 40 % of what they show; the right part
-is seen through a small random homography. "Taken" is an overlap that is likelier than not; "and partnered" also has half of the
-points among its inliers (homography, 3 px) as inliers. Each match is right if it is off by less than 3 px.
+is seen through a small random homography. "Taken" is an overlap that is likelier than not; of these, "and partnered"
+have half of the points among their inliers, of a homography to 3 px, as inliers.
 """
 
 import argparse

@@ -22,7 +22,7 @@ from photoglue.limits.subpixel import Subpixel, refine_matches
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
-from photoglue.pair import Clock, PairResult
+from photoglue.pair import Clock, PairResult, verify_pair
 from photoglue.precision import Precision, choose_device
 from photoglue.solvers import poselib
 from photoglue.solvers.poselib import Model
@@ -247,18 +247,11 @@ class Pipeline:
         verification = share = None
         if verify is not None:
             with clock("verify"):
-                sizes = [features0.image_size, features1.image_size]
-                threshold = threshold_px
-                if threshold is None:
-                    threshold = poselib.scaled_threshold_px(verify, sizes, self.extractor.config.resize)
-                verification = poselib.verify(
-                    matches.points0,
-                    matches.points1,
-                    verify,
-                    camera0=_camera(camera0, sizes[0]),
-                    camera1=_camera(camera0 if camera1 is None else camera1, sizes[1]),
-                    threshold_px=threshold,
-                )
+                sizes = features0.image_size, features1.image_size
+                cameras = camera0, camera0 if camera1 is None else camera1
+                if threshold_px is None:
+                    threshold_px = poselib.scaled_threshold_px(verify, sizes, self.extractor.config.resize)
+                verification = verify_pair(matches, verify, sizes, cameras, threshold_px)
                 share = partnered_share(features0, features1, matches, verification.inliers)
         return PairResult(
             image0=photos[0].image.cpu(),
@@ -373,10 +366,6 @@ def match_images(  # noqa: PLR0913  (the first function that a user meets names 
     options |= {"mask0": mask0, "mask1": mask1, "verify": verify, "allow_noncommercial": allow_noncommercial}
     result = match_pair(image0, image1, **options)
     return result.matches if result.inliers is None else result.matches.select(result.inliers)
-
-
-def _camera(camera: PinholeCamera | str | None, image_size: tuple[int, int]) -> PinholeCamera | None:
-    return PinholeCamera.parse(camera, image_size) if isinstance(camera, str) else camera
 
 
 _NEAREST = NearestNeighbor()

@@ -74,7 +74,7 @@ class Turned:
     masked: Masked
     """The turned photo; what it does not cover is masked."""
     of: Size
-    """Of the photo before it was turned."""
+    """(width, height) of the photo before it was turned, pixels."""
     quarters: int = 0
     """By how many quarters it was turned counterclockwise, as seen."""
     rest_deg: float = 0.0
@@ -117,7 +117,7 @@ class Matched:
         return float(self.matches.scores.sum())
 
     def at(self, keypoints0: Features, keypoints1: Features) -> "Matched":
-        """The same matches with the points elsewhere, such as in pixels of the photos that crops are part of."""
+        """These matches with the points elsewhere, such as in pixels of the photos that crops are part of."""
         matches = replace(self.matches, keypoints0=keypoints0.keypoints, keypoints1=keypoints1.keypoints)
         return Matched(features0=keypoints0, features1=keypoints1, matches=matches)
 
