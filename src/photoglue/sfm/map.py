@@ -144,20 +144,10 @@ def map_photos(
     paths = {name: found.path(i) for i, name in enumerate(found.names)}
     failed = {photo.name: photo.reason for photo in found.skipped}
     engine = engine or (batch.Processes(workers=options.jobs) if options.jobs else batch.Inline())
-    turns, asked = turns_in(out, paths) if options.rotation == "auto" else ({}, "")
-    tools = replace(_tools(options, extractor, matcher, engine), turns=turns)
-    pairs, cameras, said = _matched(paths, out, options, tools, stages, failed)
-    rows = rows_of(out / "verified.h5", pairs)
-    if options.rotation == "auto" and len(groups_apart(rows)) > 1 and asked != question(out / "features.h5", rows):
-        known, turns = turns, _turns(paths, rows, turns, options, tools, stages)
-        if turns != known:
-            tools = replace(tools, turns=turns)
-            pairs, cameras, said = _matched(paths, out, options, tools, stages, failed)
-            rows = rows_of(out / "verified.h5", pairs)
-        record = replace(record, turns=turns, asked=question(out / "features.h5", rows))
-        write_record(out, record)
-    if turns:
-        said.append(told_turns(turns))
+    tools = _tools(options, extractor, matcher, engine)
+    rows, cameras, said, turns = _matched_upright(paths, out, options, tools, stages, failed)
+    record = replace(record, **turns)
+    write_record(out, record)
     if options.check_loops:
         rows, told = _checked(rows, out, cameras, stages)
         said += told
@@ -214,10 +204,31 @@ def _tools(options: MapOptions, extractor: Extractor | None, matcher: Matcher | 
     return _Tools(extractor=extractor, matcher=matcher, engine=engine, own=own)
 
 
+def _matched_upright(
+    paths: Mapping[str, Path],
+    out: Path,
+    options: MapOptions,
+    tools: _Tools,
+    stages: Stages,
+    failed: dict[str, str],
+) -> tuple[tuple[PairRow, ...], Cameras, list[str], dict[str, Any]]:
+    """As ``_matched``, once more with those photos turned that are turned against the others; and what is recorded."""
+    auto = options.rotation == "auto"
+    turns, asked = turns_in(out, paths) if auto else ({}, "")
+    tools = replace(tools, turns=turns)
+    rows, cameras, said = _matched(paths, out, options, tools, stages, failed)
+    if auto and len(groups_apart(rows)) > 1 and asked != question(out / "features.h5", rows):
+        turns = _turns(paths, rows, options, tools, stages)
+        if turns != tools.turns:
+            rows, cameras, said = _matched(paths, out, options, replace(tools, turns=turns), stages, failed)
+        asked = question(out / "features.h5", rows)
+    said += [told_turns(turns)] if turns else []
+    return rows, cameras, said, {"turns": turns, "asked": asked}
+
+
 def _turns(
     paths: Mapping[str, Path],
     rows: Sequence[PairRow],
-    known: Mapping[str, int],
     options: MapOptions,
     tools: _Tools,
     stage: Stages,
@@ -226,7 +237,7 @@ def _turns(
     masks = {} if options.masks is None else masks_in(options.masks, list(paths))[0]
     with stage("turn") as told:
         turns = Turns(photos=paths, extractor=tools.extractor, matcher=tools.matcher, masks=masks)
-        return turns.find(rows, known, told)
+        return turns.find(rows, tools.turns, told)
 
 
 def _matched(
@@ -236,7 +247,7 @@ def _matched(
     tools: _Tools,
     stage: Stages,
     failed: dict[str, str],
-) -> tuple[list[Pair], Cameras, list[str]]:
+) -> tuple[tuple[PairRow, ...], Cameras, list[str]]:
     """Photos → verified pairs, and the cameras of the photos that can be read; ``failed`` gets those that cannot."""
     engine, extractor = tools.engine, tools.extractor
     with suppress(ImageError):  # what is wrong with the options is said before the work
@@ -268,7 +279,7 @@ def _matched(
     said = [*unknown, *extracted.lines(), *matched.lines(), *verified.lines()]
     bad = {**verified.failed, **matched.failed}
     said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
-    return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
+    return rows_of(out / "verified.h5", pairs), cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
 
 
 def _compared(
