@@ -150,7 +150,7 @@ def test_remedies_say_what_was_kept():
 @pytest.mark.weights
 def test_with_real_photos(tmp_path):
     """A photo turned by 90° and by 45°, a small copy in another photo, and both as a strip of one pixel."""
-    data = pytest.importorskip("skimage.data")
+    data = pytest.importorskip("skimage.data", exc_type=ImportError)
     from photoglue import Pipeline
     from photoglue.image import Resize
     from photoglue.limits.rotation import turned_photo
