@@ -134,19 +134,18 @@ class Localizer:
             return replace(answer, reason=reason, seconds=clock.seconds)
         guesses = guesses_of(photo if not isinstance(photo, Photo) else loaded, frame, camera, self.map.cameras)
         near = prior.cam_from_world if isinstance(prior, Localisation) else prior
-        best: tuple[int, Localisation] | None = None
+        best: Localisation | None = None
         for turn in TURNS if self.options.turn else TURNS[:1]:
             with clock("extract"):
                 turned, features = turned_photo(loaded, mask, turn, self.extractor)
             if not len(features):
                 return replace(answer, reason="no keypoints were found in it", seconds=clock.seconds)
             query = Query.of(features, turned, frame, guesses, self.extractor.config.resize)
-            found = Placing(self.map, self.tools, self.options, query, clock).answer(
-                replace(answer, turned_deg=turn), near
-            )
-            if best is None or found.localised or found.inliers > best[1].inliers:
-                best = turn, found
-            if found.localised:
+            placing = Placing(self.map, self.tools, self.options, query, clock)
+            found = placing.answer(replace(answer, turned_deg=turn), near)
+            if best is None or (found.localised, found.inliers) > (best.localised, best.inliers):
+                best = found
+            if best.localised and best.inliers >= self.options.enough:
                 break
         assert best is not None
-        return replace(best[1], seconds=clock.seconds)
+        return replace(best, seconds=clock.seconds)

@@ -9,8 +9,11 @@ from photoglue.errors import ConfigError
 from photoglue.image import ImageSource
 from photoglue.sfm.locating.answer import Localisation
 from photoglue.sfm.locating.known import KnownMap
-from photoglue.structs import Matches
-from photoglue.viz.draw import draw_matches
+from photoglue.viz.canvas import Canvas
+
+LINES = 200
+"""Inliers that are drawn, spread evenly over all."""
+COLOUR = "#f6c945"
 
 
 def draw_localisation(photo: ImageSource, answer: Localisation, known: KnownMap) -> Any:
@@ -36,18 +39,17 @@ def draw_localisation(photo: ImageSource, answer: Localisation, known: KnownMap)
     theirs = row_of[answer.points]
     shown = theirs >= 0
     count = int(shown.sum())
-    ones, order = torch.ones(count), torch.arange(count)
-    matches = Matches(
-        matches0=order,
-        matches1=order,
-        matching_scores0=ones,
-        matching_scores1=ones,
-        keypoints0=answer.keypoints[shown],
-        keypoints1=features.keypoints[theirs[shown]],
-    )
     unsure = answer.uncertainty
     title = (
         f"{Path(answer.name).name}: {answer.inliers:,} points of the map, {count:,} of them in {Path(best.name).name}"
         + ("" if unsure is None else f" · place ± {unsure.position:.2g}, direction ± {unsure.rotation_deg:.2g}°")
     )
-    return draw_matches(photo, known.root / best.name, matches, title=title)
+    canvas = Canvas([photo, known.root / best.name], bar=False)
+    rows = torch.arange(min(count, LINES)) * count // max(min(count, LINES), 1)
+    starts = canvas.place(answer.keypoints[shown][rows], 0)
+    ends = canvas.place(features.keypoints[theirs[shown]][rows], 1)
+    canvas.lines(starts, ends, COLOUR, alpha=0.5)
+    for points in (starts, ends):
+        canvas.dots(points, COLOUR, size=9.0)
+    canvas.title(title)
+    return canvas.figure

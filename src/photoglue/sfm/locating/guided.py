@@ -10,7 +10,7 @@ from photoglue.sfm.locating.known import KnownMap
 from photoglue.sfm.locating.search import Found, Links, Query
 from photoglue.solvers.absolute_pose import project
 
-ANGLE_DEG, SCALE = 45.0, 2.5
+ANGLE_DEG, SCALE = 60.0, 4.0
 """A point looks about the same from directions that differ by this at most, and at sizes that do by this factor."""
 LIKE = 0.1
 """Share of the pairs that the matcher found which are less alike than a pair must be that is found here."""

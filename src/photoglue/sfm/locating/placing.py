@@ -178,9 +178,12 @@ class Placing:
             uncertainty=_uncertainty(spread, found),
             notes=found.notes,
         )
-        share = self._share(found)
-        if raw < options.min_inliers:
-            return found, f"only {raw} points of the map agree with one pose; {options.min_inliers} are wanted", answer
+        share, least = self._share(found), options.min_inliers
+        if raw < least:
+            return found, f"only {raw} points of the map agree with one pose; {least} are wanted", answer
+        if confirmed < least:
+            what = f"only {confirmed} points are seen where the likeliest pose predicts them; {least} are wanted"
+            return found, what, answer
         if share < options.min_share:
             return (
                 found,

@@ -149,8 +149,9 @@ def read_queries(path: Path) -> dict[str, ColmapCamera]:
             found[name] = replace(camera, given=True)
             camera.pinhole  # noqa: B018  (checks the numbers)
         except (ValueError, KeyError, ConfigError) as error:
+            line = " ".join(words)[:60]
             raise ConfigError(
-                f"Line {number} of {str(path)!r} is {' '.join(words)[:60]!r}; name, model, width, height and the model's "
+                f"Line {number} of {str(path)!r} is {line!r}; name, model, width, height and the model's "
                 f"parameters were wanted, as in 'query/a.jpg SIMPLE_RADIAL 1600 1200 1300 800 600 0'. Models: "
                 f"{', '.join(MODELS)}."
             ) from error

@@ -92,6 +92,8 @@ class MapPage:
     kind (uint8)."""
     settings: tuple[tuple[str, str], ...]
     seconds: tuple[tuple[str, float], ...]
+    marked: frozenset[str] = frozenset()
+    """Photos whose cameras are drawn in another colour, because they were placed in a model that was there."""
 
     @property
     def unplaced(self) -> int:

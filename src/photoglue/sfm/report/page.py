@@ -86,6 +86,7 @@ def write_map_report(
         pairs=columns,
         settings=settings_of(settings or {}),
         seconds=tuple((seconds or {}).items()),
+        marked=frozenset(places[1]),
     )
     write_whole(out, html_of(page).encode())
     return out
@@ -119,6 +120,7 @@ def _data(page: MapPage) -> str:
     content = {
         "names": [row.name for row in page.rows],
         "placed": [i for i, row in enumerate(page.rows) if row.placed],
+        "marked": [i for i, row in enumerate(page.rows) if row.name in page.marked],
         "photos": [row.thumbnail for row in page.rows],
         "points": page.scene.points,
         "colours": page.scene.colours,
