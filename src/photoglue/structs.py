@@ -76,6 +76,9 @@ class Features(TensorStruct):
     exif_orientation: int = 1
     """The EXIF orientation, 1 to 8, by which the photo was turned when it was read: what is written for other programs
     is turned back to the stored pixels."""
+    quarters: int = 0
+    """By how many quarters, 0 to 3, the photo was turned counterclockwise before its points were described. Positions
+    and orientations are those of the photo as read; ``as_described`` has those that LightGlue sees."""
 
     def __post_init__(self) -> None:
         n = _check(self.keypoints, "keypoints", (None, 2))
@@ -91,6 +94,8 @@ class Features(TensorStruct):
             )
         _check_size(self.image_size)
         StoredFrame(orientation=self.exif_orientation, upright_size=self.image_size)  # checks it
+        if self.quarters not in (0, 1, 2, 3):
+            raise ShapeError(f"quarters is {self.quarters!r}; a photo is turned by 0, 1, 2 or 3 quarters.")
         tensors = [self.keypoints, self.descriptors, self.scores, self.scales, self.orientations]
         devices = {str(tensor.device) for tensor in tensors if tensor is not None}
         if len(devices) > 1:
@@ -113,7 +118,7 @@ class Features(TensorStruct):
         return self._map(lambda tensor: tensor[rows])
 
     @classmethod
-    def from_arrays(
+    def from_arrays(  # noqa: PLR0913  (whatever Features have)
         cls,
         keypoints: Any,
         descriptors: Any,
@@ -124,6 +129,7 @@ class Features(TensorStruct):
         scales: Any = None,
         orientations: Any = None,
         exif_orientation: int = 1,
+        quarters: int = 0,
     ) -> "Features":
         """Features from numpy arrays, lists or tensors of any floating type: bring your own points. Arrays are copied.
 
@@ -136,6 +142,7 @@ class Features(TensorStruct):
             scales: Sizes of the points, n, pixels.
             orientations: Angles of the points, n, radians, clockwise as seen.
             exif_orientation: By which the photo was turned upright, 1 to 8.
+            quarters: By how many the photo was turned counterclockwise before its points were described, 0 to 3.
 
         Raises:
             ShapeError: If the shapes do not fit together.
@@ -155,6 +162,7 @@ class Features(TensorStruct):
             scales=None if scales is None else _as_float32(scales),
             orientations=None if orientations is None else _as_float32(orientations),
             exif_orientation=exif_orientation,
+            quarters=quarters,
         )
 
     def to_opencv(self) -> tuple[list[Any], np.ndarray]:
@@ -179,6 +187,18 @@ class Features(TensorStruct):
             for (x, y), size, angle, score in zip(points, sizes, angles, scores, strict=True)
         ]
         return keypoints, self.descriptors.detach().float().cpu().numpy()
+
+    def as_described(self) -> "Features":
+        """Features in pixels of the photo as it was turned, by ``quarters``, when they were described."""
+        frame = StoredFrame.of_turned(self.quarters, self.image_size)
+        angles = self.orientations
+        return replace(
+            self,
+            keypoints=frame.from_upright(self.keypoints),
+            orientations=None if angles is None else frame.angles_from_upright(angles),
+            image_size=frame.size,
+            quarters=0,
+        )
 
     @property
     def stored_frame(self) -> StoredFrame:
