@@ -166,8 +166,6 @@ def measure_localisation(
     options = options or LocalisationOptions()
     parsed = {name: Method.parse(name) for name in methods}
     folders = [scene for folder in data for scene in scenes_in(folder)]
-    if not folders:
-        raise ConfigError(f"There is no scene with images/ in {', '.join(map(str, data))}.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
