@@ -66,6 +66,8 @@ class Localisation:
     """Points of the map that the photo sees where the pose says; the most that any place had, if not localised."""
     matches: int = 0
     """Different pairs of a keypoint and a point of the map that the matcher found."""
+    agreement: float = 0.0
+    """Share of the matches with the best photo of the map that agree with the pose, in [0, 1]."""
     predicted: int = 0
     """Points that the pose predicts near a keypoint, whether or not they are seen there."""
     confirmed: int = 0

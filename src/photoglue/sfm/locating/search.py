@@ -184,8 +184,16 @@ def depth_of(known: KnownMap, found: Found) -> float:
     return float(np.median(depths)) if len(depths) else math.inf
 
 
-def rival_of(query: Query, known: KnownMap, found: Found, links: Links) -> int:
-    """How many of the links that do not agree with a pose agree with another place; 0: with none that counts."""
+def rival_of(query: Query, known: KnownMap, found: Found, links: Links, agreeing: int) -> int:
+    """How many of the links that do not agree with a pose agree with another place; 0: with none that counts.
+
+    Args:
+        query: The photo.
+        known: The map.
+        found: The pose.
+        links: All links that the matcher found.
+        agreeing: How many of them agree with the pose.
+    """
     taken = set(zip(found.inliers.keypoints.tolist(), found.inliers.points.tolist(), strict=True))
     rows = [(k, p) not in taken for k, p in zip(links.keypoints.tolist(), links.points.tolist(), strict=True)]
     rest = links.select(np.array(rows, dtype=bool))
@@ -194,7 +202,7 @@ def rival_of(query: Query, known: KnownMap, found: Found, links: Links) -> int:
     rest = rest.select(~np.isin(rest.keypoints, found.inliers.keypoints))
     points = query.xy[rest.keypoints], known.xyz[rest.points]
     other = absolute_pose(*points, found.pose.camera, threshold_px=query.threshold_px, trials=RIVAL_TRIALS)
-    if other is None or len(other) < max(MIN_INLIERS, RIVAL * len(found)):
+    if other is None or len(other) < max(MIN_INLIERS, RIVAL * agreeing):
         return 0
     return len(other) if apart(found.pose, other, depth_of(known, found)) else 0
 

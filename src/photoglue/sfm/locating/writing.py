@@ -40,6 +40,7 @@ class LocalisationRecord:
     focal_source: FocalSource | None = None
     inliers: int = 0
     matches: int = 0
+    agreement: float = 0.0
     predicted: int = 0
     confirmed: int = 0
     uncertainty: Uncertainty | None = None
@@ -83,7 +84,7 @@ class LocalisationRecord:
 
 
 PLAIN = (
-    "name", "localised", "reason", "stored_camera", "focal_source", "inliers", "matches", "predicted", "confirmed",
+    "name", "localised", "reason", "stored_camera", "focal_source", "inliers", "matches", "agreement", "predicted", "confirmed",
     "uncertainty", "nearest", "turned_deg", "notes", "seconds",
 )  # fmt: skip
 """What answer and record have in the same form."""
