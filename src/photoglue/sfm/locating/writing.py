@@ -84,8 +84,8 @@ class LocalisationRecord:
 
 
 PLAIN = (
-    "name", "localised", "reason", "stored_camera", "focal_source", "inliers", "matches", "agreement", "predicted", "confirmed",
-    "uncertainty", "nearest", "turned_deg", "notes", "seconds",
+    "name", "localised", "reason", "stored_camera", "focal_source", "inliers", "matches", "agreement", "predicted",
+    "confirmed", "uncertainty", "nearest", "turned_deg", "notes", "seconds",
 )  # fmt: skip
 """What answer and record have in the same form."""
 
