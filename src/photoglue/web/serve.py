@@ -1,0 +1,118 @@
+"""The server: one call, one process, this machine only."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+from photoglue.errors import ConfigError, PhotoGlueError
+from photoglue.web.handler import Handler
+from photoglue.web.options import WebOptions
+from photoglue.web.page import page_html
+from photoglue.web.photos import HeldPhotos
+
+ADDRESS = "127.0.0.1"
+MAX_WAITING = 8
+"""Jobs that may wait for the one that is being done."""
+
+
+class Busy(PhotoGlueError):  # noqa: N818  (reads as what happened)
+    """More jobs wait than anybody would wait for."""
+
+
+class WebServer(ThreadingHTTPServer):
+    """The page on 127.0.0.1, served by threads until it is closed: ``with WebServer() as server: print(server.url)``.
+
+    Only who knows ``url`` is answered: it holds a random token. Photos that are sent stay in this process's memory.
+
+    Args:
+        port: The port; 0: any that is free.
+        options: What holds for all jobs.
+
+    Raises:
+        ConfigError: If the port is taken or cannot be used.
+    """
+
+    daemon_threads = True  # a client that dawdles keeps nobody from leaving
+    allow_reuse_address = True
+    request_queue_size = 32
+
+    def __init__(self, port: int = 0, *, options: WebOptions | None = None) -> None:
+        self.options = options or WebOptions()
+        self.token = secrets.token_urlsafe(24)
+        self.photos = HeldPhotos()
+        self.page = page_html(self.options)
+        self._worker = threading.Lock()
+        self._waiting = threading.Semaphore(MAX_WAITING)
+        try:
+            super().__init__((ADDRESS, port), Handler)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"Port {port} of {ADDRESS} cannot be used: {reason}. 0 takes any that is free."
+            ) from error
+        self._thread = threading.Thread(target=self.serve_forever, name="photoglue-web", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The address of the page, with the token."""
+        return f"http://{ADDRESS}:{self.server_port}/{self.token}/"
+
+    @contextmanager
+    def working(self) -> Iterator[float]:
+        """Wait until no other job is being done, and keep others waiting; yields the seconds waited.
+
+        Raises:
+            Busy: If too many wait already.
+        """
+        if not self._waiting.acquire(blocking=False):
+            raise Busy(f"{MAX_WAITING} jobs are waiting already; try again in a while.")
+        try:
+            start = time.monotonic()
+            with self._worker:
+                yield time.monotonic() - start
+        finally:
+            self._waiting.release()
+
+    def wait(self) -> None:
+        """Wait until the server is closed, or for Ctrl-C."""
+        while self._thread.is_alive():
+            self._thread.join(0.5)  # with a limit, so that Ctrl-C is heard on all systems
+
+    def close(self) -> None:
+        """Stop answering; what is being done is left."""
+        self.shutdown()
+        self.server_close()
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that left in the middle."""
+
+
+def serve(port: int = 0, *, options: WebOptions | None = None, on_ready: Callable[[str], object] | None = None) -> None:
+    """Serve the page on 127.0.0.1 until Ctrl-C.
+
+    ``photoglue.web.serve(on_ready=print)`` prints the address to open; ``on_ready=webbrowser.open`` opens it. To go on
+    with other work meanwhile, use ``WebServer``.
+
+    Args:
+        port: The port; 0: any that is free.
+        options: What holds for all jobs: the device, the largest upload; None: ``WebOptions()``.
+        on_ready: Called with the address, which holds a random token, once it is answered.
+
+    Raises:
+        ConfigError: If the port is taken or cannot be used.
+    """
+    with WebServer(port, options=options) as server:
+        if on_ready is not None:
+            on_ready(server.url)
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            return
