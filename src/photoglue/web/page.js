@@ -5,7 +5,7 @@ const element = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
 const number = (value) => value.toLocaleString("en");
 const held = [null, null]; // what the server said of each photo, and the file
-let answer = null, asking = null, sending = 0, ticking = 0;
+let answer = null, asking = null, sending = 0, ticking = 0, resent = false;
 
 const view = new View(element("view"), showTip);
 
@@ -129,10 +129,15 @@ async function match() {
   busy("Matching");
   try {
     const found = await ask("match", { body: JSON.stringify(request()), signal: mine.signal });
-    if (mine === asking) show(found);
+    if (mine !== asking) return;
+    resent = false;
+    show(found);
   } catch (error) {
     if (error.name === "AbortError" || mine !== asking) return;
-    if (error.status === 410 && !mine.again) return await sendAgain();
+    if (error.status === 410 && !resent) {
+      resent = true;
+      return await sendAgain();
+    }
     forget();
     complain(error.message);
   } finally {
@@ -141,9 +146,8 @@ async function match() {
 }
 
 async function sendAgain() { // the server let a photo go
-  const files = held.map((photo) => photo.file ?? null);
-  if (files.every(Boolean)) await take(files, [0, 1]);
-  else await demo();
+  if (held.some((photo) => !photo.file)) await ask("demo", { body: "" });
+  await take(held.map((photo) => photo.file ?? photo), [0, 1]);
 }
 
 async function demo() {
@@ -406,6 +410,7 @@ function listen() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     dragged(0);
+    if (!event.dataTransfer.files.length) complain("That is no file. Drop the photo itself, not its name or address.");
     takeFiles(event.dataTransfer.files, held[0] && held[1] ? sideUnder(event) : null);
   });
   addEventListener("paste", (event) => {

@@ -5,11 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from photoglue.errors import ConfigError, PhotoGlueError
-from photoglue.web.handler import Handler
+from photoglue.errors import ConfigError
+from photoglue.web.handler import Handler, Refused
 from photoglue.web.options import WebOptions
 from photoglue.web.page import page_html
 from photoglue.web.photos import HeldPhotos
@@ -17,10 +18,6 @@ from photoglue.web.photos import HeldPhotos
 ADDRESS = "127.0.0.1"
 MAX_WAITING = 8
 """Jobs that may wait for the one that is being done."""
-
-
-class Busy(PhotoGlueError):  # noqa: N818  (reads as what happened)
-    """More jobs wait than anybody would wait for."""
 
 
 class WebServer(ThreadingHTTPServer):
@@ -67,10 +64,11 @@ class WebServer(ThreadingHTTPServer):
         """Wait until no other job is being done, and keep others waiting; yields the seconds waited.
 
         Raises:
-            Busy: If too many wait already.
+            Refused: If too many wait already.
         """
         if not self._waiting.acquire(blocking=False):
-            raise Busy(f"{MAX_WAITING} jobs are waiting already; try again in a while.")
+            reason = f"{MAX_WAITING} jobs are waiting already; try again in a while."
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, reason)
         try:
             start = time.monotonic()
             with self._worker:
