@@ -51,7 +51,7 @@ class WebServer(ThreadingHTTPServer):
             raise ConfigError(
                 f"Port {port} of {ADDRESS} cannot be used: {reason}. 0 takes any that is free."
             ) from error
-        self._thread = threading.Thread(target=self.serve_forever, name="photoglue-web", daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="photoglue-web", daemon=True)
         self._thread.start()
 
     @property
@@ -108,9 +108,9 @@ def serve(port: int = 0, *, options: WebOptions | None = None, on_ready: Callabl
         ConfigError: If the port is taken or cannot be used.
     """
     with WebServer(port, options=options) as server:
-        if on_ready is not None:
-            on_ready(server.url)
         try:
+            if on_ready is not None:
+                on_ready(server.url)
             server.wait()
         except KeyboardInterrupt:
             return
