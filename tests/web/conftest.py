@@ -57,6 +57,12 @@ def encoded(picture, kind="JPEG", **options):
 
 
 @pytest.fixture(scope="session")
+def encode():
+    """The content of a file of a PIL image: ``encode(picture, "PNG")``."""
+    return encoded
+
+
+@pytest.fixture(scope="session")
 def small_pair(motorcycle):
     """The motorcycle's left and right photo, 300 pixels wide, as content of JPEG files."""
     pair = []

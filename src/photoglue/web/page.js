@@ -81,9 +81,9 @@ async function take(files, sides) {
   busy("");
   results.forEach((result, i) => result.status === "fulfilled" && hold(sides[i], ...result.value));
   const failed = results.filter((result) => result.status === "rejected");
+  if (held[0] && held[1] && (!failed.length || !answer)) match();
   if (failed.length) complain(failed.map((result) => result.reason.message).join(" "));
-  if (held[0] && held[1]) match();
-  else if (!failed.length) say("One photo is there; another one is wanted.");
+  else if (!held[0] || !held[1]) say("One photo is there; another one is wanted.");
 }
 
 function hold(side, photo, image) {
