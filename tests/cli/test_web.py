@@ -8,7 +8,8 @@ def test_it_serves_what_was_asked_for(cli, monkeypatch):
 
     opened = []
 
-    def serve(port, *, options, on_ready):
+    def serve(port, *, map_folder, options, on_ready):
+        assert map_folder is None
         assert (port, options) == (8123, WebOptions(max_upload_mb=9, device="cpu", precision="float32"))
         on_ready("http://127.0.0.1:8123/" + "t" * 300 + "/")
 

@@ -2,6 +2,7 @@
 
 import webbrowser
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -17,6 +18,8 @@ class Web:
     machine. Ctrl-C ends it.
     """
 
+    map: Path | None = None
+    """Also place photos in the map of this folder, which `photoglue map` made; needs the extra sfm."""
     port: int = 0
     """Port of 127.0.0.1; 0: any that is free."""
     open: bool = False
@@ -45,5 +48,5 @@ class Web:
             if self.open:
                 webbrowser.open(url)
 
-        serve(self.port, options=options, on_ready=ready)
+        serve(self.port, map_folder=self.map, options=options, on_ready=ready)
         return 0

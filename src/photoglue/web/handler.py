@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.files import from_json, to_json
+from photoglue.web.locating import PlaceMap
 from photoglue.web.matching import match_held
-from photoglue.web.options import MatchRequest
+from photoglue.web.options import MatchRequest, PlaceRequest
 from photoglue.web.photos import HeldPhoto, PhotoGone
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Give the page, or what it shows of a photo."""
-        self._answer({"": self._page, "preview": self._preview})
+        self._answer({"": self._page, "preview": self._preview, "map": self._map, "mapphoto": self._map_photo})
 
     def do_POST(self) -> None:
         """Take a photo, or do a job."""
-        self._answer({"photo": self._photo, "demo": self._demo, "match": self._match})
+        self._answer({"photo": self._photo, "demo": self._demo, "match": self._match, "place": self._place})
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing."""
@@ -128,11 +129,33 @@ class Handler(BaseHTTPRequestHandler):
         request = from_json(MatchRequest, self._body(MAX_REQUEST_BYTES, IDLE_SECONDS), origin="The request")
         request.check(self.server.options)
         photos = self._held(request.photo0), self._held(request.photo1)
+        self._work(lambda: match_held(photos, request, self.server.options))
+
+    def _place(self, _: str) -> None:
+        request = from_json(PlaceRequest, self._body(MAX_REQUEST_BYTES, IDLE_SECONDS), origin="The request")
+        photo, place = self._held(request.photo), self._its_map().place
+        self._work(lambda: place(photo))
+
+    def _map(self, _: str) -> None:
+        self._send(self._its_map().scene, "application/json")
+
+    def _map_photo(self, rest: str) -> None:
+        if not re.fullmatch(r"\d{1,9}", rest):
+            raise ConfigError("A photo of the map is named by its number.")
+        self._send(self._its_map().small_photo(int(rest)), "image/jpeg")
+
+    def _its_map(self) -> PlaceMap:
+        if self.server.map is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "There is no map; start photoglue web with --map FOLDER.")
+        return self.server.map
+
+    def _work(self, job: Callable[[], Any]) -> None:
+        """Do a job when its turn has come, if somebody still waits for it."""
         with self.server.working():
             if self._has_left():
                 self.close_connection = True
                 return
-            answer = match_held(photos, request, self.server.options)
+            answer = job()
         self._send_json(answer)
 
     def _held(self, key: str) -> HeldPhoto:

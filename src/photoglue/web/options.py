@@ -91,3 +91,11 @@ class MatchRequest:
         for name, value in self.remedies.items():
             if value not in choices["remedies"].get(name, ()):
                 raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(REMEDY_VALUES)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceRequest:
+    """A photo to place in the map."""
+
+    photo: str
+    """Its key."""

@@ -3,9 +3,10 @@
 const SETTINGS = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
+const mine = (name) => element(task === "match" ? name : `${task}-${name}`); // of the task that is shown
 const number = (value) => value.toLocaleString("en");
 const held = [null, null]; // what the server said of each photo, and the file
-let answer = null, asking = null, sending = 0, ticking = 0, resent = false;
+let task = "match", answer = null, asking = null, sending = 0, ticking = 0, resent = false;
 
 const view = new View(element("view"), showTip);
 
@@ -36,15 +37,15 @@ function say(text) {
 }
 
 function complain(text) {
-  element("error").textContent = text;
-  element("error").hidden = !text;
+  mine("error").textContent = text;
+  mine("error").hidden = !text;
 }
 
 function busy(words) {
   clearInterval(ticking);
-  element("busy").hidden = !words;
+  mine("busy").hidden = !words;
   if (!words) return;
-  const start = performance.now(), shown = element("busy").querySelector(".words");
+  const start = performance.now(), shown = mine("busy").querySelector(".words");
   const tick = () => (shown.textContent = `${words} ${((performance.now() - start) / 1000).toFixed(1)} s`);
   tick();
   ticking = setInterval(tick, 100);
@@ -69,7 +70,7 @@ async function preview(photo) {
 }
 
 async function take(files, sides) {
-  const mine = ++sending;
+  const turn = ++sending;
   asking?.abort();
   complain("");
   busy(files.length === 1 ? "Reading the photo" : "Reading the photos");
@@ -77,7 +78,7 @@ async function take(files, sides) {
     const photo = file.key ? file : await upload(file);
     return [photo, await preview(photo)];
   }));
-  if (mine !== sending) return;
+  if (turn !== sending) return;
   busy("");
   results.forEach((result, i) => result.status === "fulfilled" && hold(sides[i], ...result.value));
   const failed = results.filter((result) => result.status === "rejected");
@@ -90,7 +91,7 @@ function hold(side, photo, image) {
   held[side] = photo;
   forget();
   view.setPhoto(side, image);
-  const slot = all(".slot")[side], name = slot.querySelector(".name");
+  const slot = all("#match .slot")[side], name = slot.querySelector(".name");
   slot.classList.add("held");
   name.textContent = photo.name;
   name.title = photo.name;
@@ -107,6 +108,7 @@ function sidesFor(count, side = null) {
 
 function takeFiles(files, side = null) {
   const chosen = [...files].slice(0, 2);
+  if (task === "place") return void (chosen.length && placePhoto(chosen[0]));
   if (chosen.length) take(chosen, sidesFor(chosen.length, side));
 }
 
@@ -124,16 +126,16 @@ function request() {
 
 async function match() {
   asking?.abort();
-  const mine = (asking = new AbortController());
+  const turn = (asking = new AbortController());
   complain("");
   busy("Matching");
   try {
-    const found = await ask("match", { body: JSON.stringify(request()), signal: mine.signal });
-    if (mine !== asking) return;
+    const found = await ask("match", { body: JSON.stringify(request()), signal: turn.signal });
+    if (turn !== asking) return;
     resent = false;
     show(found);
   } catch (error) {
-    if (error.name === "AbortError" || mine !== asking) return;
+    if (error.name === "AbortError" || turn !== asking) return;
     if (error.status === 410 && !resent) {
       resent = true;
       return await sendAgain();
@@ -141,7 +143,7 @@ async function match() {
     forget();
     complain(error.message);
   } finally {
-    if (mine === asking) busy("");
+    if (turn === asking) busy("");
   }
 }
 
@@ -233,16 +235,20 @@ function describe() {
     overlap.textContent = text;
     if (detail) overlap.append(make("small", detail));
     for (const [name, value] of facts()) list.append(make("dt", name), make("dd", value));
-    for (const [stage, seconds] of Object.entries(answer.seconds)) {
-      const bar = make("span"), word = make("span", `${stage} ${seconds >= 1 ? seconds.toFixed(1) + " s" : Math.round(1000 * seconds) + " ms"}`);
-      bar.style.flexGrow = seconds;
-      word.prepend(make("i"));
-      times.append(bar);
-      words.append(word);
-    }
+    describeTimes(verdict, answer.seconds);
     describeCommand();
   }
   describeShown();
+}
+
+function describeTimes(section, stages) {
+  for (const [stage, seconds] of Object.entries(stages)) {
+    const bar = make("span"), word = make("span", `${stage} ${seconds >= 1 ? seconds.toFixed(1) + " s" : Math.round(1000 * seconds) + " ms"}`);
+    bar.style.flexGrow = 1000 * seconds;
+    word.prepend(make("i"));
+    section.querySelector(".times").append(bar);
+    section.querySelector(".timewords").append(word);
+  }
 }
 
 function describeCommand() {
@@ -320,10 +326,14 @@ function showTip(point) {
 
 // -- saving
 
+function saveText(content) {
+  save(new Blob([JSON.stringify(content) + "\n"], { type: "application/json" }), ".json");
+}
+
 function save(blob, ending) {
-  const stem = (photo) => photo.name.replace(/\.[^.]*$/, ""), link = make("a");
+  const photos = task === "match" ? held : [placed.photo], link = make("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${stem(held[0])}-${stem(held[1])}${ending}`;
+  link.download = photos.map((photo) => photo.name.replace(/\.[^.]*$/, "")).join("-") + ending;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
@@ -388,7 +398,7 @@ function imply(preset) { // what a preset says of extraction; and what is usual,
 }
 
 function listen() {
-  const file = element("file"), drop = element("drop");
+  const file = element("file");
   let side = null;
   const pick = (into) => {
     side = into;
@@ -397,12 +407,16 @@ function listen() {
   };
   file.addEventListener("change", () => takeFiles(file.files, side));
   element("pick").addEventListener("click", () => pick(null));
+  all("#place .choose").forEach((button) => button.addEventListener("click", () => pick(null)));
   element("demo").addEventListener("click", demo);
-  all(".slot .choose").forEach((button, i) => button.addEventListener("click", () => pick(i)));
+  all("#match .slot .choose").forEach((button, i) => button.addEventListener("click", () => pick(i)));
   element("swap").addEventListener("click", () => take([held[1], held[0]], [0, 1]));
 
   let depth = 0;
-  const dragged = (by) => drop.classList.toggle("dragged", (depth = by ? Math.max(0, depth + by) : 0) > 0);
+  const dragged = (by) => {
+    depth = by ? Math.max(0, depth + by) : 0;
+    all(".view").forEach((each) => each.classList.toggle("dragged", depth > 0));
+  };
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => hasFiles(event) && dragged(1));
   addEventListener("dragleave", (event) => hasFiles(event) && dragged(-1));
@@ -427,7 +441,7 @@ function listen() {
   element("out").addEventListener("click", () => view.zoom(1 / 1.4));
   element("fit").addEventListener("click", () => view.fit());
   element("png").addEventListener("click", savePicture);
-  element("json").addEventListener("click", () => save(new Blob([JSON.stringify(answer.matches) + "\n"], { type: "application/json" }), ".json"));
+  element("json").addEventListener("click", () => saveText(answer.matches));
   element("copy").addEventListener("click", copy);
   view.canvas.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() !== "i" || event.ctrlKey || event.metaKey || !answer?.matches.inliers) return;

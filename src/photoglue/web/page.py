@@ -11,10 +11,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from photoglue.version import __version__
 from photoglue.web.options import WebOptions
 
 SCRIPTS = ("view.js", "page.js")
+WITH_MAP = ("viewer.js", "place.js")
+"""What a page with a map has, too: the viewer of the page about a model, and what places photos in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +27,14 @@ class Page:
     """It runs our script, takes our style, asks this server, and nothing else, whatever names of files hold."""
 
 
-def page_html(options: WebOptions) -> Page:
-    """The page for a server with these options."""
+def page_html(options: WebOptions, map_name: str | None = None) -> Page:
+    """The page for a server with these options, and a map of that name."""
     style = _resource("page.css")
-    script = "".join(_resource(name) for name in SCRIPTS)
-    settings = {**options.choices(), "max_bytes": options.max_upload_mb * 10**6, "version": __version__}
+    script = "".join(_resource(name) for name in SCRIPTS + (WITH_MAP if map_name is not None else ()))
+    settings = {**options.choices(), "max_bytes": options.max_upload_mb * 10**6, "map": map_name}
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(_resource("page.html.j2"))
-    text = template.render(style=Markup(style), script=Markup(script), data=Markup(_data(settings)))
+    text = template.render(map_name=map_name, style=Markup(style), script=Markup(script), data=Markup(_data(settings)))
     return Page(html=text.encode(), policy=_policy(style, script))
 
 
@@ -62,4 +63,5 @@ def _data(content: Mapping[str, Any]) -> str:
 
 
 def _resource(name: str) -> str:
-    return files("photoglue.web").joinpath(name).read_text(encoding="utf-8")
+    package = "photoglue.sfm.report" if name == "viewer.js" else "photoglue.web"
+    return files(package).joinpath(name).read_text(encoding="utf-8")

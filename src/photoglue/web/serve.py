@@ -1,5 +1,6 @@
 """The server: one call, one process, this machine only."""
 
+import os
 import secrets
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 from photoglue.errors import ConfigError
 from photoglue.web.handler import Handler, Refused
+from photoglue.web.locating import PlaceMap
 from photoglue.web.options import WebOptions
 from photoglue.web.page import page_html
 from photoglue.web.photos import HeldPhotos
@@ -27,21 +29,30 @@ class WebServer(ThreadingHTTPServer):
 
     Args:
         port: The port; 0: any that is free.
+        map_folder: The folder of a map that photos can be placed in, as ``sfm.Localizer`` takes it; None: no map.
         options: What holds for all jobs.
 
     Raises:
-        ConfigError: If the port is taken or cannot be used.
+        ConfigError: If the port is taken or cannot be used, or the folder holds no map.
+        MissingExtra: If there is a map, and pycolmap or h5py is not installed.
     """
 
     daemon_threads = True  # a client that dawdles keeps nobody from leaving
     allow_reuse_address = True
     request_queue_size = 32
 
-    def __init__(self, port: int = 0, *, options: WebOptions | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        map_folder: str | os.PathLike[str] | None = None,
+        options: WebOptions | None = None,
+    ) -> None:
         self.options = options or WebOptions()
         self.token = secrets.token_urlsafe(24)
         self.photos = HeldPhotos()
-        self.page = page_html(self.options)
+        self.map = None if map_folder is None else PlaceMap(map_folder, self.options.device)
+        self.page = page_html(self.options, None if self.map is None else self.map.name)
         self._worker = threading.Lock()
         self._waiting = threading.Semaphore(MAX_WAITING)
         try:
@@ -85,6 +96,8 @@ class WebServer(ThreadingHTTPServer):
         """Stop answering; what is being done is left."""
         self.shutdown()
         self.server_close()
+        if self.map is not None:
+            self.map.close()
 
     def __exit__(self, *_: Any) -> None:
         self.close()
@@ -93,7 +106,13 @@ class WebServer(ThreadingHTTPServer):
         """Say nothing of a client that left in the middle."""
 
 
-def serve(port: int = 0, *, options: WebOptions | None = None, on_ready: Callable[[str], object] | None = None) -> None:
+def serve(
+    port: int = 0,
+    *,
+    map_folder: str | os.PathLike[str] | None = None,
+    options: WebOptions | None = None,
+    on_ready: Callable[[str], object] | None = None,
+) -> None:
     """Serve the page on 127.0.0.1 until Ctrl-C.
 
     ``photoglue.web.serve(on_ready=print)`` prints the address to open; ``on_ready=webbrowser.open`` opens it. To go on
@@ -101,13 +120,15 @@ def serve(port: int = 0, *, options: WebOptions | None = None, on_ready: Callabl
 
     Args:
         port: The port; 0: any that is free.
+        map_folder: The folder of a map, of ``sfm.map_photos``, that photos can be placed in; None: no map.
         options: What holds for all jobs: the device, the largest upload; None: ``WebOptions()``.
         on_ready: Called with the address, which holds a random token, once it is answered.
 
     Raises:
-        ConfigError: If the port is taken or cannot be used.
+        ConfigError: If the port is taken or cannot be used, or the folder holds no map.
+        MissingExtra: If there is a map, and pycolmap or h5py is not installed.
     """
-    with WebServer(port, options=options) as server:
+    with WebServer(port, map_folder=map_folder, options=options) as server:
         try:
             if on_ready is not None:
                 on_ready(server.url)
