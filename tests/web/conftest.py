@@ -92,6 +92,57 @@ def server():
         yield started
 
 
+@pytest.fixture(scope="session")
+def client_of():
+    """Makes a client of a server."""
+    return Client
+
+
 @pytest.fixture
 def client(server):
     return Client(server)
+
+
+@pytest.fixture(scope="session")
+def map_folder(tmp_path_factory):
+    """A map of the first four photos of a place whose geometry is known."""
+    for package in ("pycolmap", "h5py", "cv2", "poselib"):
+        pytest.importorskip(package, exc_type=ImportError)
+    from mapped_scene import Told, write
+
+    from photoglue import NearestNeighbor, sfm
+
+    folder = tmp_path_factory.mktemp("mapped") / "the <map>"
+    photos = write(folder.parent / "photos", 0, 1, 3, 4)
+    sfm.map_photos(photos, folder, sfm.MapOptions(), extractor=Told(), matcher=NearestNeighbor(0.8))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def told_localizer(map_folder):
+    """Makes a localizer of a folder, with the extractor of that map, which finds its points in upright photos only."""
+    from mapped_scene import Told
+
+    from photoglue import NearestNeighbor
+    from photoglue.sfm.localize import LocalizeOptions, Localizer
+
+    made = {"extractor": Told(), "matcher": NearestNeighbor(0.8)}
+    return lambda folder, device=None: Localizer(folder, LocalizeOptions(turn=False), **made)
+
+
+@pytest.fixture
+def map_server(map_folder, told_localizer, monkeypatch):
+    from photoglue.web import WebServer
+
+    monkeypatch.setattr("photoglue.web.server.Localizer", told_localizer)
+    with WebServer(map_folder=map_folder) as started:
+        yield started
+
+
+@pytest.fixture
+def stray(tmp_path):
+    """Content of the files of a photo of the map's place that the map lacks, and of one of another place."""
+    from mapped_scene import write
+
+    folder = write(tmp_path / "stray", 2, 9)
+    return [(folder / f"{number:03}.png").read_bytes() for number in (2, 9)]

@@ -41,7 +41,7 @@ def open_page(chromium, server):
     """Open the page, with quick settings; anything that the browser complains of fails."""
     complaints, contexts = [], []
 
-    def open_one(width=1300, height=900, expected="Canvas2D", **options):
+    def open_one(width=1300, height=900, expected="Canvas2D", url=server.url, **options):
         """Expected: what it may complain of; that reading pixels back is slow is said of this test, not of the page."""
         context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
         contexts.append(context)
@@ -54,7 +54,7 @@ def open_page(chromium, server):
 
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(server.url)
+        page.goto(url)
         for name, value in {"features": "sift", "max_keypoints": "256", "resize": "320"}.items():
             page.locator(f"[data-setting={name}]").select_option(value)
         return page
@@ -113,23 +113,26 @@ def shown(page):
     return page.evaluate("photoglue.view.rows().length")
 
 
-def colours(page):
-    """How many pixels of the view are bright and of no photo's colour: lines and points from green to yellow."""
+def drawn(page):
+    """How many pixels of the view are of lines and points, from green to yellow; and a sum of all."""
     return page.evaluate(
         """() => {
-            const view = photoglue.view, canvas = view.canvas;
+            const canvas = view.canvas;
             view.drawNow();
             const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            let count = 0;
-            for (let i = 0; i < data.length; i += 4) if (data[i + 1] > data[i + 2] + 60) count++;
-            return count;
+            let count = 0, sum = 0;
+            for (let i = 0; i < data.length; i += 4) {
+                sum += (i % 9973) * data[i + 1];
+                if (data[i + 1] > data[i + 2] + 60) count++;
+            }
+            return [count, sum];
         }"""
     )
 
 
 def test_two_photos_are_dropped_and_lines_appear(page):
     count = shown(page)
-    assert count > 60 and colours(page) > 2000
+    assert count > 60 and drawn(page)[0] > 2000
     assert page.locator(".count").inner_text().split() == [str(count), "matches"]
     assert page.locator(".overlap").inner_text().startswith("The photos show the same thing")
     assert "layer" in page.locator("#verdict dl").inner_text() and "match " in page.locator(".timewords").inner_text()
@@ -160,15 +163,13 @@ def test_the_slider_and_the_toggles_ask_nobody(page):
         counts[which] = shown(page)
     assert counts == {"inliers": inliers, "outliers": every - inliers, "all": every}
     for name in ("lines", "dim"):
-        before = page.locator("#view").screenshot()
+        before = drawn(page)
         page.locator(f"#{name}").uncheck()
-        page.evaluate("photoglue.view.drawNow()")
-        assert page.locator("#view").screenshot() != before
+        assert drawn(page) != before
     pictures = set()
     for mode in ("matches", "points", "pruning"):
-        page.locator(f"[name=mode][value={mode}]").check(timeout=2000)
-        page.evaluate("photoglue.view.drawNow()")
-        pictures.add(page.locator("#view").screenshot())
+        page.locator(f"[name=mode][value={mode}]").check()
+        pictures.add(drawn(page)[1])
     assert len(pictures) == 3
     assert "kept to the end" in page.locator("#shown").inner_text()
     assert asked == []
@@ -323,3 +324,31 @@ def test_on_a_phone_in_the_dark(open_page, files):
     wait_until(page, "photoglue.view.scale > 2")
     for name in page.locator("button:visible, select:visible").all():
         assert name.bounding_box()["height"] >= 24  # a finger finds it
+
+
+def test_a_photo_is_placed_in_a_map(open_page, map_server, stray):
+    page = open_page(url=map_server.url)
+    assert page.locator("#place").is_hidden()
+    page.locator("[name=task][value=place]").check()
+    wait_until(page, "photoglue.placed.viewer?.last")
+    assert "Place one in the <map>" in page.locator("#task").inner_text()
+    choose(page, [{"name": "me.png", "mimeType": "image/png", "buffer": stray[0]}])
+    wait_until(page, "photoglue.placed.answer")
+    assert page.locator("#placed .overlap").inner_text() == "The photo was taken here"
+    assert page.evaluate("[photoglue.placed.viewer.count, photoglue.placed.viewer.chosen]") == [5, 4]
+    wait_until(page, "photoglue.placed.viewer.hasPhoto")
+    page.locator("#through").click()
+    assert page.evaluate("photoglue.placed.viewer.through")
+    button = page.locator("#seen button").first
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    wait_until(page, "[...document.querySelectorAll('#seen img')].every((image) => image.naturalWidth)")
+    with page.expect_download() as download:
+        page.locator("#pose").click()
+    content = json.loads(download.value.path().read_text())
+    assert download.value.suggested_filename == "me.json" and len(content["pose"]) == 4
+    choose(page, [{"name": "far.png", "mimeType": "image/png", "buffer": stray[1]}])
+    wait_until(page, "!photoglue.placed.answer.placed")
+    assert page.evaluate("photoglue.placed.viewer.count") == 4
+    page.locator("[name=task][value=match]").check()
+    assert page.locator("#view").is_visible() and page.locator("#model").is_hidden()

@@ -20,7 +20,7 @@ from photoglue.web.options import MatchRequest, PlaceRequest
 from photoglue.web.photos import HeldPhoto, PhotoGone
 
 if TYPE_CHECKING:
-    from photoglue.web.serve import WebServer
+    from photoglue.web.server import WebServer
 
 OURS = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine. A page elsewhere whose name was pointed at this machine sends its own name."""

@@ -1,6 +1,5 @@
 """A map that photos are placed in, as the page shows it: its points and cameras, and where a photo was taken."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,12 @@ import torch
 from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.files import to_json
 from photoglue.geometry.frames import StoredFrame
-from photoglue.image import opened_content, read_exif, read_image_size
+from photoglue.image import read_exif, read_image_size
 from photoglue.sfm.localize import Localizer
 from photoglue.sfm.locating.answer import Localisation
 from photoglue.sfm.report.scene import frame_of_scene, scene_of
 from photoglue.sfm.report.thumbnails import thumbnail
-from photoglue.web.photos import FORMATS, HeldPhoto
+from photoglue.web.photos import HeldPhoto
 
 ORIENTATION = 0x0112
 SMALL = 512
@@ -61,20 +60,15 @@ class PlaceAnswer:
 
 
 class PlaceMap:
-    """A map in a folder, with the models that place photos in it.
+    """A map that photos can be placed in, and what the viewer of the page draws of it.
 
     Args:
-        folder: As ``Localizer`` takes it.
-        device: Where to compute; None: on a GPU if there is one.
-
-    Raises:
-        ConfigError: If it is no map that photos can be placed in.
-        MissingExtra: If pycolmap or h5py is not installed.
+        localizer: Places photos in it; it is closed with this.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], device: str | None = None) -> None:
-        self.name = Path(folder).resolve().name
-        self._localizer = Localizer(folder, device=device)
+    def __init__(self, localizer: Localizer) -> None:
+        self.name = localizer.map.folder.resolve().name
+        self._localizer = localizer
         self._root, model = self._localizer.map.root, self._localizer.map.model
         self._names = [image.name for image in model.images]
         self._number = {name: i for i, name in enumerate(self._names)}
@@ -104,9 +98,7 @@ class PlaceMap:
         Raises:
             ImageError: If it cannot be read.
         """
-        with opened_content(photo.content, photo.name, FORMATS) as image:
-            found = self._localizer.localize(image, name=photo.name)
-        return self.answer(found)
+        return self.answer(self._localizer.localize(photo.opened(), name=photo.name))
 
     def answer(self, found: Localisation) -> PlaceAnswer:
         """What the page is told of a localisation."""
@@ -114,7 +106,7 @@ class PlaceMap:
         seen = [
             SeenPhoto(camera=self._number[near.name], name=near.name, matches=near.matches, inliers=near.inliers)
             for near in found.nearest
-            if near.inliers and found.localised
+            if found.localised and near.inliers
         ]
         return PlaceAnswer(
             name=found.name,
@@ -138,7 +130,7 @@ class PlaceMap:
 
     def close(self) -> None:
         """Close the files of the map."""
-        self._localizer.map.close()
+        self._localizer.__exit__(None, None, None)
 
     def _camera(self, found: Localisation) -> list[float] | None:
         camera, pose = found.camera, found.cam_from_world

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from photoglue.image import opened_content
 from photoglue.pair import PairResult
 from photoglue.pipeline import EXTRACTION, match_pair, preset
 from photoglue.web.options import MatchRequest, WebOptions
-from photoglue.web.photos import FORMATS, HeldPhoto
+from photoglue.web.photos import HeldPhoto
 
 DEFAULTS: dict[str, Any] = {"features": "aliked", "max_keypoints": 2048, "resize": 1024}
 """What `photoglue match` and ``match_pair`` do if nothing is said."""
@@ -43,11 +42,7 @@ def match_held(photos: tuple[HeldPhoto, HeldPhoto], request: MatchRequest, optio
     chosen: dict[str, Any] = {**preset(request.preset), **{name: getattr(request, name) for name in DEFAULTS}}
     chosen |= {"device": options.device, "precision": options.precision, "verify": request.verify}
     chosen |= {"allow_noncommercial": options.allow_noncommercial, **request.remedies}
-    with (
-        opened_content(photos[0].content, photos[0].name, FORMATS) as image0,
-        opened_content(photos[1].content, photos[1].name, FORMATS) as image1,
-    ):
-        result = match_pair(image0, image1, **chosen).cpu()
+    result = match_pair(photos[0].opened(), photos[1].opened(), **chosen).cpu()
     return answer(replace(result, paths=(photos[0].path, photos[1].path)), photos, request, options)
 
 

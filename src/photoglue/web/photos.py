@@ -4,6 +4,7 @@ import hashlib
 import io
 import threading
 import unicodedata
+import warnings
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,10 +44,18 @@ class HeldPhoto:
     """What a command line calls it: the name, or where it is, if that is known."""
     content: bytes
     """All bytes of the file."""
+    format: str
+    """What the file is, as PIL names it."""
     image_size: tuple[int, int]
     """(width, height) of the upright photo, pixels."""
     preview: bytes
     """The upright photo as JPEG, made smaller if it is large."""
+
+    def opened(self) -> PIL.Image.Image:
+        """The photo, not yet loaded."""
+        with warnings.catch_warnings():  # its size was checked
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            return PIL.Image.open(io.BytesIO(self.content), formats=[self.format])
 
 
 class HeldPhotos:
@@ -71,14 +80,11 @@ class HeldPhotos:
         """
         name = plain_name(name)
         key = hashlib.sha256(content).hexdigest()[:32]
-        known = self._photos.get(key)
-        if known is None:
+        photo = self._photos.get(key)
+        if photo is None:
             with self._decoding:
-                image_size, preview = _read(content, name)
-            known = HeldPhoto(
-                key=key, name=name, path=path or name, content=content, image_size=image_size, preview=preview
-            )
-        photo = replace(known, name=name, path=path or name)
+                photo = _read(content, name, key)
+        photo = replace(photo, name=name, path=path or name)
         with self._lock:
             self._photos[key] = photo
             self._photos.move_to_end(key)
@@ -120,12 +126,12 @@ def plain_name(name: str) -> str:
     return short if short.strip(".") else "photo"
 
 
-def _read(content: bytes, name: str) -> tuple[tuple[int, int], bytes]:
-    """(width, height) of an upright photo, and its preview."""
+def _read(content: bytes, name: str, key: str) -> HeldPhoto:
     with opened_content(content, name, FORMATS) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise ImageError(f"it has {width} × {height} pixels; at most {MAX_PIXELS // 10**6} million are taken here")
+        kind = picture.format or ""
         size = (height, width) if orientation_of(picture) in SIDEWAYS else (width, height)
         if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):  # read at about the size that is shown
             picture.draft("RGB", (PREVIEW_SIDE, PREVIEW_SIDE))
@@ -136,4 +142,5 @@ def _read(content: bytes, name: str) -> tuple[tuple[int, int], bytes]:
         small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), PIL.Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=PREVIEW_QUALITY)
-    return size, buffer.getvalue()
+    preview = buffer.getvalue()
+    return HeldPhoto(key=key, name=name, path=name, content=content, format=kind, image_size=size, preview=preview)

@@ -11,6 +11,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from photoglue.errors import ConfigError
+from photoglue.sfm.localize import Localizer
 from photoglue.web.handler import Handler, Refused
 from photoglue.web.locating import PlaceMap
 from photoglue.web.options import WebOptions
@@ -51,7 +52,7 @@ class WebServer(ThreadingHTTPServer):
         self.options = options or WebOptions()
         self.token = secrets.token_urlsafe(24)
         self.photos = HeldPhotos()
-        self.map = None if map_folder is None else PlaceMap(map_folder, self.options.device)
+        self.map = None if map_folder is None else PlaceMap(Localizer(map_folder, device=self.options.device))
         self.page = page_html(self.options, None if self.map is None else self.map.name)
         self._worker = threading.Lock()
         self._waiting = threading.Semaphore(MAX_WAITING)

@@ -44,7 +44,7 @@ def test_it_ends_while_a_client_dawdles(server):
 
 def test_one_job_at_a_time_and_not_too_many_wait(server, monkeypatch):
     from photoglue.web.handler import Refused
-    from photoglue.web.serve import MAX_WAITING
+    from photoglue.web.server import MAX_WAITING
 
     at_work, most, go = [], [], threading.Event()
 
