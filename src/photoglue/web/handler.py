@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OURS = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine. A page elsewhere whose name was pointed at this machine sends its own name."""
 MAX_REQUEST_BYTES = 10_000
-"""Of what is asked, as opposed to a photo."""
+"""Length of what is asked, as opposed to that of a photo."""
 UPLOAD_SECONDS = 60.0
 """A photo must have arrived after so long."""
 IDLE_SECONDS = 20.0
