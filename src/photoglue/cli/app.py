@@ -20,6 +20,7 @@ from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
+from photoglue.cli.localize import Localize
 from photoglue.cli.map import Map
 from photoglue.cli.match import Match, UsageError, implied_by_preset
 from photoglue.cli.match_many import MatchPairs
@@ -41,6 +42,7 @@ Command: TypeAlias = (
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[ConvertModel, tyro.conf.subcommand("convert-model")]
     | Annotated[Map, tyro.conf.subcommand("map")]
+    | Annotated[Localize, tyro.conf.subcommand("localize")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Web, tyro.conf.subcommand("web")]

@@ -20,6 +20,8 @@ from photoglue.solvers.colmap_files import CameraRecord
 
 LEAST_POINTS = 4
 """Fewer points determine no pose."""
+LEAST_SCALE_PX = 0.1
+"""Errors up to this weigh fully."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +94,9 @@ def absolute_pose(
         found = module.estimate_and_refine_absolute_pose(points2d, points3d, model, estimation, refinement)
     except (RuntimeError, ValueError) as error:
         raise PhotoGlueError(f"COLMAP could not estimate a pose: {error}") from error
-    return None if found is None else _checked(found["cam_from_world"], model, camera, (points2d, points3d), threshold_px)
+    return (
+        None if found is None else _checked(found["cam_from_world"], model, camera, (points2d, points3d), threshold_px)
+    )
 
 
 def refined_pose(
@@ -102,7 +106,6 @@ def refined_pose(
     *,
     threshold_px: float,
     focal: bool = False,
-    scale_px: float = 1.0,
 ) -> AbsolutePose:
     """A pose made better with all points that agree with it, among them some that it was not found with.
 
@@ -112,16 +115,18 @@ def refined_pose(
         points3d: Where they are in the world.
         threshold_px: Largest distance between a point as seen and as predicted, pixels.
         focal: Also make the focal length better.
-        scale_px: Errors much larger than this weigh little, pixels.
     """
     module = pycolmap()
     model = _camera(module, pose.camera)
-    inliers = reprojection_errors(pose, points2d, points3d) <= threshold_px
+    errors = reprojection_errors(pose, points2d, points3d)
+    inliers = errors <= threshold_px
     before = replace(pose, inliers=inliers)
     if len(before) < LEAST_POINTS:
         return before
     refinement = module.AbsolutePoseRefinementOptions()
-    _set(refinement, {"refine_focal_length": focal, "loss_function_scale": scale_px})
+    # Errors much larger than most weigh little: the scale of the loss is their median.
+    scale = max(float(np.median(errors[inliers])), LEAST_SCALE_PX)
+    _set(refinement, {"refine_focal_length": focal, "loss_function_scale": scale})
     start = module.Rigid3d(pose.cam_from_world[:3].numpy())
     found = module.refine_absolute_pose(start, points2d, points3d, inliers, model, refinement)
     better = (
@@ -151,7 +156,7 @@ def reprojection_errors(
 ) -> Float64[np.ndarray, " n"]:
     """How far from where they are seen a pose predicts points, pixels; infinite for those behind the camera."""
     seen, _ = project(pose.camera, pose.cam_from_world, points3d)
-    return np.nan_to_num(np.linalg.norm(seen - points2d, axis=1), nan=math.inf)
+    return np.asarray(np.nan_to_num(np.linalg.norm(seen - points2d, axis=1), nan=math.inf))
 
 
 def pose_spread(

@@ -18,21 +18,19 @@ from photoglue.image import read_image_size
 from photoglue.matchers.base import Matcher
 from photoglue.pipeline import create_matcher
 from photoglue.precision import choose_device
-from photoglue.sfm.cameras import Cameras, ColmapCamera
+from photoglue.sfm.cameras import MODELS, Cameras, ColmapCamera
 from photoglue.sfm.database import write_database
 from photoglue.sfm.folder import FORMAT, RunRecord, prepare, write_record
 from photoglue.sfm.locating.cameras import colmap_camera
 from photoglue.sfm.map import Progress
 from photoglue.sfm.model import Model, read_model
-from photoglue.sfm.pairs import find_pairs
+from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.verify import verify_matches
 from photoglue.solvers.colmap_files import CameraRecord
 from photoglue.solvers.colmap_mapping import read_model as model_facts
 from photoglue.solvers.colmap_triangulation import triangulate, write_posed
 from photoglue.version import __version__
 
-COVISIBLE = 20
-"""Partners of each photo with which it is matched: those that see most of its points."""
 LEAST_SHARED = 15
 """Points that two photos must both see to be matched."""
 ROUNDING_PX = 1.0
@@ -54,6 +52,9 @@ class AdoptOptions:
     """Length of the longer side that the extractor sees, pixels; None: the photo as it is."""
     allow_noncommercial: bool = False
     """Accept weights that may not be used commercially."""
+    partners: int = 20
+    """Each photo is matched with so many that see most of its points or, in a model without points, that stand nearest
+    and look the same way; pairs are those of either photo."""
     device: str | None = None
     """Device to compute on; None: a GPU if there is one."""
 
@@ -133,7 +134,7 @@ def adopt_model(
     summary = batch.extract(paths, features, extractor, engine=engine, progress=lambda *done: told("extract", *done))
     notes += summary.lines()
     usable = {name: camera for name, camera in usable.items() if name not in summary.failed}
-    pairs = _pairs(view, usable, paths, features)
+    pairs = _pairs(view, model, usable, paths, options.partners)
     write_pairs(pairs, out / "pairs.txt")
     matcher = matcher or create_matcher(extractor.kind, None, None, device, "auto")
     batch.match(pairs, features, matches, matcher, engine=engine, progress=lambda *done: told("match", *done))
@@ -206,8 +207,6 @@ def scaled_camera(camera: CameraRecord, size: tuple[int, int]) -> CameraRecord |
         return None
     names = colmap_camera(camera)
     factors = {"x": new_width / width, "y": new_height / height}
-    from photoglue.sfm.cameras import MODELS
-
     both = (factors["x"] * factors["y"]) ** 0.5
     terms = {"f": both, "fx": factors["x"], "fy": factors["y"], "cx": factors["x"], "cy": factors["y"]}
     values = [
@@ -217,26 +216,21 @@ def scaled_camera(camera: CameraRecord, size: tuple[int, int]) -> CameraRecord |
 
 
 def _pairs(
-    view: Model, usable: Mapping[str, ColmapCamera], paths: Mapping[str, Path], features: Path
+    view: Model, model: Path, usable: Mapping[str, ColmapCamera], paths: Mapping[str, Path], count: int
 ) -> list[tuple[str, str]]:
-    """Photos that see the same points of the model; of a model without points, those that look alike."""
+    """Photos that see the same points of the model; of a model without points, those that stand and look alike."""
     partners: dict[str, list[tuple[int, str]]] = {}
-    for (name0, name1), count in view.shared_points().items():
-        if count >= LEAST_SHARED and name0 in usable and name1 in usable:
-            partners.setdefault(name0, []).append((-count, name1))
-            partners.setdefault(name1, []).append((-count, name0))
-    found = {
-        (min(name, other), max(name, other)) for name, row in partners.items() for _, other in sorted(row)[:COVISIBLE]
-    }
+    for (name0, name1), shared in view.shared_points().items():
+        if shared >= LEAST_SHARED and name0 in usable and name1 in usable:
+            partners.setdefault(name0, []).append((-shared, name1))
+            partners.setdefault(name1, []).append((-shared, name0))
+    found = {(min(name, other), max(name, other)) for name, row in partners.items() for _, other in sorted(row)[:count]}
     if not found and len(usable) > 1:
         photos = {name: paths[name] for name in sorted(usable)}
-        from photoglue.store import FeatureStore
-        from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
-
-        with FeatureStore.open(features) as store:
-            kind = store[next(iter(photos))].kind
-        known = features if kind in VOCABULARY_OF_KIND else None
-        found = {(min(pair), max(pair)) for pair in find_pairs(photos, features=known)}
+        found = {
+            (min(pair), max(pair))
+            for pair in find_pairs(photos, by="poses", model=model, options=PairOptions(neighbors=count))
+        }
     return sorted(found)
 
 

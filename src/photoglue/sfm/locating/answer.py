@@ -68,6 +68,8 @@ class Localisation:
     """Different pairs of a keypoint and a point of the map that the matcher found."""
     predicted: int = 0
     """Points that the pose predicts near a keypoint, whether or not they are seen there."""
+    confirmed: int = 0
+    """Those of them that are seen there."""
     uncertainty: Uncertainty | None = None
     """How far the pose may be off."""
     nearest: tuple[NearPhoto, ...] = ()

@@ -1,5 +1,6 @@
 """What may be the camera of a photo that is to be placed."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -63,9 +64,8 @@ def guesses_of(
         found.append(Guess(camera=_given(given, frame), source="given"))
     elif (words, frame.size) in known:
         found.append(Guess(camera=known[words, frame.size], source="map"))
-    elif not words and len({size for _, size in known}) == len(known) == 1 and (size := next(iter(known))[1]):
-        if size == frame.size:  # all photos of the map are by one camera, and this one is as large
-            found.append(Guess(camera=next(iter(known.values())), source="map"))
+    elif not words and [size for _, size in known] == [frame.size]:  # the map is by one camera, of this size
+        found.append(Guess(camera=next(iter(known.values())), source="map"))
     focal = exif_focal_px(tags, frame.size)
     if given is None and focal is not None:
         zoom = _zoom(tags)
@@ -123,7 +123,7 @@ def _tags(source: ImageSource | Photo) -> Mapping[int, Any]:
         tags = source.getexif()
         return {**tags, **tags.get_ifd(CAMERA_TAGS)}
     path = source.path if isinstance(source, Photo) else source
-    return read_exif(path) if isinstance(path, str) or hasattr(path, "__fspath__") else {}
+    return read_exif(path) if isinstance(path, str | os.PathLike) else {}
 
 
 def _zoom(tags: Mapping[int, Any]) -> float:

@@ -10,7 +10,7 @@ from photoglue.sfm.locating.known import KnownMap
 from photoglue.sfm.locating.search import Found, Links, Query
 from photoglue.solvers.absolute_pose import project
 
-ANGLE_DEG, SCALE = 45.0, 2.5
+ANGLE_DEG, SCALE = 60.0, 4.0
 """A point looks about the same from directions that differ by this at most, and at sizes that do by this factor."""
 LIKE = 0.1
 """Share of the pairs that the matcher found which are less alike than a pair must be that is found here."""
@@ -92,14 +92,14 @@ def _seen(query: Query, known: KnownMap, found: Found, photos: Sequence[str]) ->
         numbers.append(np.full(int(keep.sum()), number))
         turned.append(-cosine[keep])
     empty = np.empty(0, dtype=np.int64)
-    point, row, number = (np.concatenate([empty, *part]) for part in (points, rows, numbers))
+    point, row_of, number_of = (np.concatenate([empty, *part]) for part in (points, rows, numbers))
     order = np.lexsort((np.concatenate([np.empty(0), *turned]), point))
     chosen = order[np.unique(point[order], return_index=True)[1]]
     descriptors = np.empty((len(chosen), query.features.descriptors.shape[1]), dtype=np.float32)
     for i, name in enumerate(photos):
-        mine = number[chosen] == i
+        mine = number_of[chosen] == i
         if mine.any():
-            descriptors[mine] = known.features(name).descriptors.float().numpy()[row[chosen[mine]]]
+            descriptors[mine] = known.features(name).descriptors.float().numpy()[row_of[chosen[mine]]]
     return _Seen(points=point[chosen], descriptors=_unit(descriptors))
 
 

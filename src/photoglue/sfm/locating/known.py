@@ -62,8 +62,8 @@ class KnownMap:
             raise ConfigError(f"The model in {str(folder)!r} has no points, so that no photo can be placed in it.")
         if not (folder / "features.h5").is_file():
             raise ConfigError(
-                f"{str(folder)!r} has no features.h5, the features that the model was made of: run photoglue map again, "
-                "or give the model (--model) and its photos."
+                f"{str(folder)!r} has no features.h5, the features that its model was made of: run photoglue map "
+                "again, or give the model (--model) and its photos."
             )
         self._store = FeatureStore.open(folder / "features.h5")
         self._held: OrderedDict[str, Features] = OrderedDict()
@@ -120,12 +120,16 @@ class KnownMap:
         return found
 
     @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """A name for the features of each photo."""
+        return tuple(self._store.digest(name) for name in self.names)
+
+    @cached_property
     def index(self) -> PhotoIndex | None:
         """Vectors of its photos, kept in a file of its folder; None: there is no vocabulary for its features."""
         if self.kind not in VOCABULARY_OF_KIND:
             return None
         describer, path = Describer.pretrained(self.kind), self.folder / INDEX
-        digests = tuple(self._store.digest(name) for name in self.names)
         if path.is_file():
             try:
                 index = PhotoIndex.load(path)
@@ -133,12 +137,12 @@ class KnownMap:
                 index = None
             if index is not None and (index.names, index.digests, index.made_by) == (
                 self.names,
-                digests,
+                self.digests,
                 describer.name,
             ):
                 return index
         vectors = torch.stack([describer.describe(self._store[name], None) for name in self.names])
-        index = PhotoIndex.of_vectors(self.names, vectors, describer.name, digests)
+        index = PhotoIndex.of_vectors(self.names, vectors, describer.name, self.digests)
         index.save(path)
         return index
 

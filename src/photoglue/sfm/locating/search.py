@@ -154,10 +154,11 @@ def _differ(pose: AbsolutePose, other: AbsolutePose) -> bool:
 
 def _about_camera(query: Query, used: Guess, pose: AbsolutePose) -> tuple[str, ...]:
     first = query.guesses[0]
-    if first.source != "given" or used.source == "given":
+    if used.source != "estimated" or first.source not in ("given", "EXIF"):
         return ()
+    which = "given focal length" if first.source == "given" else "focal length in its EXIF data"
     return (
-        f"the given focal length of {focal_of(first.camera):.0f} px does not fit the matches; one of "
+        f"the {which}, {focal_of(first.camera):.0f} px, does not fit the matches; one of "
         f"{focal_of(pose.camera):.0f} px was estimated",
     )
 
