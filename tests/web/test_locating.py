@@ -1,6 +1,7 @@
 """A map on the page: where a photo was taken, as the viewer draws it and as numbers."""
 
 import json
+import shlex
 from base64 import b64decode
 
 import numpy as np
@@ -22,18 +23,17 @@ def cameras(client):
 def test_a_photo_is_placed_among_the_cameras(client, stray):
     answer = client.ask("POST", "place", json.dumps({"photo": client.upload(stray[0], "me.png")}))
     assert answer.status == 200, answer.content
-    told = answer.content
-    assert told["placed"] and told["reason"] is None and told["name"] == "me.png"
+    told, record = answer.content, answer.content["record"]
+    assert record["localised"] and record["reason"] is None and record["name"] == "me.png"
     names, known = cameras(client)
     assert names == ["000.png", "001.png", "003.png", "004.png"]
     assert len(told["camera"]) == 14
     centre, before, after = (np.array(row[9:12]) for row in (told["camera"], known[1], known[2]))
     assert np.linalg.norm(centre - (before + after) / 2) < 0.1 * np.linalg.norm(after - before)  # along an arc
     assert told["camera"][12] == pytest.approx(known[0][12], rel=0.05)
-    assert len(told["points"]) == told["inliers"] > 60
-    assert {each["name"]: each["camera"] for each in told["seen"]}["001.png"] == 1
-    assert all(each["inliers"] for each in told["seen"])
-    pose = np.array(told["pose"])
+    assert len(record["keypoints"]) == record["inliers"] > 60
+    assert {near["name"] for near in record["nearest"]} <= set(names)
+    pose = np.array(record["upright_cam_from_world"])
     assert -pose[:3, :3].T @ pose[:3, 3] == pytest.approx(np.array(told["centre"]))
 
 
@@ -41,8 +41,8 @@ def test_a_photo_of_elsewhere_is_not_placed(client, stray):
     answer = client.ask("POST", "place", json.dumps({"photo": client.upload(stray[1])}))
     assert answer.status == 200, answer.content
     told = answer.content
-    assert not told["placed"] and told["reason"]
-    assert told["camera"] is told["pose"] is told["centre"] is None and told["seen"] == told["points"] == []
+    assert not told["record"]["localised"] and told["record"]["reason"]
+    assert told["camera"] is told["centre"] is told["focal_px"] is None
 
 
 def test_photos_of_the_map_are_shown_by_number(client):
@@ -66,3 +66,18 @@ def test_a_folder_that_is_no_map(tmp_path):
 
     with pytest.raises(PhotoGlueError, match=r"map|model"):
         WebServer(map_folder=tmp_path)
+
+
+def test_the_command_and_the_code(client, stray, map_folder, told_localizer, monkeypatch, capsys):
+    """What the page shows can be run as it stands."""
+    from photoglue.cli.app import parse
+
+    told = client.ask("POST", "place", json.dumps({"photo": client.upload(stray[0], "-me.png")})).content
+    command = parse(shlex.split(told["command"])[1:])
+    assert ([str(path) for path in command.images], command.map) == (["-me.png"], map_folder.resolve())
+    monkeypatch.chdir(map_folder.parent)
+    (map_folder.parent / "-me.png").write_bytes(stray[0])
+    monkeypatch.setattr("photoglue.sfm.Localizer", told_localizer, raising=False)
+    monkeypatch.setattr("photoglue.sfm.localize.Localizer", told_localizer)
+    exec(told["python"])
+    assert "localised=True" in capsys.readouterr().out

@@ -262,9 +262,9 @@ def test_saving(page, tmp_path):
         assert picture.width > 800
         values = np.asarray(picture.convert("RGB")).astype(int)
     assert (values[..., 1] > values[..., 2] + 60).sum() > 2000
-    page.locator("[name=language][value=python]").check()
+    page.locator("#command [value=python]").check()
     assert "photoglue.match_pair(" in page.locator("#command code").inner_text()
-    page.locator("[name=language][value=command]").check()
+    page.locator("#command [value=command]").check()
 
 
 def test_what_is_no_photo(open_page, files):
@@ -346,9 +346,10 @@ def test_a_photo_is_placed_in_a_map(open_page, map_server, stray):
     with page.expect_download() as download:
         page.locator("#pose").click()
     content = json.loads(download.value.path().read_text())
-    assert download.value.suggested_filename == "me.json" and len(content["pose"]) == 4
+    assert download.value.suggested_filename == "me.json" and len(content["stored_cam_from_world"]) == 4
+    assert page.locator("#place-command code").inner_text().startswith("photoglue localize me.png --map ")
     choose(page, [{"name": "far.png", "mimeType": "image/png", "buffer": stray[1]}])
-    wait_until(page, "!photoglue.placed.answer.placed")
+    wait_until(page, "!photoglue.placed.answer.record.localised")
     assert page.evaluate("photoglue.placed.viewer.count") == 4
     page.locator("[name=task][value=match]").check()
     assert page.locator("#view").is_visible() and page.locator("#model").is_hidden()

@@ -1,6 +1,6 @@
 """A map that photos are placed in, as the page shows it: its points and cameras, and where a photo was taken."""
 
-from collections.abc import Mapping
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from photoglue.geometry.frames import StoredFrame
 from photoglue.image import read_exif, read_image_size
 from photoglue.sfm.localize import Localizer
 from photoglue.sfm.locating.answer import Localisation
+from photoglue.sfm.locating.writing import LocalisationRecord
 from photoglue.sfm.report.scene import frame_of_scene, scene_of
 from photoglue.sfm.report.thumbnails import thumbnail
 from photoglue.web.photos import HeldPhoto
@@ -22,41 +23,18 @@ SMALL = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeenPhoto:
-    """A photo of the map that sees what the placed one sees."""
-
-    camera: int
-    """Its number in the map."""
-    name: str
-    matches: int
-    inliers: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class PlaceAnswer:
     """What the page is told of a photo."""
 
-    name: str
-    placed: bool
-    reason: str | None
-    """Why it was not placed."""
+    record: LocalisationRecord
+    """What `photoglue localize` writes of it into results.json."""
     camera: list[float] | None
-    """As a camera of the scene that the viewer draws."""
-    pose: list[list[float]] | None
-    """``cam_from_world`` of the upright photo, 4 × 4."""
+    """Its camera among those of the scene that the viewer draws; None: it was not placed."""
     centre: list[float] | None
+    """Where the camera stood, in the frame of the map."""
     focal_px: float | None
-    focal_source: str | None
-    inliers: int
-    matches: int
-    position_uncertainty: float | None
-    rotation_uncertainty_deg: float | None
-    turned_deg: int
-    seen: tuple[SeenPhoto, ...]
-    points: list[list[float]]
-    """Where the photo sees points of the map: (x, y) in pixels of the upright photo."""
-    notes: tuple[str, ...]
-    seconds: Mapping[str, float]
+    command: str
+    python: str
 
 
 class PlaceMap:
@@ -67,17 +45,21 @@ class PlaceMap:
     """
 
     def __init__(self, localizer: Localizer) -> None:
-        self.name = localizer.map.folder.resolve().name
+        self.folder = localizer.map.folder.resolve()
         self._localizer = localizer
         self._root, model = self._localizer.map.root, self._localizer.map.model
         self._names = [image.name for image in model.images]
-        self._number = {name: i for i, name in enumerate(self._names)}
         frames = [_frame_of(self._root / name) for name in self._names]
         self._frame = frame_of_scene(model, frames)
         scene = scene_of(model, frames)
         told = {"names": self._names, "points": scene.points, "colours": scene.colours, "cameras": scene.cameras}
         self.scene = to_json(told).encode()
         """What the viewer draws, as JSON."""
+
+    @property
+    def name(self) -> str:
+        """What the folder is called."""
+        return self.folder.name
 
     def small_photo(self, number: int) -> bytes:
         """A photo of the map, small, as JPEG.
@@ -98,34 +80,16 @@ class PlaceMap:
         Raises:
             ImageError: If it cannot be read.
         """
-        return self.answer(self._localizer.localize(photo.opened(), name=photo.name))
-
-    def answer(self, found: Localisation) -> PlaceAnswer:
-        """What the page is told of a localisation."""
-        camera, pose, unsure = found.camera, found.cam_from_world, found.uncertainty
-        seen = [
-            SeenPhoto(camera=self._number[near.name], name=near.name, matches=near.matches, inliers=near.inliers)
-            for near in found.nearest
-            if found.localised and near.inliers
-        ]
+        found = self._localizer.localize(photo.opened(), name=photo.name)
+        path = f"./{photo.path}" if photo.path.startswith("-") else photo.path
+        call = f"with Localizer({str(self.folder)!r}) as localizer:\n    print(localizer.localize({photo.path!r}))"
         return PlaceAnswer(
-            name=found.name,
-            placed=found.localised,
-            reason=found.reason,
+            record=LocalisationRecord.of(found),
             camera=self._camera(found),
-            pose=None if pose is None else pose.tolist(),
             centre=None if found.centre is None else found.centre.tolist(),
-            focal_px=None if camera is None else camera.fx,
-            focal_source=found.focal_source,
-            inliers=found.inliers,
-            matches=found.matches,
-            position_uncertainty=None if unsure is None else unsure.position,
-            rotation_uncertainty_deg=None if unsure is None else unsure.rotation_deg,
-            turned_deg=found.turned_deg,
-            seen=tuple(seen),
-            points=[] if found.keypoints is None else found.keypoints.tolist(),
-            notes=found.notes,
-            seconds=dict(found.seconds),
+            focal_px=None if found.camera is None else found.camera.fx,
+            command=shlex.join(["photoglue", "localize", path, "--map", str(self.folder), "--out", "places"]),
+            python=f"from {Localizer.__module__} import Localizer\n\n{call}",
         )
 
     def close(self) -> None:

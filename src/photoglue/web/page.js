@@ -197,6 +197,12 @@ function overlapOf(probability) {
   return ["bad", "The photos do not seem to overlap", likely];
 }
 
+function advice() { // what most often is wrong
+  const remedies = Object.keys(SETTINGS.remedies).length > 0, turned = "Is one photo turned by 90° or more against the other?";
+  if (answer.matches.features.startsWith("sift")) return "Is there little to be seen in one of them, or is it taken from very far?";
+  return `${turned} ${remedies ? "Set “turned photos” to always, or take SIFT." : "Then turn it, or take SIFT."}`;
+}
+
 function summary() {
   const { indices, inliers } = answer.matches, count = `${number(indices.length)} ${indices.length === 1 ? "match" : "matches"}`;
   return inliers ? `${count}, ${number(inliers.filter(Boolean).length)} inliers` : count;
@@ -234,6 +240,7 @@ function describe() {
     if (kind) overlap.classList.add(kind);
     overlap.textContent = text;
     if (detail) overlap.append(make("small", detail));
+    if (kind === "bad" || kind === "maybe") overlap.append(make("small", advice()));
     for (const [name, value] of facts()) list.append(make("dt", name), make("dd", value));
     describeTimes(verdict, answer.seconds);
     describeCommand();
@@ -252,8 +259,8 @@ function describeTimes(section, stages) {
 }
 
 function describeCommand() {
-  const language = document.querySelector("[name=language]:checked").value;
-  element("command").querySelector("code").textContent = answer[language];
+  const section = mine("command"), language = section.querySelector("input:checked").value;
+  section.querySelector("code").textContent = (task === "match" ? answer : placed.answer)[language];
 }
 
 function describeShown() {
@@ -346,12 +353,12 @@ function savePicture() {
 }
 
 async function copy() {
-  const text = element("command").querySelector("code").textContent, button = element("copy");
+  const code = mine("command").querySelector("code"), text = code.textContent, button = mine("command").querySelector("button");
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    getSelection().selectAllChildren(element("command").querySelector("code"));
+    getSelection().selectAllChildren(code);
     button.textContent = "Selected: press Ctrl-C";
   }
   setTimeout(() => (button.textContent = "Copy"), 2000);
@@ -436,13 +443,13 @@ function listen() {
   for (const name of ["mode", "which"]) all(`[name=${name}]`).forEach((input) => input.addEventListener("change", () => (choose(name, input.value), describeShown())));
   element("threshold").addEventListener("input", (event) => (view.show({ least: Number(event.target.value) }), describeShown()));
   for (const name of ["lines", "dim"]) element(name).addEventListener("change", (event) => view.show({ [name]: event.target.checked }));
-  all("[name=language]").forEach((input) => input.addEventListener("change", describeCommand));
+  all(".command input").forEach((input) => input.addEventListener("change", describeCommand));
   element("in").addEventListener("click", () => view.zoom(1.4));
   element("out").addEventListener("click", () => view.zoom(1 / 1.4));
   element("fit").addEventListener("click", () => view.fit());
   element("png").addEventListener("click", savePicture);
   element("json").addEventListener("click", () => saveText(answer.matches));
-  element("copy").addEventListener("click", copy);
+  all(".command button").forEach((button) => button.addEventListener("click", copy));
   view.canvas.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() !== "i" || event.ctrlKey || event.metaKey || !answer?.matches.inliers) return;
     const order = ["all", "inliers", "outliers"];

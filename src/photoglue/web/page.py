@@ -35,7 +35,7 @@ def page_html(options: WebOptions, map_name: str | None = None) -> Page:
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(_resource("page.html.j2"))
     text = template.render(map_name=map_name, style=Markup(style), script=Markup(script), data=Markup(_data(settings)))
-    return Page(html=text.encode(), policy=_policy(style, script))
+    return Page(html=text.lstrip().encode(), policy=_policy(style, script))
 
 
 def _policy(style: str, script: str) -> str:

@@ -21,12 +21,13 @@ async function openMap() {
   if (!placed.viewer.gl) document.querySelector("#place .help").textContent = "This browser has no WebGL, which the view of the map needs.";
 }
 
+const seen = () => placed.answer.record.localised ? placed.answer.record.nearest.filter((near) => near.inliers) : [];
 const nameOf = (camera) => placed.map.names[camera] ?? placed.photo?.name ?? "";
 const isPhoto = (camera) => camera === placed.map.names.length;
 
 function pickCamera(camera) {
-  const viewer = placed.viewer, near = new Map(), most = placed.answer?.seen[0]?.inliers ?? 1;
-  if (camera >= 0 && isPhoto(camera)) for (const each of placed.answer.seen) near.set(each.camera, Math.sqrt(each.inliers / most));
+  const viewer = placed.viewer, near = new Map(), most = (placed.answer && seen()[0]?.inliers) || 1;
+  if (camera >= 0 && isPhoto(camera)) for (const each of seen()) near.set(placed.map.names.indexOf(each.name), Math.sqrt(each.inliers / most));
   viewer.choose(camera, near, camera < 0 ? "" : isPhoto(camera) ? `preview/${placed.photo.key}` : `mapphoto/${camera}`);
   element("through").disabled = camera < 0 || !viewer.gl;
   all("#seen button").forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.camera) === camera)));
@@ -63,34 +64,37 @@ function showPlace(found) {
   viewer.count = viewer.cameras.length / 14;
   viewer.chosen = viewer.hovered = -1;
   if (viewer.gl) viewer.reset();
-  pickCamera(found.placed ? placed.map.names.length : -1);
+  pickCamera(found.record.localised ? placed.map.names.length : -1);
   describePlace();
-  say(`${element("placed").querySelector(".overlap").textContent}. ${found.inliers} points agree.`);
+  say(`${element("placed").querySelector(".overlap").textContent}. ${found.record.inliers} points agree.`);
 }
 
 function describePlace() {
-  const found = placed.answer, section = element("placed"), list = section.querySelector("dl"), overlap = section.querySelector(".overlap");
+  const { record: found, centre, focal_px } = placed.answer, section = element("placed"), list = section.querySelector("dl"), overlap = section.querySelector(".overlap");
   for (const part of [".times", ".timewords", "dl"]) section.querySelector(part).replaceChildren();
   section.querySelector("b").textContent = number(found.inliers);
-  overlap.className = `overlap ${found.placed ? "good" : "bad"}`;
-  overlap.textContent = found.placed ? "The photo was taken here" : "The photo was not placed";
+  overlap.className = `overlap ${found.localised ? "good" : "bad"}`;
+  overlap.textContent = found.localised ? "The photo was taken here" : "The photo was not placed";
   if (found.reason) overlap.append(make("small", found.reason));
   const digits = (value) => Number(value.toPrecision(3)).toString(), rows = [["matches", number(found.matches)]];
-  if (found.centre) rows.push(["position", found.centre.map((value) => value.toFixed(3)).join(", ")]);
-  if (found.placed && Number.isFinite(found.position_uncertainty)) {
-    rows.push(["uncertain by", `${digits(found.position_uncertainty)} (unit of the map), ${digits(found.rotation_uncertainty_deg)}°`]);
+  if (centre) rows.push(["position", centre.map((value) => value.toFixed(3)).join(", ")]);
+  if (found.localised && Number.isFinite(found.uncertainty?.position)) {
+    rows.push(["uncertain by", `${digits(found.uncertainty.position)} (unit of the map), ${digits(found.uncertainty.rotation_deg)}°`]);
   }
-  if (found.focal_px) rows.push(["focal length", `${Math.round(found.focal_px)} px, ${{ map: "as in the map", EXIF: "from EXIF", given: "given" }[found.focal_source] ?? found.focal_source}`]);
+  if (focal_px) rows.push(["focal length", `${Math.round(focal_px)} px, ${{ map: "as in the map", EXIF: "from EXIF", given: "given" }[found.focal_source] ?? found.focal_source}`]);
   if (found.turned_deg) rows.push(["turned", `by ${found.turned_deg}° to be recognised`]);
   for (const note of found.notes) rows.push(["note", note]);
   for (const [name, value] of rows) list.append(make("dt", name), make("dd", value));
   describeTimes(section, found.seconds);
   element("pose").disabled = false;
-  element("seen").hidden = !found.seen.length;
-  element("seen").querySelector("ul").replaceChildren(...found.seen.slice(0, 8).map((each) => {
-    const item = make("li"), button = make("button", "", { type: "button", "data-camera": each.camera, "aria-pressed": "false" });
-    button.append(make("img", "", { src: `mapphoto/${each.camera}`, alt: "", loading: "lazy" }), make("span", `${number(each.inliers)} points · ${each.name}`));
-    button.addEventListener("click", () => pickCamera(each.camera));
+  element("place-command").hidden = false;
+  describeCommand();
+  element("seen").hidden = !seen().length;
+  element("seen").querySelector("ul").replaceChildren(...seen().slice(0, 8).map((each) => {
+    const camera = placed.map.names.indexOf(each.name), item = make("li");
+    const button = make("button", "", { type: "button", "data-camera": camera, "aria-pressed": String(placed.viewer.chosen === camera) });
+    button.append(make("img", "", { src: `mapphoto/${camera}`, alt: "", loading: "lazy" }), make("span", `${number(each.inliers)} points · ${each.name}`));
+    button.addEventListener("click", () => pickCamera(camera));
     item.append(button);
     return item;
   }));
@@ -109,8 +113,5 @@ all("[name=task]").forEach((input) => input.addEventListener("change", async () 
 }));
 element("reset").addEventListener("click", () => placed.viewer?.reset());
 element("through").addEventListener("click", () => placed.viewer.look(!placed.viewer.through));
-element("pose").addEventListener("click", () => {
-  const { camera, points, ...told } = placed.answer;
-  saveText(told);
-});
+element("pose").addEventListener("click", () => saveText(placed.answer.record));
 globalThis.photoglue.placed = placed;
