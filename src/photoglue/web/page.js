@@ -266,6 +266,7 @@ function describeCommand() {
 function describeShown() {
   const rows = view.rows().length, least = view.shown.least, mode = view.shown.mode;
   element("least").textContent = least.toFixed(2);
+  element("threshold").disabled = mode === "pruning";
   element("threshold").setAttribute("aria-valuetext", `${least.toFixed(2)}, ${rows} matches shown`);
   const words = {
     matches: () => `${number(rows)} of ${number(answer.matches.indices.length)} matches shown`,

@@ -2,7 +2,7 @@
 // Two photos beside each other, or above, with what joins them: drawn on a canvas that is moved and zoomed.
 
 const VIRIDIS = ["#375a8c", "#2d718e", "#24868e", "#1e9c89", "#2cb17e", "#52c569", "#86d549", "#c2df23", "#fde725"];
-const PLASMA = ["#38049a", "#6001a6", "#8606a6", "#a62098", "#c13b82", "#d8576b", "#ea7457", "#f79342", "#feb72d"];
+const PLASMA = ["#a62098", "#c13b82", "#d8576b", "#ea7457", "#f79342", "#feb72d"]; // without its darkest third
 const REJECTED = "#ff3b30", KEPT = "#ffffff", GAP = 6, REACH = 14, SHADES = 32;
 
 function mixed(colours, share) {
