@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ class PairResult(TensorStruct):
     verification: Verification | None
     """The geometric model and the matches that agree with it; None if it was not asked for."""
     seconds: Mapping[str, float]
-    """Seconds that each stage took: "read", "extract", "match" and, if asked for, "refine" and "verify"."""
+    """Seconds that each stage took: "read", "extract", "match", "limits" where one pass was not enough, and, if asked
+    for, "refine" and "verify"."""
 
     @property
     def inliers(self) -> Bool[Tensor, " k"] | None:
@@ -105,6 +106,7 @@ class PairResult(TensorStruct):
             "exit_layer": self.matches.stop,
             "n_layers": self.matches.n_layers,
             "refine": self.matches.refine,
+            "remedies": None if self.matches.remedies is None else asdict(self.matches.remedies),
             "overlap_probability": self.overlap_probability,
             "verification": None if self.verification is None else self.verification.facts(),
         }
