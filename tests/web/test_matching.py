@@ -31,7 +31,7 @@ def parsed(paths, asked, options):
         QUICK,
         {"preset": "edge", "max_keypoints": 512, "resize": 640},
         {"preset": "edge", "max_keypoints": 2048, "resize": 640},
-        {"preset": "accurate", "verify": "homography", "features": "disk"},
+        {"preset": "accurate", "verify": "homography", "features": "disk", "rotation": "always", "tiles": "off"},
     ],
 )
 def test_the_command_says_what_was_asked(options):
@@ -40,13 +40,15 @@ def test_the_command_says_what_was_asked(options):
     asked = request(**options)
     command = parsed(("it's a.jpg", "-b.jpg"), asked, WebOptions(device="cpu", precision="float32"))
     assert [str(path) for path in command.images] == ["it's a.jpg", "-b.jpg"]
-    for name in ("features", "max_keypoints", "resize", "preset", "verify"):
+    for name in ("features", "max_keypoints", "resize", "preset", "verify", "rotation", "zoom", "tiles"):
         assert getattr(command, name) == getattr(asked, name)
     assert (command.device, command.precision, command.allow_noncommercial) == ("cpu", "float32", False)
     assert parsed(("a", "b"), asked, WebOptions(allow_noncommercial=True)).allow_noncommercial
 
 
-@pytest.mark.parametrize("options", [{}, QUICK, {"preset": "edge"}, {"preset": "accurate", "resize": 640}])
+@pytest.mark.parametrize(
+    "options", [{}, QUICK, {"preset": "edge"}, {"preset": "accurate", "resize": 640, "zoom": "always"}]
+)
 def test_the_code_says_what_was_asked(options, monkeypatch):
     import photoglue
     from photoglue.web.matching import python_for
@@ -60,7 +62,7 @@ def test_the_code_says_what_was_asked(options, monkeypatch):
     assert seen["paths"] == ('a".jpg', "b.jpg")
     assert seen.get("max_keypoints", 2048) == asked.max_keypoints and seen.get("resize", 1024) == asked.resize
     assert seen.get("config", photoglue.LightGlueConfig()) == photoglue.preset(asked.preset)["config"]
-    assert seen.get("verify") == asked.verify
+    assert seen.get("verify") == asked.verify and seen.get("zoom", "auto") == asked.zoom
 
 
 @pytest.mark.slow
@@ -91,5 +93,5 @@ def test_the_page_and_the_command_find_the_same(small_pair, tmp_path, monkeypatc
     assert main(shlex.split(told["command"])[1:]) == 0
     written = json.loads((tmp_path / "matches.json").read_text())
     assert (tmp_path / "matches.png").is_file()
-    for name in ("indices", "points0", "points1", "inliers", "features", "images", "overlap_probability"):
+    for name in ("indices", "points0", "points1", "inliers", "features", "images", "overlap_probability", "remedies"):
         assert written[name] == told["matches"][name], name

@@ -33,8 +33,8 @@ def test_what_is_offered_has_a_lightglue():
         ("resize", 0),
         ("preset", "none"),
         ("verify", "essential"),
-        ("remedies", {"rotation": "perhaps"}),
-        ("remedies", {"device": "auto"}),
+        ("rotation", "perhaps"),
+        ("tiles", ""),
     ],
 )
 def test_all_else_is_refused(field, value):

@@ -8,10 +8,15 @@ from typing import Any
 
 from photoglue.pair import PairResult
 from photoglue.pipeline import EXTRACTION, match_pair, preset
-from photoglue.web.options import MatchRequest, WebOptions
+from photoglue.web.options import REMEDIES, MatchRequest, WebOptions
 from photoglue.web.photos import HeldPhoto
 
-DEFAULTS: dict[str, Any] = {"features": "aliked", "max_keypoints": 2048, "resize": 1024}
+DEFAULTS: dict[str, Any] = {
+    "features": "aliked",
+    "max_keypoints": 2048,
+    "resize": 1024,
+    **dict.fromkeys(REMEDIES, "auto"),
+}
 """What `photoglue match` and ``match_pair`` do if nothing is said."""
 
 
@@ -41,7 +46,7 @@ def match_held(photos: tuple[HeldPhoto, HeldPhoto], request: MatchRequest, optio
     request.check(options)
     chosen: dict[str, Any] = {**preset(request.preset), **{name: getattr(request, name) for name in DEFAULTS}}
     chosen |= {"device": options.device, "precision": options.precision, "verify": request.verify}
-    chosen |= {"allow_noncommercial": options.allow_noncommercial, **request.remedies}
+    chosen["allow_noncommercial"] = options.allow_noncommercial
     result = match_pair(photos[0].opened(), photos[1].opened(), **chosen).cpu()
     return answer(replace(result, paths=(photos[0].path, photos[1].path)), photos, request, options)
 
@@ -51,7 +56,7 @@ def answer(
 ) -> MatchAnswer:
     """What the page is told of a result."""
     paths = photos[0].path, photos[1].path
-    told = {name: getattr(request, name) for name in (*DEFAULTS, "preset", "verify")} | dict(request.remedies)
+    told = {name: getattr(request, name) for name in (*DEFAULTS, "preset", "verify")}
     matches = result.matches
     points = matches.keypoints0, matches.keypoints1
     keypoints = [[[round(x, 2), round(y, 2)] for x, y in each.tolist()] for each in points]
@@ -95,7 +100,6 @@ def _options(request: MatchRequest, options: WebOptions) -> dict[str, Any]:
         chosen["preset"] = request.preset
     if request.verify is not None:
         chosen["verify"] = request.verify
-    chosen |= request.remedies
     if options.device is not None:
         chosen["device"] = options.device
     if options.precision != "auto":

@@ -1,23 +1,20 @@
 """What a server is started with, and what its page may choose."""
 
 import importlib.util
-import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from photoglue.errors import ConfigError
 from photoglue.extractors import EXTRACTORS
-from photoglue.pipeline import EXTRACTION, PRESETS, Pipeline
+from photoglue.pipeline import EXTRACTION, PRESETS
 from photoglue.precision import Precision
 
 NONCOMMERCIAL = ("superpoint", "doghardnet")
 """Features whose licence must be accepted first."""
 WITHOUT_LIGHTGLUE = ("aliked-t16", "aliked-n16")
 """Features without a LightGlue, or that are another name of others."""
-REMEDIES = tuple(name for name in ("rotation", "zoom", "tiles") if name in inspect.signature(Pipeline.run).parameters)
-"""What ``Pipeline.run`` can do when one pass is not enough."""
-REMEDY_VALUES = ("auto", "off", "always")
+REMEDIES, WHEN = ("rotation", "zoom", "tiles"), ("auto", "off", "always")
+"""What is done where one pass is not enough, and when."""
 MAX_KEYPOINTS = (256, 512, 1024, 2048, 4096, 8192)
 RESIZE = (320, 480, 640, 1024, 1600, 2048, 3072)
 VERIFY = ("fundamental", "homography")
@@ -55,7 +52,7 @@ class WebOptions:
             "resize": RESIZE,
             "preset": tuple(PRESETS),
             "verify": verify,
-            "remedies": dict.fromkeys(REMEDIES, REMEDY_VALUES),
+            **dict.fromkeys(REMEDIES, WHEN),
             "implied": {name: dict(options) for name, options in EXTRACTION.items()},
         }
 
@@ -73,8 +70,9 @@ class MatchRequest:
     resize: int = 1024
     preset: str = "default"
     verify: str | None = None
-    remedies: Mapping[str, str] = field(default_factory=dict)
-    """What to do when one pass is not enough: "rotation", "zoom", "tiles", each "auto", "off" or "always"."""
+    rotation: str = "auto"
+    zoom: str = "auto"
+    tiles: str = "auto"
 
     def check(self, options: WebOptions) -> None:
         """Refuse what the page does not offer.
@@ -83,14 +81,11 @@ class MatchRequest:
             ConfigError: If a value is none of the choices.
         """
         choices = options.choices()
-        for name in ("features", "max_keypoints", "resize", "preset"):
+        for name in ("features", "max_keypoints", "resize", "preset", *REMEDIES):
             if (value := getattr(self, name)) not in choices[name]:
                 raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices[name]))}.")
         if self.verify is not None and self.verify not in choices["verify"]:
             raise ConfigError(f"verify is {self.verify!r}; it must be null or one of {', '.join(VERIFY)}.")
-        for name, value in self.remedies.items():
-            if value not in choices["remedies"].get(name, ()):
-                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(REMEDY_VALUES)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

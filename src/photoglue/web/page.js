@@ -116,11 +116,10 @@ function takeFiles(files, side = null) {
 
 function request() {
   const value = (name) => document.querySelector(`[data-setting="${name}"]`)?.value;
-  const remedies = {};
-  for (const name of Object.keys(SETTINGS.remedies)) remedies[name] = value(name);
   return {
     photo0: held[0].key, photo1: held[1].key, features: value("features"), max_keypoints: Number(value("max_keypoints")),
-    resize: Number(value("resize")), preset: value("preset"), verify: value("verify") || null, remedies,
+    resize: Number(value("resize")), preset: value("preset"), verify: value("verify") || null,
+    rotation: value("rotation"), zoom: value("zoom"), tiles: value("tiles"),
   };
 }
 
@@ -197,10 +196,21 @@ function overlapOf(probability) {
   return ["bad", "The photos do not seem to overlap", likely];
 }
 
-function advice() { // what most often is wrong
-  const remedies = Object.keys(SETTINGS.remedies).length > 0, turned = "Is one photo turned by 90° or more against the other?";
-  if (answer.matches.features.startsWith("sift")) return "Is there little to be seen in one of them, or is it taken from very far?";
-  return `${turned} ${remedies ? "Set “turned photos” to always, or take SIFT." : "Then turn it, or take SIFT."}`;
+function advice() { // what most often is wrong, and was not tried
+  const tried = answer.matches.remedies?.tried ?? [];
+  if (!tried.includes("rotation") && !answer.matches.features.startsWith("sift")) return "If one photo is turned against the other, set “if one is turned” to always, or take SIFT.";
+  return "Is there little to be seen in one of them, or is it of something that only looks alike?";
+}
+
+function remediesOf({ remedies }) { // what was done beyond one pass, and what was tried in vain
+  if (!remedies) return [];
+  const rows = [], done = { rotation: remedies.turned_deg !== 0, zoom: Boolean(remedies.boxes), tiles: remedies.tiles > 0 };
+  if (done.rotation) rows.push(["turned", `the second photo, by ${remedies.turned_deg}° counterclockwise`]);
+  if (done.zoom) rows.push(["zoomed", `into parts of ${remedies.boxes.map(([left, top, right, bottom]) => `${right - left} × ${bottom - top}`).join(" and ")} px`]);
+  if (done.tiles) rows.push(["tiles", `${remedies.tiles} pairs of parts`]);
+  const words = { rotation: "turning", zoom: "other scales", tiles: "parts" }, vain = remedies.tried.filter((name) => !done[name]).map((name) => words[name]);
+  if (vain.length) rows.push(["in vain", vain.join(", ")]);
+  return rows;
 }
 
 function summary() {
@@ -219,6 +229,7 @@ function facts() {
   if (matches.exit_layer !== null) rows.push(["exit", `layer ${matches.exit_layer} of ${matches.n_layers}`]);
   if (matches.precision) rows.push(["computed in", matches.precision]);
   if (view.result.dropped) rows.push(["pruned", `${number(view.result.dropped)} points`]);
+  rows.push(...remediesOf(matches));
   for (const [i, image] of images.entries()) {
     if (image.keypoints < 50) rows.push([`photo ${i + 1}`, `only ${image.keypoints} points: plain, dark or blurred?`]);
   }
@@ -381,7 +392,7 @@ function addSettings() {
     ["features", "features", SETTINGS.features, "aliked"], ["max_keypoints", "points", SETTINGS.max_keypoints, 2048],
     ["resize", "longer side, pixels", SETTINGS.resize, 1024], ["preset", "preset", SETTINGS.preset, "default"],
     ["verify", "verify by", [...SETTINGS.verify, ""], SETTINGS.verify[0] ?? ""],
-    ...Object.entries(SETTINGS.remedies).map(([name, values]) => [name, { rotation: "turned photos", zoom: "far zooms", tiles: "tiles" }[name], values, values[0]]),
+    ["rotation", "if one is turned", SETTINGS.rotation, "auto"], ["zoom", "if scales differ", SETTINGS.zoom, "auto"], ["tiles", "part by part", SETTINGS.tiles, "auto"],
   ];
   for (const [name, title, values, first] of rows) {
     const label = make("label", title), select = make("select", "", { "data-setting": name });
