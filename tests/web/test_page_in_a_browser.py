@@ -55,7 +55,8 @@ def open_page(chromium, server):
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(url)
-        for name, value in {"features": "sift", "max_keypoints": "256", "resize": "320"}.items():
+        quick = {"features": "sift", "max_keypoints": "256", "resize": "320"}
+        for name, value in {**quick, **dict.fromkeys(("rotation", "zoom", "tiles"), "off")}.items():
             page.locator(f"[data-setting={name}]").select_option(value)
         return page
 
@@ -79,7 +80,9 @@ def matched_page(open_page, files):
 def page(matched_page):
     """It, as it was after the photos were dropped."""
     yield matched_page
-    matched_page.evaluate("view.fit(); view.pointAt(null); choose('mode', 'matches'); choose('which', 'all')")
+    matched_page.evaluate(
+        "view.fit(); view.pointAt(null); choose('mode', 'matches'); choose('which', 'all'); describeShown()"
+    )
     matched_page.locator("#threshold").fill("0")
     for name in ("lines", "dim"):
         matched_page.locator(f"#{name}").check()
@@ -141,7 +144,7 @@ def test_two_photos_are_dropped_and_lines_appear(page):
     ]  # fmt: skip
     assert page.locator("#command code").inner_text() == (
         "photoglue match 'left of it.jpg' '<b>right.jpg' --features sift --max-keypoints 256 --resize 320 "
-        "--verify fundamental --out matches.json --plot matches.png"
+        "--rotation off --zoom off --tiles off --verify fundamental --out matches.json --plot matches.png"
     )
 
 
