@@ -15,6 +15,7 @@ from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.frames import StoredFrame
 from photoglue.image import ImageSource, load_photo
+from photoglue.limits.rotation import extract_turned
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import create_matcher
@@ -26,8 +27,11 @@ from photoglue.sfm.locating.cameras import guesses_of
 from photoglue.sfm.locating.known import KnownMap, setting
 from photoglue.sfm.locating.placing import Clock, LocalizeOptions, Placing, Prior, Tools
 from photoglue.sfm.locating.search import Query
-from photoglue.sfm.locating.turning import TURNS, turned_photo
 from photoglue.solvers.colmap import pycolmap
+
+QUARTERS = (0, 3, 1, 2)
+"""By how many quarters a photo is turned, counterclockwise, in the order in which they are tried: phones held on their
+side are more frequent than upside down."""
 
 
 @final
@@ -135,17 +139,17 @@ class Localizer:
         guesses = guesses_of(photo if not isinstance(photo, Photo) else loaded, frame, camera, self.map.cameras)
         near = prior.cam_from_world if isinstance(prior, Localisation) else prior
         best: Localisation | None = None
-        for turn in TURNS if self.options.turn else TURNS[:1]:
+        for quarters in QUARTERS if self.options.turn else QUARTERS[:1]:
             with clock("extract"):
-                turned, features = turned_photo(loaded, mask, turn, self.extractor)
+                (features,) = extract_turned(self.extractor, [loaded], [quarters], [mask])
             if not len(features):
                 return replace(answer, reason="no keypoints were found in it", seconds=clock.seconds)
-            query = Query.of(features, turned, frame, guesses, self.extractor.config.resize)
+            query = Query.of(features, frame, guesses, self.extractor.config.resize)
             placing = Placing(self.map, self.tools, self.options, query, clock)
-            found = placing.answer(replace(answer, turned_deg=turn), near)
+            found = placing.answer(replace(answer, turned_deg=-90 * quarters % 360), near)
             if best is None or (found.localised, found.inliers) > (best.localised, best.inliers):
                 best = found
-            if best.localised and best.inliers >= self.options.enough:
+            if best.localised and min(best.inliers, best.matches) >= self.options.enough:
                 break
         assert best is not None
         return replace(best, seconds=clock.seconds)

@@ -89,6 +89,7 @@ class Placing:
         self.map, self.tools, self.options, self.query, self.clock = known, tools, options, query, clock
         self.matched: list[tuple[str, int]] = []
         self.links = Links.none()
+        self.agreeing = 0
 
     def answer(self, answer: Localisation, near: Prior | None) -> Localisation:
         """Where the photo was taken, or why that is not known."""
@@ -107,7 +108,7 @@ class Placing:
                 found = self._best(groups)
                 if found is not None:
                     found, problem, answer = self._judged(found, answer)
-            if found is not None and not problem and len(found) >= self.options.enough:
+            if not problem and self.agreeing >= self.options.enough:
                 break
         matches = len(self.links.once())
         answer = replace(answer, matches=matches, nearest=self._near(found))
@@ -161,7 +162,7 @@ class Placing:
     def _judged(self, found: Found, answer: Localisation) -> tuple[Found, str, Localisation]:
         """The pose made better, and why it is not believed; empty: it is."""
         query, known, options = self.query, self.map, self.options
-        raw = len(found)
+        raw = self.agreeing = len(found)
         photos = self._seeing(found)
         predicted = confirmed = 0
         for _ in range(2):
@@ -237,7 +238,7 @@ class Placing:
         stored = found.pose.cam_from_world
         upright = stored.clone()
         upright[:3] = query.stored.upright_cam_from_stored_cam() @ stored[:3]
-        keypoints = query.turned.from_upright(query.features.keypoints.cpu())
+        keypoints = query.features.keypoints.cpu()
         return replace(
             answer,
             localised=True,

@@ -79,9 +79,6 @@ class Query:
     """A photo that is to be placed."""
 
     features: Features
-    """As the matcher sees them: of the photo turned by ``turned``."""
-    turned: StoredFrame
-    """How that photo is turned against the upright one."""
     stored: StoredFrame
     """How the upright photo is turned against the stored one."""
     guesses: Sequence[Guess]
@@ -92,18 +89,14 @@ class Query:
     """Largest error of an inlier."""
 
     @classmethod
-    def of(
-        cls, features: Features, turned: StoredFrame, stored: StoredFrame, guesses: Sequence[Guess], resize: int | None
-    ) -> "Query":
+    def of(cls, features: Features, stored: StoredFrame, guesses: Sequence[Guess], resize: int | None) -> "Query":
         """The query of features; ``resize`` is the side that the extractor saw."""
-        upright = turned.from_upright(features.keypoints.cpu().double())
         side = max(features.image_size)
         return cls(
             features=features,
-            turned=turned,
             stored=stored,
             guesses=guesses,
-            xy=to_colmap(stored.from_upright(upright)).numpy(),
+            xy=to_colmap(stored.from_upright(features.keypoints.cpu().double())).numpy(),
             threshold_px=THRESHOLD_PX * max(1.0, side / (resize or side)),
         )
 
