@@ -237,6 +237,7 @@ def test_megadepth_that_is_not_complete_is_named(tmp_path):
         read_megadepth_scene(path, third)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_real_scenes(shared_data):
     scenes = read_scenes(shared_data / "depth_scenes")

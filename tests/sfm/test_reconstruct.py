@@ -43,6 +43,7 @@ def content(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.glob("sparse/*/*.bin"))}
 
 
+@pytest.mark.slow
 def test_places_and_bytes(scene):
     told = []
     (model,) = mapped(scene, progress=told.append)
@@ -63,6 +64,7 @@ def test_places_and_bytes(scene):
     assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_focal_length_that_runs_away_is_held_the_second_time(tmp_path, monkeypatch, lost):
     """The calibration is far off, so that photos are lost; from the guess, held, all find their places."""
@@ -169,6 +171,7 @@ def test_a_model_is_extended(scene):
     assert position_error(larger.path) < 0.02
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named(scene, tmp_path):
     with pytest.raises(ConfigError, match=r"no model .* to extend"):
         mapped(scene, extend=True)

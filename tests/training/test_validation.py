@@ -158,6 +158,7 @@ def test_the_baseline_on_known_pairs(pairs):
     assert quality.f1 == pytest.approx(2 / (1 / quality.precision + 1))
 
 
+@pytest.mark.slow
 def test_poses(pairs):
     pytest.importorskip("poselib", exc_type=ImportError)
     from photoglue.training.validation import Validation

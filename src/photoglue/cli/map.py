@@ -113,6 +113,9 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     the next five of each if names are numbered."""
     neighbors: int = 20
     """Partners of each photo that retrieval and gps look for."""
+    transitive: int = 5
+    """After verification, each photo is also matched with so many photos that have verified partners in common with it;
+    0: with none."""
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
     preset: Literal["default", "fast", "best"] = "default"
@@ -164,7 +167,7 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
             preset=self.preset,
             pairs=self.pairs,
             by=self.by,
-            pair_options=PairOptions(neighbors=self.neighbors),
+            pair_options=PairOptions(neighbors=self.neighbors, transitive=self.transitive),
             cameras=self.cameras,
             verify=self.verification,
             rotation=self.rotation,

@@ -1,5 +1,6 @@
 """From a folder of photos to a model, stage by stage; each goes on where it was interrupted."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,7 @@ from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.refine import refine_stored
 from photoglue.sfm.stages import Progress, Stages
 from photoglue.sfm.summary import Delivery, MapSummary, deliver
+from photoglue.sfm.transitive import transitive_pairs
 from photoglue.sfm.turns import Turns, groups_apart, question, told_turns
 from photoglue.sfm.unplaced import LOOK_ALIKE, PairRow, rows_of, why_unplaced
 from photoglue.sfm.verify import VerifyOptions, verify_matches
@@ -256,9 +258,26 @@ def _matched(
     cameras = find_cameras(usable, options.cameras)
     with stage("pairs") as told:
         pairs = _pairs(out, usable, options, extractor.kind, told)
+    matched, verified = _compared(pairs, cameras, out, options, tools, stage)
+    if options.pairs is None and len(pairs) < math.comb(len(usable), 2):
+        more = transitive_pairs(rows_of(out / "verified.h5", pairs), pairs, options.pair_options.transitive)
+        if more:
+            pairs = sorted({*pairs, *more})
+            write_pairs(pairs, out / "pairs.txt")
+            matched, verified = _compared(pairs, cameras, out, options, tools, stage)
+    said = [*unknown, *extracted.lines(), *matched.lines(), *verified.lines()]
+    bad = {**verified.failed, **matched.failed}
+    said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
+    return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
+
+
+def _compared(
+    pairs: Sequence[Pair], cameras: Cameras, out: Path, options: MapOptions, tools: _Tools, stage: Stages
+) -> tuple[batch.Summary, batch.Summary]:
+    """Pairs → matches → verified pairs."""
     stores = out / "features.h5", out / "matches.h5"
     with stage("match") as told:
-        matched = batch.match(pairs, *stores, tools.matcher, engine=engine, progress=told)
+        matched = batch.match(pairs, *stores, tools.matcher, engine=tools.engine, progress=told)
     with stage("verify") as told:
         verified = verify_matches(
             pairs,
@@ -266,13 +285,10 @@ def _matched(
             out / "verified.h5",
             cameras,
             options=options.verify,
-            engine=engine,
+            engine=tools.engine,
             progress=told,
         )
-    said = [*unknown, *extracted.lines(), *matched.lines(), *verified.lines()]
-    bad = {**verified.failed, **matched.failed}
-    said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
-    return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
+    return matched, verified
 
 
 def _extractor(options: MapOptions) -> Extractor:

@@ -12,12 +12,15 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from photoglue.errors import ConfigError, PhotoGlueError
+from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
 
 PAIR_BASE = 2**31 - 1
 """The number of a pair in a database is this times that of its first image, and that of its second one."""
+
+ROOM = 64 << 10
+"""Bytes: with less free, what COLMAP fails at is writing; it seldom says so, and never says it of models."""
 
 MapperName: TypeAlias = Literal["incremental", "global"]
 Progress: TypeAlias = Callable[[int], None]
@@ -96,11 +99,29 @@ def map_photos(
 
     Raises:
         ConfigError: If this pycolmap cannot do it.
+        OutputError: If a file cannot be written, as when the disk is full.
         PhotoGlueError: If COLMAP fails.
         MissingExtra: If pycolmap is not installed.
     """
-    module = pycolmap()
-    places = database, photos, out
+    try:
+        return _mapped(pycolmap(), (database, photos, out), options, start, progress)
+    except PhotoGlueError:
+        raise
+    except (RuntimeError, ValueError, OSError, sqlite3.Error) as error:
+        if shutil.disk_usage(out).free < ROOM or "disk is full" in str(error):
+            room = "Make room and run the same again: it goes on from here."
+            raise OutputError(f"COLMAP cannot write to {str(out)!r}: the disk is full. {room}") from error
+        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
+
+
+def _mapped(
+    module: ModuleType,
+    places: tuple[Path, Path, Path],
+    options: MapperOptions,
+    start: Path | None,
+    progress: Progress | None,
+) -> list[Path]:
+    database, photos, out = places
     guessed = options.refine_focal_length and start is None and _guessed(database)
     held = out / "held"
     if guessed and options.mapper == "incremental":
@@ -184,8 +205,6 @@ def _incremental(
         pipeline.run()
         for i in range(manager.size()):
             _adjust(module, manager.get(i), options)
-    except (RuntimeError, ValueError) as error:
-        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
     finally:
         models = [_written(manager.get(i), out / str(i)) for i in range(manager.size())]
     return models
@@ -239,10 +258,7 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
         _set(part, values)
     _set(settings.mapper.retriangulation, values)
     _set(settings.mapper.bundle_adjustment, _refined(options))
-    try:
-        found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
-    except (RuntimeError, ValueError) as error:
-        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
+    found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
     for model in found.values():
         _adjust(module, model, options)
     return [_written(model, out / str(number)) for number, model in sorted(found.items())]
