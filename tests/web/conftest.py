@@ -124,7 +124,7 @@ def told_localizer(map_folder):
     from mapped_scene import Told
 
     from photoglue import NearestNeighbor
-    from photoglue.sfm.localize import LocalizeOptions, Localizer
+    from photoglue.sfm import LocalizeOptions, Localizer
 
     made = {"extractor": Told(), "matcher": NearestNeighbor(0.8)}
     return lambda folder, device=None: Localizer(folder, LocalizeOptions(turn=False), **made)

@@ -77,7 +77,6 @@ def test_the_command_and_the_code(client, stray, map_folder, told_localizer, mon
     assert ([str(path) for path in command.images], command.map) == (["-me.png"], map_folder.resolve())
     monkeypatch.chdir(map_folder.parent)
     (map_folder.parent / "-me.png").write_bytes(stray[0])
-    monkeypatch.setattr("photoglue.sfm.Localizer", told_localizer, raising=False)
-    monkeypatch.setattr("photoglue.sfm.localize.Localizer", told_localizer)
+    monkeypatch.setattr("photoglue.sfm.Localizer", told_localizer)
     exec(told["python"])
     assert "localised=True" in capsys.readouterr().out

@@ -10,8 +10,7 @@ from photoglue.errors import ConfigError, PhotoGlueError
 from photoglue.files import to_json
 from photoglue.geometry.frames import StoredFrame
 from photoglue.image import read_exif, read_image_size
-from photoglue.sfm.localize import Localizer
-from photoglue.sfm.locating.answer import Localisation
+from photoglue.sfm import Localisation, Localizer
 from photoglue.sfm.locating.writing import LocalisationRecord
 from photoglue.sfm.report.scene import frame_of_scene, scene_of
 from photoglue.sfm.report.thumbnails import thumbnail
@@ -89,7 +88,7 @@ class PlaceMap:
             centre=None if found.centre is None else found.centre.tolist(),
             focal_px=None if found.camera is None else found.camera.fx,
             command=shlex.join(["photoglue", "localize", path, "--map", str(self.folder), "--out", "places"]),
-            python=f"from {Localizer.__module__} import Localizer\n\n{call}",
+            python=f"from photoglue.sfm import Localizer\n\n{call}",
         )
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from photoglue.errors import ConfigError
-from photoglue.sfm.localize import Localizer
+from photoglue.sfm import Localizer
 from photoglue.web.handler import Handler, Refused
 from photoglue.web.locating import PlaceMap
 from photoglue.web.options import WebOptions
