@@ -46,7 +46,7 @@ def open_page(chromium, server):
         context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(20_000)
 
         def hear(message):
             if message.type in ("error", "warning") and expected not in message.text:
@@ -240,6 +240,7 @@ def test_settings_and_photos_are_exchanged_at_once(open_page, files):
     drop(page, files[:1])  # on the left photo
     wait_until(page, f"photoglue.held[0].key === '{before[0]}' && photoglue.view.result")
     assert page.evaluate("photoglue.held[1].key") == before[0]
+    assert "the same name" in page.locator("#command .note").inner_text()
     page.evaluate("globalThis.first = photoglue.view.result")
     page.locator("[data-setting=verify]").select_option("homography")
     wait_until(page, "photoglue.view.result && photoglue.view.result !== first")

@@ -84,8 +84,13 @@ def test_the_oldest_are_let_go_and_two_always_stay():
     assert [held.get(key).name for key in keys[2:]] == ["2.png", "3.png"]
     with pytest.raises(PhotoGone, match="send it again"):
         held.get(keys[0])
-    assert held.add(png(8, 8, 2), "again.png").key == keys[2]
-    assert held.get(keys[2]).name == "again.png"
+    assert held.add(png(8, 8, 2), "2.png").key == keys[2]
+
+
+def test_a_copy_keeps_its_own_name():
+    held = photos()
+    one, copy = (held.add(png(8, 8), name) for name in ("one.png", "copy.png"))
+    assert [held.get(photo.key).name for photo in (one, copy)] == ["one.png", "copy.png"]
 
 
 @pytest.mark.parametrize(

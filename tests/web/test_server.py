@@ -71,6 +71,29 @@ def test_one_job_at_a_time_and_not_too_many_wait(server, monkeypatch):
         assert waited < 1
 
 
+def test_closing_waits_for_the_job_and_no_other_begins(server):
+    from photoglue.web.handler import Refused
+
+    closing, begun = threading.Thread(target=server.close), []
+
+    def wait_in_line():
+        try:
+            with server.working():
+                begun.append("it")
+        except Refused as refused:
+            begun.append(str(refused))
+
+    waiting = threading.Thread(target=wait_in_line)
+    with server.working():
+        closing.start()
+        waiting.start()
+        closing.join(0.4)
+        assert closing.is_alive() and begun == []
+    closing.join()
+    waiting.join()
+    assert begun == ["photoglue web was ended."]
+
+
 @pytest.mark.slow
 def test_serve_ends_with_ctrl_c():
     """As a program of its own: it says its address, and leaves without a traceback."""

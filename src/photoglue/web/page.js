@@ -272,6 +272,7 @@ function describeTimes(section, stages) {
 function describeCommand() {
   const section = mine("command"), language = section.querySelector("input:checked").value;
   section.querySelector("code").textContent = (task === "match" ? answer : placed.answer)[language];
+  if (task === "match") section.querySelector(".note").textContent = held[0].name === held[1].name ? "the photos have the same name: add their folders" : "run it in the folder of the photos";
 }
 
 function describeShown() {

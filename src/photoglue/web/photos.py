@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import threading
 import unicodedata
 import warnings
@@ -37,7 +38,7 @@ class HeldPhoto:
     """A photo that was sent, and what the page shows of it."""
 
     key: str
-    """32 letters and digits, of the content: the same photo has the same key."""
+    """32 letters and digits, of name and content: the same photo has the same key."""
     name: str
     """What its file is called, without folders."""
     path: str
@@ -79,12 +80,12 @@ class HeldPhotos:
             ImageError: If it cannot be read, or is too large.
         """
         name = plain_name(name)
-        key = hashlib.sha256(content).hexdigest()[:32]
+        path = path or name
+        key = hashlib.sha256(os.fsencode(path) + b"\0" + content).hexdigest()[:32]
         photo = self._photos.get(key)
         if photo is None:
             with self._decoding:
-                photo = _read(content, name, key)
-        photo = replace(photo, name=name, path=path or name)
+                photo = replace(_read(content, name, key), path=path)
         with self._lock:
             self._photos[key] = photo
             self._photos.move_to_end(key)

@@ -21,6 +21,8 @@ from photoglue.web.photos import HeldPhotos
 ADDRESS = "127.0.0.1"
 MAX_WAITING = 8
 """Jobs that may wait for the one that is being done."""
+LAST_SECONDS = 20.0
+"""A server that is closed waits so long for the job that is being done."""
 
 
 class WebServer(ThreadingHTTPServer):
@@ -55,6 +57,7 @@ class WebServer(ThreadingHTTPServer):
         self.map = None if map_folder is None else PlaceMap(Localizer(map_folder, device=self.options.device))
         self.page = page_html(self.options, None if self.map is None else self.map.name)
         self._worker = threading.Lock()
+        self._closed = False
         self._waiting = threading.Semaphore(MAX_WAITING)
         try:
             super().__init__((ADDRESS, port), Handler)
@@ -76,7 +79,7 @@ class WebServer(ThreadingHTTPServer):
         """Wait until no other job is being done, and keep others waiting; yields the seconds waited.
 
         Raises:
-            Refused: If too many wait already.
+            Refused: If too many wait already, or the server is closed meanwhile.
         """
         if not self._waiting.acquire(blocking=False):
             reason = f"{MAX_WAITING} jobs are waiting already; try again in a while."
@@ -84,6 +87,8 @@ class WebServer(ThreadingHTTPServer):
         try:
             start = time.monotonic()
             with self._worker:
+                if self._closed:
+                    raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "photoglue web was ended.")
                 yield time.monotonic() - start
         finally:
             self._waiting.release()
@@ -94,9 +99,12 @@ class WebServer(ThreadingHTTPServer):
             self._thread.join(0.5)  # with a limit, so that Ctrl-C is heard on all systems
 
     def close(self) -> None:
-        """Stop answering; what is being done is left."""
+        """Stop answering, once what is being done is done: native code must not run on while Python ends."""
+        self._closed = True
         self.shutdown()
         self.server_close()
+        if self._worker.acquire(timeout=LAST_SECONDS):
+            self._worker.release()
         if self.map is not None:
             self.map.close()
 
