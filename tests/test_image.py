@@ -257,14 +257,15 @@ def test_the_content_of_a_file(pixels):
 
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, "PNG")
-    with opened_content(buffer.getvalue(), "a.png") as picture:
+    content = buffer.getvalue()
+    with opened_content(content, "a.png") as picture:
         assert np.array_equal(np.asarray(picture), pixels)
     with (
         pytest.raises(ImageError, match="'a.png' is not an image"),
-        opened_content(buffer.getvalue(), "a.png", ["BMP"]),
+        opened_content(content, "a.png", ["BMP"]),
     ):
         pass
-    with opened_content(buffer.getvalue(), "a", ["PNG", "of the future"]) as picture:
+    with opened_content(content, "a", ["PNG", "of the future"]) as picture:
         assert picture.format == "PNG"
-    with pytest.raises(ImageError, match="'b.png' is damaged"), opened_content(buffer.getvalue()[:300], "b.png") as cut:
+    with pytest.raises(ImageError, match=r"'b.png' is damaged"), opened_content(content[:300], "b.png") as cut:
         cut.load()
