@@ -261,7 +261,7 @@ def test_the_content_of_a_file(pixels):
     with opened_content(content, "a.png") as picture:
         assert np.array_equal(np.asarray(picture), pixels)
     with (
-        pytest.raises(ImageError, match="'a.png' is not an image"),
+        pytest.raises(ImageError, match=r"'a.png' is not an image"),
         opened_content(content, "a.png", ["BMP"]),
     ):
         pass
