@@ -130,6 +130,14 @@ class PairResult(TensorStruct):
         """
         save_matches(self.matches, path, inliers=self.inliers, facts=self.facts(options))
 
+    def to_json(self, options: Mapping[str, Any] | None = None) -> str:
+        """What ``save`` writes into a .json file.
+
+        Args:
+            options: How the matches were made, to be kept with them; None: nothing.
+        """
+        return _json(_columns(self.matches, self.inliers), self.facts(options)).decode()
+
     def draw(self) -> Any:
         """Both photos with a line for each match as a matplotlib figure; see ``viz.draw_matches``."""
         return draw_matches(self.image0, self.image1, self.matches, inliers=self.inliers)
@@ -190,6 +198,11 @@ def save_matches(
     """
     path = Path(path)
     check_output(path, FORMATS)
+    encode = {".json": _json, ".npz": _npz, ".csv": _csv}[path.suffix.lower()]
+    write_whole(path, encode(_columns(matches, inliers), facts or {}))
+
+
+def _columns(matches: Matches, inliers: Bool[Tensor, " k"] | None) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray] = {
         "points0": matches.points0.cpu().numpy(),
         "points1": matches.points1.cpu().numpy(),
@@ -198,8 +211,7 @@ def save_matches(
     }
     if inliers is not None:
         columns["inliers"] = inliers.cpu().numpy()
-    encode = {".json": _json, ".npz": _npz, ".csv": _csv}[path.suffix.lower()]
-    write_whole(path, encode(columns, facts or {}))
+    return columns
 
 
 def _json(columns: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:

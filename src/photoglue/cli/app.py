@@ -28,6 +28,7 @@ from photoglue.cli.pairs import Pairs
 from photoglue.cli.reconstruct import Reconstruct, Verify
 from photoglue.cli.search import Index, Search
 from photoglue.cli.train import Train, defaults
+from photoglue.cli.web import Web
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
 from photoglue.machine import choice_lines, version_line
@@ -44,6 +45,7 @@ Command: TypeAlias = (
     | Annotated[Localize, tyro.conf.subcommand("localize")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[Web, tyro.conf.subcommand("web")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
