@@ -81,7 +81,7 @@ def test_a_wrong_scene_is_named(scene, sift, what):
             pose[:3, :3] = pose[:3, :3].T
             changed = replace(frame, cam_from_world=torch.from_numpy(pose))
         elif what == "depth":
-            changed = replace(frame, depth_scale=frame.depth_scale * 2)
+            changed = replace(frame, depth=replace(frame.depth, scale=frame.depth.scale * 2))
         else:
             changed = replace(frame, camera=replace(frame.camera, fx=frame.camera.fx / 3, fy=frame.camera.fy / 3))
         frames.append(changed)
