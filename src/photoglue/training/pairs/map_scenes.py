@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from photoglue.datasets.cameras import json_in
@@ -38,9 +38,10 @@ class _Placed:
     """A photo of a model, measured against it."""
 
     image: ModelImage
+    """With those keypoints only that see a good point where it should be."""
     frame: Frame
-    rows: Int64[Tensor, " k"]
-    """The points of the model that the photo sees where they should be: rows of ``Model.points``."""
+    count: int
+    """How many points that are."""
 
 
 def read_maps(
@@ -154,8 +155,7 @@ class _Reader:
                 PhotoGlueWarning,
                 stacklevel=4,
             )
-        images = tuple(replace(each.image, points=each.rows) for each in placed.values())
-        shared = replace(self.model, images=images).shared_points()
+        shared = replace(self.model, images=tuple(each.image for each in placed.values())).shared_points()
         pairs = {pair: count for pair, count in shared.items() if count >= MIN_SHARED}
         if not pairs:
             most = max(shared.values(), default=0)
@@ -207,7 +207,7 @@ class _Reader:
             )
         warnings.warn(f"{message} They are left out.", PhotoGlueWarning, stacklevel=4)
 
-    def _placed(self, image: ModelImage, lens: ColmapLens, good: Tensor) -> _Placed | None:
+    def _placed(self, image: ModelImage, lens: ColmapLens, good: Bool[Tensor, " m"]) -> _Placed | None:
         """The photo with the points that it sees; None if its camera is bad, which is noted."""
         camera, pose = lens.pinhole, image.upright(lens.frame)
         if not FOCAL[0] <= max(camera.fx, camera.fy) / max(camera.image_size) <= FOCAL[1]:
@@ -220,9 +220,8 @@ class _Reader:
         there = (errors < TRACKED_PX) & (xyz[:, 2] > 0)
         kept = there & good[image.points]
         if 2 * int(there.sum()) < len(errors) or int(kept.sum()) < MIN_POINTS:
-            self.bad.append(
-                f"{image.name} ({int(there.sum())} of {len(errors)} points are right, {int(kept.sum())} good)"
-            )
+            seen = f"{int(there.sum())} of {len(errors)} points are where they should be, {int(kept.sum())} good ones"
+            self.bad.append(f"{image.name} ({seen})")
             return None
         depth = SparseDepth(
             points=projected[kept],
@@ -238,7 +237,8 @@ class _Reader:
             camera=camera,
             cam_from_world=pose,
         )
-        return _Placed(image=image, frame=frame, rows=torch.unique(image.points[kept]))
+        image = replace(image, keypoints=image.keypoints[kept], points=image.points[kept])
+        return _Placed(image=image, frame=frame, count=len(torch.unique(image.points)))
 
 
 def _scene(name: str, placed: dict[str, _Placed], pairs: dict[tuple[str, str], int]) -> Scene:
@@ -251,7 +251,7 @@ def _scene(name: str, placed: dict[str, _Placed], pairs: dict[tuple[str, str], i
         first, second = placed[name0], placed[name1]
         apart = float((first.image.centre - second.image.centre).norm())
         farthest[name0], farthest[name1] = max(farthest[name0], apart), max(farthest[name1], apart)
-        overlaps.append(count / max(len(first.rows), len(second.rows)))
+        overlaps.append(count / max(first.count, second.count))
     frames = []
     for each in names:
         frame = placed[each].frame
@@ -265,7 +265,7 @@ def _scene(name: str, placed: dict[str, _Placed], pairs: dict[tuple[str, str], i
     )
 
 
-def _wide_enough(model: Model) -> Tensor:
+def _wide_enough(model: Model) -> Bool[Tensor, " m"]:
     """Which points are seen from directions far enough apart, and are finite."""
     total = torch.zeros_like(model.points)
     rays = []
