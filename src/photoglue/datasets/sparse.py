@@ -63,8 +63,9 @@ class SparseDepth:
         near, nearest = distances.min(dim=1)
         depths = torch.where(near < TRACKED_PX, self.depths[nearest], torch.nan)
         # Two points of the model at one place, one behind the other: which is it?
-        behind = (self.sway * (1 / self.depths - 1 / self.depths[nearest][:, None])).abs() > SMOOTH_PX
-        depths[((distances < 2 * TRACKED_PX) & behind).any(dim=1)] = torch.nan
+        rows, beside = torch.nonzero(distances < 2 * TRACKED_PX, as_tuple=True)
+        apart = self.sway * (1 / self.depths[beside] - 1 / self.depths[nearest[rows]]).abs()
+        depths[rows[apart > SMOOTH_PX]] = torch.nan
         open_ = near >= TRACKED_PX
         if len(self.depths) >= AROUND:
             depths[open_] = self._between(points[open_].double(), distances[open_])

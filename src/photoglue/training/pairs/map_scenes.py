@@ -115,7 +115,7 @@ def _photos_of(folder: Path, model: Path) -> Path:
     places = [Path(stated)] if isinstance(stated, str) else beside
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
-        why = f"they were in {stated!r}" if isinstance(stated, str) else "there is no folder images/ beside the model"
+        why = f"They were in {stated!r}" if isinstance(stated, str) else "There is no folder images/ beside the model"
         raise ConfigError(f"Where are the photos of the map {str(folder)!r}? {why}. Name their folder with --photos.")
     return found
 
