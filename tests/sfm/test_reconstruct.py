@@ -12,10 +12,10 @@ from mapped_scene import PLACES, Scene, position_error
 from photoglue.errors import ConfigError, OutputError
 from photoglue.sfm import reconstruct
 from photoglue.sfm.database import write_database
-from photoglue.sfm.model import read_model
 from photoglue.sfm.reconstruct import made_from
 from photoglue.solvers import colmap_mapping
 from photoglue.solvers.colmap_mapping import MapperOptions, numbers_in
+from photoglue.solvers.colmap_model import read_model
 
 pytest.importorskip("h5py", exc_type=ImportError)
 pytest.importorskip("poselib", exc_type=ImportError)

@@ -24,7 +24,6 @@ from photoglue.sfm.locating.placing import LocalizeOptions
 from photoglue.sfm.locating.writing import read_queries, write_localisations
 from photoglue.sfm.loops import Contradicted, contradicted_pairs
 from photoglue.sfm.map import MapOptions, map_photos
-from photoglue.sfm.model import Model, ModelImage, read_model
 from photoglue.sfm.nerfstudio import write_nerfstudio
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
@@ -37,6 +36,7 @@ from photoglue.sfm.unplaced import PairRow
 from photoglue.sfm.verified import PairKind, VerifiedPair, VerifiedStore
 from photoglue.sfm.verify import VerifyOptions, verify_matches
 from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions
+from photoglue.solvers.colmap_model import Model, ModelImage, read_model
 
 __all__ = [
     "AdoptOptions",

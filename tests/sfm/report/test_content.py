@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny_model import write_tiny_model
 
-from photoglue.sfm.model import read_model
 from photoglue.sfm.report.content import columns_of, facts_of, gather, settings_of
+from photoglue.solvers.colmap_model import read_model
 
 pytest.importorskip("pycolmap", exc_type=ImportError)
 

@@ -9,9 +9,9 @@ import torch
 from tiny_model import write_tiny_model
 
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import read_model
 from photoglue.sfm.report import scene as scenes
 from photoglue.sfm.report.scene import scene_of
+from photoglue.solvers.colmap_model import read_model
 
 
 @pytest.fixture(scope="module")

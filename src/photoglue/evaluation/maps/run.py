@@ -22,7 +22,7 @@ from photoglue.evaluation.maps.score import MapScore, TruePhoto, score_map
 from photoglue.files import digest_of, digest_of_file, from_json, to_json, write_whole
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import read_model
+from photoglue.solvers.colmap_model import read_model
 from photoglue.version import __version__
 
 Intrinsics: TypeAlias = Literal["known", "unknown"]

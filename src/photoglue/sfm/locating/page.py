@@ -8,7 +8,7 @@ from pathlib import Path
 from photoglue.errors import ConfigError
 from photoglue.sfm.locating.answer import Localisation
 from photoglue.sfm.locating.known import KnownMap
-from photoglue.sfm.model import Model, ModelImage
+from photoglue.solvers.colmap_model import Model, ModelImage
 from photoglue.sfm.report.page import write_map_report
 from photoglue.solvers.colmap_files import CameraRecord
 

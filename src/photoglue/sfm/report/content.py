@@ -12,10 +12,10 @@ import numpy as np
 
 from photoglue.errors import ImageError, MissingExtra
 from photoglue.machine import version_line
-from photoglue.sfm.model import Model, ModelImage
 from photoglue.sfm.report.links import CountedPair, Link, shared_links, weakest_links
 from photoglue.sfm.report.scene import Scene, encoded, scene_of
 from photoglue.sfm.report.thumbnails import Thumbnail, side_for, thumbnail
+from photoglue.solvers.colmap_model import Model, ModelImage
 from photoglue.viz.small import compressed, matched_picture
 
 LINKS_SHOWN = 6

@@ -16,9 +16,9 @@ from markupsafe import Markup, escape
 
 from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.files import check_output, write_whole
-from photoglue.sfm.model import Model, read_model
 from photoglue.sfm.report.content import MapPage, Places, columns_of, facts_of, gather, settings_of
 from photoglue.sfm.report.links import CountedPair, Link
+from photoglue.solvers.colmap_model import Model, read_model
 
 
 def write_map_report(

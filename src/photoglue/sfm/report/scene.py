@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import Model, ModelImage
+from photoglue.solvers.colmap_model import Model, ModelImage
 
 MAX_POINTS = 300_000
 """Points that a page holds: 4.5 MB, 6 as text."""
