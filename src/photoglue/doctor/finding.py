@@ -1,0 +1,97 @@
+"""What the doctor says: findings, each with numbers and one command, and the pair that they are about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Cause: TypeAlias = Literal[
+    "wrong matcher",
+    "half-loaded weights",
+    "turned",
+    "coordinates",
+    "half precision",
+    "scale",
+    "no overlap",
+    "look-alike",
+    "few points",
+    "too large",
+    "tiny",
+    "bold exit",
+    "static border",
+    "colors",
+    "descriptors",
+    "intrinsics",
+    "degenerate",
+    "duplicates",
+    "slow",
+    "installation",
+]
+"""What can be wrong, in one or two words; the guide explains each."""
+ORDER: tuple[Cause, ...] = (
+    *("installation", "half-loaded weights", "wrong matcher", "coordinates", "descriptors", "half precision"),
+    *("turned", "scale", "bold exit", "tiny", "few points", "static border", "intrinsics", "look-alike", "degenerate"),
+    *("colors", "duplicates", "too large", "no overlap", "slow"),
+)
+"""Of several findings that are as sure, the first is said first: what spoils all comes before what spoils a part."""
+MOST = 3
+"""Findings that are told of one pair."""
+Evidence: TypeAlias = str | int | float | tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong with a pair of photos, or with what was made of them."""
+
+    cause: Cause
+    """What is wrong."""
+    seen: str
+    """What it was concluded from, in a sentence with numbers."""
+    advice: str
+    """What to do about it, in a sentence."""
+    command: str
+    """One command that does it, for a shell."""
+    confidence: float
+    """How sure that is, in (0, 1]: 1 is what was counted, about 0.5 a guess. It is a judgement, and not calibrated."""
+    evidence: Mapping[str, Evidence]
+    """The numbers behind it, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is known of two photos after ``diagnose``."""
+
+    photos: tuple[str, str]
+    """Names of the photos."""
+    features: str | None
+    """Kind of the features that were matched; None: it is not known, or they could not be matched."""
+    keypoints: tuple[int, int]
+    """Number of keypoints of each photo."""
+    matches: int
+    """Number of matches."""
+    overlap_probability: float | None
+    """How likely the photos overlap, in (0, 1); None: what the scores of this matcher mean is not known."""
+    inliers: int | None
+    """Matches that agree with a fundamental matrix; None: PoseLib is not installed."""
+    flat: float | None
+    """Matches that agree with a homography, as a share of those that agree with a fundamental matrix: about 1 for a
+    flat scene, and for a camera that only turned. None: there is nothing to compare."""
+    findings: tuple[Finding, ...]
+    """What is wrong, the likeliest and gravest first, at most three; none: nothing was found."""
+    probes: tuple[str, ...]
+    """What else was tried with the photos, such as turning one: nothing for a pair that matches well."""
+    seconds: float
+    """How long all of it took."""
+
+
+def chosen(findings: list[Finding]) -> tuple[Finding, ...]:
+    """The findings that are told: at most one for each cause, those that are surer by a fifth before all others.
+
+    That nothing overlaps is what is left if nothing else explains why there are no matches, and photos larger than what
+    is seen of them matter only then, too.
+    """
+    sure = [finding for finding in findings if finding.cause not in ("no overlap", "too large", "slow")]
+    if any(finding.confidence >= 0.7 for finding in sure):
+        findings = [finding for finding in findings if finding.cause not in ("no overlap", "too large")]
+    ranked = sorted(findings, key=lambda finding: (-round(5 * finding.confidence), ORDER.index(finding.cause)))
+    first = {finding.cause: finding for finding in reversed(ranked)}
+    return tuple(finding for finding in ranked if first[finding.cause] is finding)[:MOST]
