@@ -31,8 +31,8 @@ class Doctor:
     images: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Two photos; none: the installation."""
     features0: Path | None = None
-    """Your own features of the first photo, to be examined and matched: HDF5 of PhotoGlue or hloc, or .npz with keypoints,
-    descriptors and perhaps image_size, kind, scales, orientations."""
+    """Your own features of the first photo, to be examined and matched: HDF5 of PhotoGlue or hloc, or .npz with
+    keypoints, descriptors and perhaps image_size, kind, scales, orientations."""
     features1: Path | None = None
     """Your own features of the second photo; None: those in the HDF5 file --features0."""
     features: FeaturesName | None = None

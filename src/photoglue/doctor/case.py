@@ -15,7 +15,6 @@ from photoglue.doctor.finding import Finding
 from photoglue.doctor.given import GivenFeatures
 from photoglue.errors import MissingExtra
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.matchers.base import Matcher
 from photoglue.pipeline import Pipeline
 from photoglue.solvers import poselib
 from photoglue.solvers.poselib import Model, Verification
@@ -23,6 +22,8 @@ from photoglue.structs import Features, Matches
 
 LEAST_SCORE = 0.1
 """Matches below it are no evidence, however many a setting lets through."""
+LEAST = 20.0
+"""Sum of scores below which the matches of a probe may be chance: photos that share nothing reach 18."""
 SMALL = 512
 """Keypoints, and pixels of the longer side, of a probe."""
 SURE, DOUBTFUL = 0.9, 0.15
@@ -33,35 +34,93 @@ FEW_INLIERS = 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Case:
-    """Two photos and what was made of them."""
+class Asked:
+    """What was asked about."""
 
     names: tuple[str, str]
-    """As they are given on a command line."""
+    """The photos as they are given on a command line."""
     photos: tuple[Photo, Photo]
-    given: tuple[GivenFeatures | None, GivenFeatures | None]
-    """The user's own features."""
+    given: tuple[GivenFeatures, GivenFeatures] | None
+    """The user's own features; None: there are none."""
     features_name: str
     """Name of the extractor, as the command line spells it."""
     options: Mapping[str, Any]
     """Options of ``Pipeline.pretrained`` other than the name of the features."""
-    pipeline: Pipeline
-    features: tuple[Features, Features]
-    """What was matched: the user's own, or those of the pipeline."""
-    matches: Matches
-    overlap_probability: float | None
-    fundamental: Verification | None
-    """None: PoseLib is not installed."""
-    homography: Verification | None
-    """With the threshold of ``fundamental`` times 2, so that both allow about as much; None: PoseLib is not installed."""
-    cameras: tuple[PinholeCamera, PinholeCamera] | None
-    threshold_px: float | None
+    cameras: tuple[PinholeCamera, PinholeCamera] | None = None
+    """The cameras that the user verifies with; None: there are none."""
+    threshold_px: float | None = None
+    """The threshold that the user verifies with, pixels; None: the usual one."""
 
     @property
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(width, height) of both photos, upright, pixels."""
         first, second = ((photo.image.shape[2], photo.image.shape[1]) for photo in self.photos)
         return first, second
+
+    def command(self, *words: object, features: str | None = None, verb: str = "match") -> str:
+        """A command line for these photos.
+
+        Args:
+            *words: Options to add.
+            features: Name of the features; None: those that were asked about.
+            verb: Name of the command.
+        """
+        name = features or self.features_name
+        named = [] if name == "aliked" else ["--features", name]
+        licence = ["--allow-noncommercial"] if self.options.get("allow_noncommercial") else []
+        return shlex.join(["photoglue", verb, *self.names, *named, *licence, *map(str, words)])
+
+    def extract_again(self) -> str:
+        """The command that extracts features of both photos into a file."""
+        return self.command("--store", "features.h5", verb="extract")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """Two photos and what was made of them."""
+
+    asked: Asked
+    pipeline: Pipeline
+    features: tuple[Features, Features]
+    """What was matched: the user's own features, or those of the pipeline."""
+    matches: Matches
+    overlap_probability: float | None
+    fundamental: Verification | None
+    """None: PoseLib is not installed."""
+    homography: Verification | None
+    """With twice the threshold of ``fundamental``, which asks for less; None: PoseLib is not installed."""
+
+    @classmethod
+    def of(cls, asked: Asked, pipeline: Pipeline, *, own: bool = True) -> "Case":
+        """The pair, matched once and checked against two geometries.
+
+        Args:
+            asked: The photos.
+            pipeline: What they are matched with.
+            own: Match the user's own features, if there are any; False: those of the pipeline.
+        """
+        if own and asked.given is not None:
+            kind = pipeline.extractor.kind
+            features = [each.features(size, kind) for each, size in zip(asked.given, asked.sizes, strict=True)]
+        else:
+            features = pipeline.extractor.extract_many(asked.photos)
+        matches = pipeline.matcher.match(*features).cpu()
+        points = matches.points0, matches.points1
+        threshold = poselib.scaled_threshold_px("fundamental", asked.sizes, pipeline.extractor.config.resize)
+        return cls(
+            asked=asked,
+            pipeline=pipeline,
+            features=(features[0], features[1]),
+            matches=matches,
+            overlap_probability=pipeline.matcher.overlap_probability(matches),
+            fundamental=verified(points, "fundamental", threshold),
+            homography=verified(points, "homography", 2 * threshold),
+        )
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(width, height) of both photos, upright, pixels."""
+        return self.asked.sizes
 
     @property
     def resize(self) -> int:
@@ -97,28 +156,15 @@ class Case:
         """See ``strength_of``."""
         return strength_of(self.matches)
 
-    def command(self, *words: object, features: str | None = None, verb: str = "match") -> str:
-        """A command line for these photos.
-
-        Args:
-            *words: Options to add.
-            features: Name of the features; None: those of this case.
-            verb: Name of the command.
-        """
-        name = features or self.features_name
-        named = [] if name == "aliked" else ["--features", name]
-        licence = ["--allow-noncommercial"] if self.options.get("allow_noncommercial") else []
-        return shlex.join(["photoglue", verb, *self.names, *named, *licence, *map(str, words)])
-
     def small(self, image: Float[Tensor, "c h w"], resize: int = SMALL, max_keypoints: int = SMALL) -> Features:
         """Features of an image at another size."""
         extractor = copy.copy(self.pipeline.extractor)
         extractor.config = replace(extractor.config, resize=resize, max_keypoints=max_keypoints)
         return extractor.extract(image)
 
-    def matched(self, features0: Features, features1: Features, matcher: Matcher | None = None) -> Matches:
-        """Matches of other features of these photos, by the case's matcher or another one."""
-        return (matcher or self.pipeline.matcher).match(features0, features1)
+    def strength_with(self, features0: Features, features1: Features) -> float:
+        """See ``strength_of``: that of other features of these photos."""
+        return strength_of(self.pipeline.matcher.match(features0, features1))
 
 
 Symptom: TypeAlias = Callable[[Case], Finding | None]
@@ -143,8 +189,3 @@ def verified(
         return poselib.verify(*points, model, camera0=camera0, camera1=camera1, threshold_px=threshold_px)
     except MissingExtra:
         return None
-
-
-def threshold_of(sizes: tuple[tuple[int, int], tuple[int, int]], resize: int | None) -> float:
-    """Pixels within which a match agrees with a fundamental matrix."""
-    return poselib.scaled_threshold_px("fundamental", sizes, resize)

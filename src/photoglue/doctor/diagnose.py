@@ -1,16 +1,17 @@
 """Why two photos do not match: one match, symptoms, and, where it went badly, some probes."""
 
 import os
-import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from photoglue.decode import Photo
 from photoglue.doctor import geometry, photos, probes, speed
-from photoglue.doctor.case import Case, Symptom, threshold_of, verified
+from photoglue.doctor.case import Asked, Case, Symptom
 from photoglue.doctor.files import file_findings
-from photoglue.doctor.finding import Diagnosis, Finding, chosen
+from photoglue.doctor.finding import GUESSES, Cause, Diagnosis, Finding, chosen
 from photoglue.doctor.given import GivenFeatures, given_of, read_features
 from photoglue.errors import ConfigError, LicenceError, WeightsError
 from photoglue.extractors import EXTRACTORS
@@ -33,16 +34,20 @@ ALWAYS: tuple[Symptom, ...] = (
     speed.slow,
 )
 """Looked for in every pair; they cost next to nothing."""
-PROBES: Mapping[str, Symptom] = {
-    "a photo with itself": probes.wrong_model,
-    "quarter turns": probes.turned,
-    "other sizes": probes.scale,
-    "all layers": probes.bold_exit,
-    "less enlarged": probes.tiny,
-    "contrast and blur": photos.few_points,
-    "large photos": photos.too_large,
-}
+PROBES: Mapping[str, Symptom] = MappingProxyType(
+    {
+        "a photo with itself": probes.wrong_model,
+        "less enlarged": probes.tiny,
+        "contrast and blur": photos.few_points,
+        "quarter turns": probes.turned,
+        "all layers": probes.bold_exit,
+        "other sizes": probes.scale,
+        "negative": photos.inverted,
+    }
+)
 """Looked for where a pair does not match well, in this order, until one explains it."""
+GUESSED: tuple[Symptom, ...] = (photos.too_large, geometry.no_overlap)
+"""What is left where nothing explains it."""
 EXPLAINED = 0.85
 """Confidence from which no further probe is made."""
 
@@ -80,107 +85,115 @@ def diagnose(
         LicenceError: If the weights are non-commercial and that was not accepted.
     """
     start = time.perf_counter()
-    loaded = load_photo(image0), load_photo(image1)
-    names = tuple(photo.path or f"{word}.jpg" for photo, word in zip(loaded, ("first", "second"), strict=True))
-    given = _given(features0, features1, (names[0], names[1]))
-    kind = next((each.kind for each in given if each is not None and each.kind is not None), None)
-    wanted = options.pop("features", None)
-    name = wanted or _name_of_kind(kind)
+    asked, options = _asked((image0, image1), (features0, features1), (camera0, camera1), threshold_px, options)
     try:
-        pipeline = Pipeline.pretrained(name, **options)
+        pipeline = Pipeline.pretrained(asked.features_name, **options)
     except LicenceError:
         raise
     except WeightsError as error:
-        return _without_match(names, time.perf_counter() - start, _unloadable(error, names, name, options))
-    found, refused = _file_findings(given, loaded, names, name, pipeline)
-    if refused is not None:
-        return _without_match(names, time.perf_counter() - start, *found, refused)
-    case = _examined(names, loaded, given, name, options, pipeline, (camera0, camera1), threshold_px)
+        return _diagnosis(asked, None, [_unloadable(error, asked)], (), start)
+    found = _file_findings(asked, pipeline)
+    if any(finding.cause == "wrong matcher" for finding in found):
+        return _diagnosis(asked, None, found, (), start)
+    case = Case.of(asked, pipeline)
     found += [finding for symptom in ALWAYS if (finding := symptom(case)) is not None]
-    tried = []
-    for title, symptom in PROBES.items():
-        if not case.doubtful or any(finding.confidence >= EXPLAINED and finding.cause != "slow" for finding in found):
+    tried: list[str] = []
+    for title, finding in _probed(case):  # until one explains it
+        if any(each.confidence >= EXPLAINED and each.cause not in GUESSES for each in found):
             break
         tried.append(title)
-        if (finding := symptom(case)) is not None:
-            found.append(finding)
-    if case.failed and (finding := geometry.no_overlap(case)) is not None:
-        found.append(finding)
+        found += [] if finding is None else [finding]
+    if case.doubtful:
+        found += [finding for symptom in GUESSED if (finding := symptom(case)) is not None]
+    return _diagnosis(asked, case, found, tuple(tried), start)
+
+
+def _probed(case: Case) -> Iterator[tuple[str, Finding | None]]:
+    """Each probe that a pair calls for, made when it is asked for, and what it found."""
+    weights = case.asked.options.get("weights")
+    if weights is not None or (case.doubtful and case.asked.given is not None):
+        yield "a photo with itself", probes.wrong_model(case)
+    if not case.doubtful:
+        return
+    if case.asked.given is not None:
+        own = Case.of(case.asked, case.pipeline, own=False)
+        yield "own features", probes.own_features(case, own)
+        case = own  # what follows is about the photos
+    for title, symptom in PROBES.items():
+        yield title, symptom(case)
+
+
+def _diagnosis(
+    asked: Asked, case: Case | None, found: list[Finding], tried: tuple[str, ...], start: float
+) -> Diagnosis:
+    """What is told; without a case, nothing could be matched."""
+    if case is None:
+        counts = (0, 0) if asked.given is None else (len(asked.given[0].keypoints), len(asked.given[1].keypoints))
+    else:
+        counts = len(case.features[0]), len(case.features[1])
     return Diagnosis(
-        photos=case.names,
-        features=case.features[0].kind,
-        keypoints=(len(case.features[0]), len(case.features[1])),
-        matches=len(case.matches),
-        overlap_probability=case.overlap_probability,
-        inliers=None if case.fundamental is None else len(case.fundamental),
-        flat=geometry.flatness(case),
+        photos=asked.names,
+        features=None if case is None else case.features[0].kind,
+        keypoints=counts,
+        matches=0 if case is None else len(case.matches),
+        overlap_probability=None if case is None else case.overlap_probability,
+        inliers=None if case is None or case.fundamental is None else len(case.fundamental),
+        flat=None if case is None else geometry.flatness(case),
         findings=chosen(found),
-        probes=tuple(tried),
+        probes=tried,
         seconds=time.perf_counter() - start,
     )
 
 
-def _examined(
-    names: tuple[str, str],
-    loaded: tuple[Photo, Photo],
-    given: tuple[GivenFeatures | None, GivenFeatures | None],
-    name: str,
-    options: Mapping[str, Any],
-    pipeline: Pipeline,
+def _asked(
+    images: tuple[ImageSource, ImageSource],
+    features: tuple[FeaturesSource | None, FeaturesSource | None],
     cameras: tuple[PinholeCamera | str | None, PinholeCamera | str | None],
     threshold_px: float | None,
-) -> Case:
-    """The pair, matched once and checked against both geometries."""
-    sizes = tuple((photo.image.shape[2], photo.image.shape[1]) for photo in loaded)
-    features = []
-    for photo, size, own in zip(loaded, sizes, given, strict=True):
-        kind = pipeline.extractor.kind
-        features.append(pipeline.extractor.extract(photo) if own is None else own.features(size, kind))
-    matches = pipeline.matcher.match(*features).cpu()
-    points, threshold = (matches.points0, matches.points1), threshold_of(sizes, pipeline.extractor.config.resize)
-    return Case(
+    options: Mapping[str, Any],
+) -> tuple[Asked, dict[str, Any]]:
+    """What was asked about, read, and the options of the pipeline without the name of the features."""
+    photos = load_photo(images[0]), load_photo(images[1])
+    names = photos[0].path or "first.jpg", photos[1].path or "second.jpg"
+    given = _given(*features, names)
+    others = {name: value for name, value in options.items() if name != "features"}
+    kind = None if given is None else given[0].kind or given[1].kind
+    asked = Asked(
         names=names,
-        photos=loaded,
+        photos=photos,
         given=given,
-        features_name=name,
-        options=options,
-        pipeline=pipeline,
-        features=(features[0], features[1]),
-        matches=matches,
-        overlap_probability=pipeline.matcher.overlap_probability(matches),
-        fundamental=verified(points, "fundamental", threshold),
-        homography=verified(points, "homography", 2 * threshold),
-        cameras=_cameras(cameras, sizes),
+        features_name=options.get("features") or name_of_kind(kind),
+        options=others,
         threshold_px=threshold_px,
     )
+    return replace(asked, cameras=_cameras(*cameras, asked.sizes)), others
 
 
 def _cameras(
-    cameras: tuple[PinholeCamera | str | None, PinholeCamera | str | None], sizes: tuple[tuple[int, int], ...]
+    camera0: PinholeCamera | str | None,
+    camera1: PinholeCamera | str | None,
+    sizes: tuple[tuple[int, int], tuple[int, int]],
 ) -> tuple[PinholeCamera, PinholeCamera] | None:
-    first, second = cameras[0], cameras[0] if cameras[1] is None else cameras[1]
-    if first is None or second is None:
-        if second is not None:
+    if camera0 is None:
+        if camera1 is not None:
             raise ConfigError("There is a camera of the second photo, but none of the first; give camera0, too.")
         return None
     one, other = (
         PinholeCamera.parse(camera, size) if isinstance(camera, str) else camera
-        for camera, size in zip((first, second), sizes, strict=True)
+        for camera, size in zip((camera0, camera0 if camera1 is None else camera1), sizes, strict=True)
     )
     return one, other
 
 
 def _given(
     features0: FeaturesSource | None, features1: FeaturesSource | None, names: tuple[str, str]
-) -> tuple[GivenFeatures | None, GivenFeatures | None]:
+) -> tuple[GivenFeatures, GivenFeatures] | None:
+    if features0 is None and features1 is None:
+        return None
+    if features1 is None and isinstance(features0, str | os.PathLike) and Path(features0).suffix.lower() != ".npz":
+        features1 = features0  # a file of many photos
     if features0 is None or features1 is None:
-        if features0 is None and features1 is None:
-            return None, None
-        # A file with many photos has both; one for each is given by name.
-        if isinstance(features0, str | os.PathLike) and str(features0).lower().endswith((".h5", ".hdf5")):
-            features1 = features0
-        else:
-            raise ConfigError("There are features of one photo only; give those of both, or an HDF5 file with both.")
+        raise ConfigError("There are features of one photo only; give those of both, or an HDF5 file with both.")
     one, other = (
         given_of(source, f"features{number}") if isinstance(source, Features) else read_features(source, name)
         for number, (source, name) in enumerate(zip((features0, features1), names, strict=True))
@@ -188,82 +201,61 @@ def _given(
     return one, other
 
 
-def _name_of_kind(kind: str | None) -> str:
-    """The extractor that makes features of a kind, as the command line spells it."""
-    if kind is None or kind in EXTRACTORS:
-        return kind if kind is not None and kind != "aliked-n16" else "aliked"
-    return "sift" if kind.startswith("sift") else "aliked"
+def name_of_kind(kind: str | None) -> str:
+    """The extractor that makes features of a kind, as the command line spells it; "aliked" for all unknown ones."""
+    if kind is not None and kind in EXTRACTORS and kind != "aliked-n16":
+        return kind
+    return "sift" if kind is not None and kind.startswith("sift") else "aliked"
 
 
-def _file_findings(
-    given: tuple[GivenFeatures | None, GivenFeatures | None],
-    loaded: tuple[Photo, Photo],
-    names: tuple[str, str],
-    name: str,
-    pipeline: Pipeline,
-) -> tuple[list[Finding], Finding | None]:
+def _file_findings(asked: Asked, pipeline: Pipeline) -> list[Finding]:
     """What is wrong with the user's own features; and why they cannot be matched at all, if they cannot."""
+    if asked.given is None:
+        return []
     found: list[Finding] = []
-    again = shlex.join(["photoglue", "extract", *names, "--features", name, "--store", "features.h5"])
-    for photo, own in zip(loaded, given, strict=True):
-        if own is not None:
-            size = photo.image.shape[2], photo.image.shape[1]
-            found += file_findings(own, photo.image, size, again)
-    if given[0] is None or given[1] is None:
-        return found, None
-    kinds = (given[0].kind, given[1].kind)
-    widths = (given[0].descriptors.shape[1], given[1].descriptors.shape[1])
-    shape = pipeline.matcher.shape if isinstance(pipeline.matcher, LightGlue) else None
-    fits = shape is None or (
-        all(kind is None or shape.kinds is None or kind in shape.kinds for kind in kinds)
-        and widths == (shape.input_dim, shape.input_dim)
-        and not (shape.add_scale_ori and any(each is None or each.scales is None for each in given))
-    )
-    if fits and len(set(kinds) - {None}) < 2:
-        return found, None
-    wanted = "" if shape is None else f"{', '.join(shape.kinds or ('any',))} with {shape.input_dim} channels"
-    stated = " and ".join(
-        f"{kind or 'unknown'} with {width} channels" for kind, width in zip(kinds, widths, strict=True)
-    )
+    for own, photo, size in zip(asked.given, asked.photos, asked.sizes, strict=True):
+        found += file_findings(own, photo.image, size, asked.extract_again())
+    matcher = pipeline.matcher
+    assert isinstance(matcher, LightGlue)
+    kinds, shape = [own.kind for own in asked.given], matcher.shape
+    widths = [own.descriptors.shape[1] for own in asked.given]
+    bare = shape.add_scale_ori and any(own.scales is None or own.orientations is None for own in asked.given)
+    strange = any(kind is not None and shape.kinds is not None and kind not in shape.kinds for kind in kinds)
+    if not (bare or strange or set(widths) != {shape.input_dim} or len(set(kinds) - {None}) > 1):
+        return found
+    stated = " and ".join(f"{kind or 'unknown'} ({width} channels)" for kind, width in zip(kinds, widths, strict=True))
+    wanted = f"{' or '.join(shape.kinds or ('any',))} ({shape.input_dim} channels)"
     known = kinds[0] or kinds[1]
-    other = _name_of_kind(known) if known in MODEL_OF_KIND else "aliked"
-    missing = " They lack the scale and orientation of each point." if shape is not None and shape.add_scale_ori else ""
-    return found, Finding(
-        cause="wrong matcher",
-        seen=f"The features are {stated}; the matcher takes {wanted}.{missing}",
-        advice=f"Match them with the model that was trained for them ({model_of(known) if known else 'see photoglue weights list'}).",
-        command=shlex.join(["photoglue", "match", *names, "--features", other]),
-        confidence=1.0,
-        evidence={"kinds": tuple(str(kind) for kind in kinds), "channels": widths},
-    )
+    fitting = f": {model_of(known)}" if known is not None and known in MODEL_OF_KIND else ""
+    return [
+        *found,
+        Finding(
+            cause="wrong matcher",
+            seen=f"The features are {stated}; the matcher takes {wanted}"
+            f"{' with the scale and orientation of each point' if shape.add_scale_ori else ''}.",
+            advice=f"Match features with the model that was trained for them{fitting}.",
+            command=asked.command(features=name_of_kind(known)),
+            confidence=1.0,
+            evidence={"kinds": tuple(str(kind) for kind in kinds), "channels": tuple(widths)},
+        ),
+    ]
 
 
-def _unloadable(error: WeightsError, names: tuple[str, ...], name: str, options: Mapping[str, Any]) -> Finding:
+def _unloadable(error: WeightsError, asked: Asked) -> Finding:
     """Weights that cannot be loaded: the user's own, or released ones that are not here."""
-    own = options.get("weights") is not None
-    fetch = ["photoglue", "weights", "fetch", *(["aliked-n16", "aliked-lightglue"] if name == "aliked" else [])]
+    own = asked.options.get("weights")
+    if own is not None:
+        cause: Cause = "half-loaded weights"
+        advice = "Other programs may load such a file in part, and match at random. Compare with the released weights."
+        command = asked.command()
+    else:
+        cause, advice = "installation", "The released weights are not on this machine, or damaged."
+        command = "photoglue weights fetch"
     return Finding(
-        cause="half-loaded weights" if own else "installation",
+        cause=cause,
         seen=str(error),
-        advice="Other programs load such a file in part, in silence, and match at random. Compare with the released weights:"
-        if own
-        else "The released weights are not on this machine, or damaged.",
-        command=shlex.join(["photoglue", "match", *names, "--features", name] if own else fetch),
+        advice=advice,
+        command=command,
         confidence=1.0,
-        evidence={"weights": str(options.get("weights", "released"))},
-    )
-
-
-def _without_match(names: tuple[str, ...], seconds: float, *findings: Finding) -> Diagnosis:
-    return Diagnosis(
-        photos=(names[0], names[1]),
-        features=None,
-        keypoints=(0, 0),
-        matches=0,
-        overlap_probability=None,
-        inliers=None,
-        flat=None,
-        findings=chosen(list(findings)),
-        probes=(),
-        seconds=seconds,
+        evidence={"weights": "released" if own is None else str(own)},
     )

@@ -1,7 +1,7 @@
 """Mistakes in a user's own features that can be seen in the file, without any matching."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -131,7 +131,7 @@ def _duplicates(given: GivenFeatures, again: str) -> Finding | None:
     return Finding(
         cause="duplicates",
         seen=f"{given.origin}: {share:.0%} of the keypoints lie within {radius:.2g} px of another one.",
-        advice="Keep the best of each group (nms_radius of 2 to 4 pixels): several points at one place share their match.",
+        advice="Keep the best of each group (nms_radius, 2 to 4 pixels): points at one place split their matches.",
         command=again,
         confidence=0.6 + 0.3 * min(1.0, share),
         evidence={"share": share, "radius_px": radius, "keypoints": len(points)},
@@ -196,7 +196,7 @@ def _angles(given: GivenFeatures, again: str) -> Finding | None:
 
 
 def _sizes(given: GivenFeatures, photo: ImageSource, again: str) -> Finding | None:
-    """Whether scales are diameters (OpenCV's ``size``) where sigma is expected: against SIFT's own of the same points."""
+    """Whether scales are diameters (OpenCV's ``size``) where sigma is expected: against SIFT's own at these points."""
     if given.kind not in SIFT_KINDS or given.scales is None or len(given.keypoints) < 20:
         return None
     try:
@@ -215,7 +215,7 @@ def _sizes(given: GivenFeatures, photo: ImageSource, again: str) -> Finding | No
         return None
     return Finding(
         cause="descriptors",
-        seen=f"{given.origin}: the scales are {ratio:.2f} times sigma at {int(close.sum())} points that SIFT finds, too.",
+        seen=f"{given.origin}: the scales are {ratio:.2f} times sigma at {int(close.sum())} points of SIFT's.",
         advice="They are diameters, such as OpenCV's KeyPoint.size: the matcher expects sigma, half of that.",
         command=again,
         confidence=0.85,
@@ -230,6 +230,3 @@ def _finite(given: GivenFeatures) -> np.ndarray:
 
 def _text(size: tuple[int, int]) -> str:
     return f"{size[0]} × {size[1]}"
-
-
-Check = Callable[[GivenFeatures, str], Finding | None]

@@ -1,6 +1,6 @@
 """What the doctor says: findings, each with numbers and one command, and the pair that they are about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -33,6 +33,8 @@ ORDER: tuple[Cause, ...] = (
     *("colors", "duplicates", "too large", "no overlap", "slow"),
 )
 """Of several findings that are as sure, the first is said first: what spoils all comes before what spoils a part."""
+GUESSES: tuple[Cause, ...] = ("no overlap", "too large", "look-alike", "slow")
+"""What is told only where nothing else explains the matches; that it is slow, always."""
 MOST = 3
 """Findings that are told of one pair."""
 Evidence: TypeAlias = str | int | float | tuple[str, ...] | tuple[int, ...]
@@ -83,15 +85,16 @@ class Diagnosis:
     """How long all of it took."""
 
 
-def chosen(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The findings that are told: at most one for each cause, those that are surer by a fifth before all others.
+def chosen(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings that are told: at most one for each cause, those that are surer by a fifth first.
 
-    That nothing overlaps is what is left if nothing else explains why there are no matches, and photos larger than what
-    is seen of them matter only then, too.
+    That nothing overlaps is what is left where nothing else explains why there are no matches; that photos are large,
+    or only look alike, is no more than a guess, too.
     """
-    sure = [finding for finding in findings if finding.cause not in ("no overlap", "too large", "slow")]
-    if any(finding.confidence >= 0.7 for finding in sure):
-        findings = [finding for finding in findings if finding.cause not in ("no overlap", "too large")]
+    if any(finding.confidence >= 0.7 and finding.cause not in GUESSES for finding in findings):
+        findings = [finding for finding in findings if finding.cause not in GUESSES or finding.cause == "slow"]
     ranked = sorted(findings, key=lambda finding: (-round(5 * finding.confidence), ORDER.index(finding.cause)))
-    first = {finding.cause: finding for finding in reversed(ranked)}
-    return tuple(finding for finding in ranked if first[finding.cause] is finding)[:MOST]
+    told: dict[Cause, Finding] = {}
+    for finding in ranked:
+        told.setdefault(finding.cause, finding)
+    return tuple(told.values())[:MOST]

@@ -1,4 +1,4 @@
-"""What the positions of the matches say: nothing moves, the cameras are wrong, the scene is flat, it only looks alike."""
+"""What the positions of the matches say: nothing moves, cameras are wrong, the scene is flat, it only looks alike."""
 
 from math import inf
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from photoglue.doctor.case import FEW_INLIERS, Case, threshold_of, verified
+from photoglue.doctor.case import FEW_INLIERS, Case, verified
 from photoglue.doctor.finding import Finding
 
 STILL_PX = 1.0
@@ -27,7 +27,7 @@ def static_border(case: Case) -> Finding | None:
     moved = (points1 - points0).norm(dim=1)
     still = moved < STILL_PX
     share = float(still.float().mean())
-    image0, image1 = (photo.image for photo in case.photos)
+    image0, image1 = (photo.image for photo in case.asked.photos)
     same = image0.shape == image1.shape and float((image0 - image1).abs().mean()) < 0.03
     moves = share > 0.97 or float(moved[~still].median()) > 5
     if share < 0.3 or same or not moves:
@@ -36,10 +36,10 @@ def static_border(case: Case) -> Finding | None:
     box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     return Finding(
         cause="static border",
-        seen=f"{share:.0%} of the {len(points0)} matches do not move by {STILL_PX:g} px, and the photos are not the same: they "
-        f"lie between ({box[0]}, {box[1]}) and ({box[2]}, {box[3]}).",
+        seen=f"{share:.0%} of the {len(points0)} matches do not move by {STILL_PX:g} px, and the photos are not the "
+        f"same: they lie between ({box[0]}, {box[1]}) and ({box[2]}, {box[3]}).",
         advice="A border, watermark or display is in both photos. Paint it black in a mask (keep.png), the rest white.",
-        command=case.command("--mask0", "keep.png", "--mask1", "keep.png"),
+        command=case.asked.command("--mask0", "keep.png", "--mask1", "keep.png"),
         confidence=0.9,
         evidence={"still": share, "matches": len(points0), "box": box},
     )
@@ -50,28 +50,28 @@ def intrinsics(case: Case) -> Finding | None:
     if case.fundamental is None:
         return None
     points = (case.matches.points0, case.matches.points1)
-    usual = threshold_of(case.sizes, case.pipeline.extractor.config.resize)
+    usual = case.fundamental.threshold_px
     count = len(case.fundamental)
-    if case.threshold_px is not None and case.threshold_px < usual / 2:
-        strict = verified(points, "fundamental", case.threshold_px)
+    if case.asked.threshold_px is not None and case.asked.threshold_px < usual / 2:
+        strict = verified(points, "fundamental", case.asked.threshold_px)
         if strict is not None and count >= FEW_INLIERS and count > 2 * len(strict):
             return _intrinsics(
-                f"Within {case.threshold_px:g} px {len(strict)} matches agree, within {usual:.2g} px {count}",
+                f"Within {case.asked.threshold_px:g} px {len(strict)} matches agree, within {usual:.2g} px {count}",
                 f"The threshold is too strict for photos of this size, seen at {case.resize} pixels.",
-                case.command("--verify", "fundamental", "--threshold", f"{usual:.3g}"),
-                {"inliers": len(strict), "inliers_at_usual": count, "threshold_px": case.threshold_px},
+                case.asked.command("--verify", "fundamental", "--threshold", f"{usual:.3g}"),
+                {"inliers": len(strict), "inliers_at_usual": count, "threshold_px": case.asked.threshold_px},
             )
-    if case.cameras is None:
+    if case.asked.cameras is None:
         return None
-    essential = verified(points, "essential", usual, case.cameras)
+    essential = verified(points, "essential", usual, case.asked.cameras)
     if essential is None or count < FEW_INLIERS or count <= 2 * len(essential):
         return None
-    focal = tuple(round(camera.fx) for camera in case.cameras)
+    focal = tuple(round(camera.fx) for camera in case.asked.cameras)
     return _intrinsics(
-        f"{count} matches agree with a fundamental matrix, which knows no cameras, and {len(essential)} with these cameras "
-        f"(focal lengths {focal[0]} and {focal[1]} px)",
-        "The intrinsics are of another size of the photos, of the photos turned, or of another camera; or the lens bends lines.",
-        case.command("--verify", "fundamental"),
+        f"{count} matches agree with a fundamental matrix, which knows no cameras, and {len(essential)} with these "
+        f"cameras (focal lengths {focal[0]} and {focal[1]} px)",
+        "The intrinsics are of another size of the photos, turned, or of another camera; or the lens bends lines.",
+        case.asked.command("--verify", "fundamental"),
         {"fundamental": count, "essential": len(essential), "focal_px": focal},
     )
 
@@ -92,14 +92,14 @@ def flatness(case: Case) -> float | None:
 def degenerate(case: Case) -> Finding | None:
     """A flat scene, or a camera that only turned, where a pose is wanted: it is not defined, or is one of two."""
     flat = flatness(case)
-    if case.cameras is None or flat is None or flat < FLAT:
+    if case.asked.cameras is None or flat is None or flat < FLAT:
         return None
     return Finding(
         cause="degenerate",
         seen=f"A homography explains {flat:.0%} as many matches as a fundamental matrix.",
         advice="The scene is flat, or the camera only turned: the matches are good, but the direction of a translation "
         "does not follow from them. Use the homography, or photos from places further apart.",
-        command=case.command("--verify", "homography"),
+        command=case.asked.command("--verify", "homography"),
         confidence=0.8,
         evidence={"homography_by_fundamental": flat, "inliers": int(case.inliers.sum())},
     )
@@ -118,10 +118,11 @@ def look_alike(case: Case) -> Finding | None:
         return None
     return Finding(
         cause="look-alike",
-        seen=f"{len(pairs)} matches agree, but their mean score is {score:.2f}, only {alone:.0%} of the good points between "
-        f"them are matched, and {better:.0%} look more like another point of their own photo than like their partner.",
-        advice="Things repeat here: the photos may show two parts that look alike. Look at the picture before believing it.",
-        command=case.command("--verify", "fundamental", "--plot", "matches.png"),
+        seen=f"{len(pairs)} matches agree, but their mean score is {score:.2f}, only {alone:.0%} of the good points "
+        f"between them are matched, and {better:.0%} look more like another point of their own photo than "
+        "like their partner.",
+        advice="Things repeat here: the photos may show two parts that look alike. Look at the picture first.",
+        command=case.asked.command("--verify", "fundamental", "--plot", "matches.png"),
         confidence=0.6,
         evidence={"mean_score": score, "covered": alone, "rivalled": better, "inliers": len(pairs)},
     )
@@ -140,7 +141,7 @@ def coverage(case: Case, number: int, matched: Tensor) -> float:
 
 
 def rivalry(case: Case, number: int, pairs: Tensor) -> float:
-    """The share of the matched points that look more like a distant point of their own photo than like their partner."""
+    """The share of the matched points that look more like another point of their photo than like their partner."""
     own, other = (
         torch.nn.functional.normalize(case.features[i].descriptors.float(), dim=1) for i in (number, 1 - number)
     )
@@ -185,7 +186,11 @@ def _turn(first: tuple[float, float], second: tuple[float, float], third: tuple[
 def no_overlap(case: Case) -> Finding | None:
     """Nothing that says that the photos show the same thing."""
     probability, count = case.overlap_probability, int(case.inliers.sum())
-    if (probability is not None and probability >= 0.5) or (probability is None and count >= FEW_INLIERS):
+    if (
+        not case.failed
+        or (probability is not None and probability >= 0.5)
+        or (probability is None and count >= FEW_INLIERS)
+    ):
         return None
     overlap = "" if probability is None else f"; that they overlap is {probability:.0%} likely"
     return Finding(
@@ -193,7 +198,7 @@ def no_overlap(case: Case) -> Finding | None:
         seen=f"{len(case.matches)} matches, {count} of which agree with one geometry{overlap}.",
         advice="Most likely the photos show different things, or the same from too far apart. No option changes that: "
         "match each with a photo in between.",
-        command=case.command("--plot", "matches.png"),
+        command=case.asked.command("--plot", "matches.png"),
         confidence=0.7 if probability is not None and probability < 0.25 else 0.5,
         evidence={
             "matches": len(case.matches),

@@ -10,12 +10,12 @@ from photoglue.matchers.lightglue.engine.choice import matching_choice
 
 def slow(case: Case) -> Finding | None:
     """A number format, or a device, that somebody asked for and that is slower than what this machine would choose."""
-    device = torch.device(case.options.get("device") or "cpu")
-    if device.type == "cpu" and case.options.get("device") is not None and torch.cuda.is_available():
+    device = torch.device(case.asked.options.get("device") or "cpu")
+    if device.type == "cpu" and case.asked.options.get("device") is not None and torch.cuda.is_available():
         return _slow(
             case, "The photos are matched on the CPU, and there is a GPU", "Leave the device to PhotoGlue.", {}
         )
-    asked = case.options.get("precision", "auto")
+    asked = case.asked.options.get("precision", "auto")
     if asked == "auto" or not isinstance(case.pipeline.matcher, LightGlue):
         return None
     choice = matching_choice(case.pipeline.matcher.device)
@@ -30,5 +30,5 @@ def slow(case: Case) -> Finding | None:
 
 
 def _slow(case: Case, seen: str, advice: str, evidence: dict[str, str]) -> Finding:
-    command = case.command("--precision", "auto")
+    command = case.asked.command("--precision", "auto")
     return Finding(cause="slow", seen=f"{seen}.", advice=advice, command=command, confidence=0.6, evidence=evidence)
