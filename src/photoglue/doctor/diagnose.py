@@ -2,18 +2,20 @@
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from photoglue.decode import Photo
 from photoglue.doctor import geometry, photos, probes, speed
 from photoglue.doctor.case import Asked, Case, Symptom
 from photoglue.doctor.files import file_findings
 from photoglue.doctor.finding import GUESSES, Cause, Diagnosis, Finding, chosen
-from photoglue.doctor.given import GivenFeatures, given_of, read_features
-from photoglue.errors import ConfigError, LicenceError, WeightsError
+from photoglue.doctor.given import GivenFeatures, given_of, read_features, recognized
+from photoglue.errors import ConfigError, LicenceError, PhotoGlueWarning, WeightsError
 from photoglue.extractors import EXTRACTORS
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
@@ -36,12 +38,11 @@ ALWAYS: tuple[Symptom, ...] = (
 """Looked for in every pair; they cost next to nothing."""
 PROBES: Mapping[str, Symptom] = MappingProxyType(
     {
-        "a photo with itself": probes.wrong_model,
         "less enlarged": probes.tiny,
         "contrast and blur": photos.few_points,
         "quarter turns": probes.turned,
-        "all layers": probes.bold_exit,
         "other sizes": probes.scale,
+        "all layers": probes.bold_exit,
         "negative": photos.inverted,
     }
 )
@@ -95,7 +96,9 @@ def diagnose(
     found = _file_findings(asked, pipeline)
     if any(finding.cause == "wrong matcher" for finding in found):
         return _diagnosis(asked, None, found, (), start)
-    case = Case.of(asked, pipeline)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PhotoGlueWarning)  # of points outside their photo: that is told as a finding
+        case = Case.of(asked, pipeline)
     found += [finding for symptom in ALWAYS if (finding := symptom(case)) is not None]
     tried: list[str] = []
     for title, finding in _probed(case):  # until one explains it
@@ -157,12 +160,11 @@ def _asked(
     names = photos[0].path or "first.jpg", photos[1].path or "second.jpg"
     given = _given(*features, names)
     others = {name: value for name, value in options.items() if name != "features"}
-    kind = None if given is None else given[0].kind or given[1].kind
     asked = Asked(
         names=names,
         photos=photos,
         given=given,
-        features_name=options.get("features") or name_of_kind(kind),
+        features_name=options.get("features") or _name_of(given, photos[0]),
         options=others,
         threshold_px=threshold_px,
     )
@@ -201,6 +203,15 @@ def _given(
     return one, other
 
 
+def _name_of(given: tuple[GivenFeatures, GivenFeatures] | None, photo: Photo) -> str:
+    """The extractor of the user's own features, as far as it is known."""
+    kind = None if given is None else given[0].kind or given[1].kind
+    if given is None or kind is not None:
+        return name_of_kind(kind)
+    name, _ = recognized(given[0], photo.image) or ("aliked", 0.0)
+    return name
+
+
 def name_of_kind(kind: str | None) -> str:
     """The extractor that makes features of a kind, as the command line spells it; "aliked" for all unknown ones."""
     if kind is not None and kind in EXTRACTORS and kind != "aliked-n16":
@@ -212,7 +223,7 @@ def _file_findings(asked: Asked, pipeline: Pipeline) -> list[Finding]:
     """What is wrong with the user's own features; and why they cannot be matched at all, if they cannot."""
     if asked.given is None:
         return []
-    found: list[Finding] = []
+    found = [] if asked.given[0].kind is not None else _misnamed(asked, asked.given[0])
     for own, photo, size in zip(asked.given, asked.photos, asked.sizes, strict=True):
         found += file_findings(own, photo.image, size, asked.extract_again())
     matcher = pipeline.matcher
@@ -238,6 +249,24 @@ def _file_findings(asked: Asked, pipeline: Pipeline) -> list[Finding]:
             confidence=1.0,
             evidence={"kinds": tuple(str(kind) for kind in kinds), "channels": tuple(widths)},
         ),
+    ]
+
+
+def _misnamed(asked: Asked, given: GivenFeatures) -> list[Finding]:
+    """That features of an unknown kind were made by another extractor than the one that was named."""
+    name, cosine = recognized(given, asked.photos[0].image) or (asked.features_name, 0.0)
+    if asked.features_name.startswith(name):
+        return []
+    return [
+        Finding(
+            cause="wrong matcher",
+            seen=f"{given.origin} does not say what made its features. They are those of {name} (mean cosine with its "
+            f"own descriptors at these points: {cosine:.2f}), and not of {asked.features_name}.",
+            advice="Match them with the model for these, and state their kind.",
+            command=asked.command(features=name),
+            confidence=0.95,
+            evidence={"recognized": name, "cosine": cosine},
+        )
     ]
 
 

@@ -133,7 +133,7 @@ def _duplicates(given: GivenFeatures, again: str) -> Finding | None:
         seen=f"{given.origin}: {share:.0%} of the keypoints lie within {radius:.2g} px of another one.",
         advice="Keep the best of each group (nms_radius, 2 to 4 pixels): points at one place split their matches.",
         command=again,
-        confidence=0.6 + 0.3 * min(1.0, share),
+        confidence=round(0.6 + 0.3 * share, 2),
         evidence={"share": share, "radius_px": radius, "keypoints": len(points)},
     )
 

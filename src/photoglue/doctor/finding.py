@@ -35,6 +35,8 @@ ORDER: tuple[Cause, ...] = (
 """Of several findings that are as sure, the first is said first: what spoils all comes before what spoils a part."""
 GUESSES: tuple[Cause, ...] = ("no overlap", "too large", "look-alike", "slow")
 """What is told only where nothing else explains the matches; that it is slow, always."""
+MEASURED_IN_PIXELS: tuple[Cause, ...] = ("scale", "static border", "intrinsics", "degenerate", "duplicates")
+"""What cannot be told where coordinates are wrong."""
 MOST = 3
 """Findings that are told of one pair."""
 Evidence: TypeAlias = str | int | float | tuple[str, ...] | tuple[int, ...]
@@ -93,6 +95,8 @@ def chosen(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """
     if any(finding.confidence >= 0.7 and finding.cause not in GUESSES for finding in findings):
         findings = [finding for finding in findings if finding.cause not in GUESSES or finding.cause == "slow"]
+    if any(finding.cause == "coordinates" and finding.confidence >= 0.9 for finding in findings):
+        findings = [finding for finding in findings if finding.cause not in MEASURED_IN_PIXELS]
     ranked = sorted(findings, key=lambda finding: (-round(5 * finding.confidence), ORDER.index(finding.cause)))
     told: dict[Cause, Finding] = {}
     for finding in ranked:

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from photoglue.errors import ConfigError, OutputError, require
+from photoglue.extractors import create_extractor
 from photoglue.store import FeatureStore
 from photoglue.structs import Features
 
@@ -77,6 +81,40 @@ def read_features(path: str | os.PathLike[str], photo: str | os.PathLike[str] | 
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise OutputError(f"{str(path)!r} is damaged, or no file of features: {error}.") from error
     return _given(origin, arrays, kind)
+
+
+def recognized(given: GivenFeatures, image: Float[Tensor, "c h w"]) -> tuple[str, float] | None:
+    """The extractor that made features whose file does not say, as the command line spells it.
+
+    Descriptors of 128 channels without a negative value are SIFT's, those of 256 most likely SuperPoint's. ALIKED and
+    DISK describe the photo at the same points: the one whose descriptors agree made them.
+
+    Args:
+        given: The features.
+        image: The photo that they are of.
+
+    Returns:
+        The name and how sure it is (for ALIKED and DISK the mean cosine between the descriptors, else 1), or None if
+        nothing fits, as with points that are not pixels.
+    """
+    rows = given.descriptors.astype(np.float32)
+    if rows.shape[1] in (128, 256) and len(rows) >= 20 and bool((rows >= 0).all()):
+        return ("sift", 1.0) if rows.shape[1] == 128 else None
+    if rows.shape[1] == 256:
+        return "superpoint", 1.0
+    size = np.array([image.shape[2], image.shape[1]])
+    points = given.keypoints.astype(np.float32)
+    good = ((points >= 0) & (points < size)).all(axis=1) & np.isfinite(rows).all(axis=1)
+    chosen = np.flatnonzero(good)[:256]
+    if rows.shape[1] != 128 or len(chosen) < 20:
+        return None
+    wanted = torch.nn.functional.normalize(torch.from_numpy(rows[chosen]), dim=1)
+    cosines = {}
+    for name in ("aliked", "disk"):
+        described = create_extractor(name).describe(image, torch.from_numpy(points[chosen])).descriptors.cpu()
+        cosines[name] = float((wanted * torch.nn.functional.normalize(described, dim=1)).sum(dim=1).mean())
+    best = max(cosines, key=cosines.__getitem__)
+    return (best, cosines[best]) if cosines[best] > 0.5 else None
 
 
 def given_of(features: Features, origin: str) -> GivenFeatures:

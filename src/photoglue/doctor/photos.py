@@ -1,5 +1,6 @@
 """What is wrong with the photos themselves: dark, blurred, empty, too large, of other colors."""
 
+import json
 import shlex
 from collections.abc import Mapping
 
@@ -82,7 +83,7 @@ def _exposed(case: Case, number: int, seen: str, evidence: Mapping[str, Evidence
         f"; with stretched contrast the sum of scores is {strength:.0f} instead of {case.strength:.0f}" if gain else ""
     )
     code = "from PIL import Image, ImageOps; ImageOps.autocontrast("
-    code += f"Image.open({case.asked.names[number]!r}).convert('RGB'), cutoff=0.5).save('stretched.png')"
+    code += f'Image.open({json.dumps(case.asked.names[number])}).convert("RGB"), cutoff=0.5).save("stretched.png")'
     return _finding(
         f"{seen}{better}.",
         "Stretch its contrast, and match the result."
@@ -164,9 +165,9 @@ def inverted(case: Case) -> Finding | None:
 
 def _repainted(case: Case, what: str, value: float, measure: str = "correlation at matched points") -> Finding:
     negative = what == "brightness"
-    turn = "ImageOps.invert(photo)" if negative else "Image.merge('RGB', photo.split()[::-1])"
-    code = f"from PIL import Image, ImageOps; photo = Image.open({case.asked.names[1]!r}).convert('RGB'); "
-    code += f"{turn}.save('repaired.png')"
+    turn = "ImageOps.invert(photo)" if negative else 'Image.merge("RGB", photo.split()[::-1])'
+    code = "from PIL import Image, ImageOps; "
+    code += f'photo = Image.open({json.dumps(case.asked.names[1])}).convert("RGB"); {turn}.save("repaired.png")'
     reason = "one of the photos is a negative"
     if not negative:
         reason = "the channels of one photo are blue, green, red (OpenCV's order)"
