@@ -171,6 +171,11 @@ Symptom: TypeAlias = Callable[[Case], Finding | None]
 """Looks for one cause; None: it is not that."""
 
 
+def has_points(case: Case) -> bool:
+    """Whether there are points in both photos that could be matched in another way."""
+    return min(map(len, case.features)) >= 8
+
+
 def strength_of(matches: Matches) -> float:
     """The sum of the scores, by which several ways to match the same photos are compared."""
     scores = matches.scores

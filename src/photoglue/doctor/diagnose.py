@@ -3,15 +3,14 @@
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from photoglue.decode import Photo
 from photoglue.doctor import geometry, photos, probes, speed
-from photoglue.doctor.case import Asked, Case, Symptom
+from photoglue.doctor.case import Asked, Case, Symptom, has_points
 from photoglue.doctor.files import file_findings
 from photoglue.doctor.finding import GUESSES, Cause, Diagnosis, Finding, chosen
 from photoglue.doctor.given import GivenFeatures, given_of, read_features, recognized
@@ -36,17 +35,16 @@ ALWAYS: tuple[Symptom, ...] = (
     speed.slow,
 )
 """Looked for in every pair; they cost next to nothing."""
-PROBES: Mapping[str, Symptom] = MappingProxyType(
-    {
-        "less enlarged": probes.tiny,
-        "contrast and blur": photos.few_points,
-        "quarter turns": probes.turned,
-        "other sizes": probes.scale,
-        "all layers": probes.bold_exit,
-        "negative": photos.inverted,
-    }
+PROBES: tuple[tuple[str, Callable[[Case], bool], Symptom], ...] = (
+    ("less enlarged", probes.is_enlarged, probes.tiny),
+    ("contrast and blur", photos.is_sparse, photos.few_points),
+    ("quarter turns", has_points, probes.turned),
+    ("other sizes", has_points, probes.scale),
+    ("all layers", probes.is_adaptive, probes.bold_exit),
+    ("negative", has_points, photos.inverted),
 )
-"""Looked for where a pair does not match well, in this order, until one explains it."""
+"""Looked for where a pair does not match well, in this order, until one explains it: name, whether it makes sense, and
+the probe."""
 GUESSED: tuple[Symptom, ...] = (photos.too_large, geometry.no_overlap)
 """What is left where nothing explains it."""
 EXPLAINED = 0.85
@@ -122,8 +120,9 @@ def _probed(case: Case) -> Iterator[tuple[str, Finding | None]]:
         own = Case.of(case.asked, case.pipeline, own=False)
         yield "own features", probes.own_features(case, own)
         case = own  # what follows is about the photos
-    for title, symptom in PROBES.items():
-        yield title, symptom(case)
+    for title, makes_sense, symptom in PROBES:
+        if makes_sense(case):
+            yield title, symptom(case)
 
 
 def _diagnosis(

@@ -95,7 +95,8 @@ def recognized(given: GivenFeatures, image: Float[Tensor, "c h w"]) -> tuple[str
 
     Returns:
         The name and how sure it is (for ALIKED and DISK the mean cosine between the descriptors, else 1), or None if
-        nothing fits, as with points that are not pixels.
+        nothing fits, as with points that are not pixels. The right one has 0.6 to 1, by the size at which it saw the
+        photo, the other one 0.0.
     """
     rows = given.descriptors.astype(np.float32)
     if rows.shape[1] in (128, 256) and len(rows) >= 20 and bool((rows >= 0).all()):
@@ -114,7 +115,7 @@ def recognized(given: GivenFeatures, image: Float[Tensor, "c h w"]) -> tuple[str
         described = create_extractor(name).describe(image, torch.from_numpy(points[chosen])).descriptors.cpu()
         cosines[name] = float((wanted * torch.nn.functional.normalize(described, dim=1)).sum(dim=1).mean())
     best = max(cosines, key=cosines.__getitem__)
-    return (best, cosines[best]) if cosines[best] > 0.5 else None
+    return (best, cosines[best]) if cosines[best] > 0.3 else None
 
 
 def given_of(features: Features, origin: str) -> GivenFeatures:

@@ -41,6 +41,8 @@ OPTIONAL = {
 """Optional module → the extra that brings it, and what it is for."""
 HEAVY = ("pycolmap", "ray", "tensorboard")
 """Modules that take seconds to import: only whether they are there is looked at."""
+NVIDIA = Path("/proc/driver/nvidia/version")
+"""There where the driver of an NVIDIA GPU runs."""
 DEFAULT = ("aliked-n16", "aliked-lightglue")
 """Weights that `photoglue match` needs if nothing else is said."""
 
@@ -89,7 +91,7 @@ def _opencv() -> Iterator[Check]:
 
 def _torch() -> Iterator[Check]:
     built = torch.version.cuda or torch.version.hip
-    gpu = Path("/proc/driver/nvidia/version").exists()
+    gpu = NVIDIA.exists()
     if torch.cuda.is_available():
         yield Check(name="GPU", status="ok", found=f"{torch.cuda.get_device_name()}, torch built for CUDA {built}")
     elif gpu and not built:

@@ -29,11 +29,22 @@ OPPOSITE = -0.5
 above 0.6 and 0.3."""
 
 
-def few_points(case: Case) -> Finding | None:
+def has_few(case: Case) -> bool:
+    """Whether a photo has fewer points than one would like."""
+    return min(map(len, case.features)) < min(FEW, case.pipeline.extractor.config.max_keypoints or FEW)
+
+
+def is_sparse(case: Case) -> bool:
+    """Whether a pair fails, and a photo has few points, or all in one place."""
+    crowds = [crowding(features.keypoints, features.image_size) for features in case.features]
+    return case.failed and (has_few(case) or max(crowds) >= CROWDED)
+
+
+def few_points(case: Case) -> Finding:
     """A photo in which few points are found, with what it looks like, or one with all points in one place."""
     counts = [len(features) for features in case.features]
     number = min((0, 1), key=counts.__getitem__)
-    if counts[number] >= min(FEW, case.pipeline.extractor.config.max_keypoints or FEW):
+    if not has_few(case):
         return _crowded(case)
     small = Resize.long_side(case.sizes[number], case.resize).apply(case.asked.photos[number].image)
     mean, sharpness, brightest = float(small.mean()), laplacian_variance(small), _quantile(small, 0.99)
@@ -57,11 +68,9 @@ def few_points(case: Case) -> Finding | None:
     )
 
 
-def _crowded(case: Case) -> Finding | None:
+def _crowded(case: Case) -> Finding:
     crowds = [crowding(features.keypoints, features.image_size) for features in case.features]
     number = max((0, 1), key=crowds.__getitem__)
-    if crowds[number] < CROWDED:
-        return None
     return _finding(
         f"{crowds[number]:.0%} of the points of {case.asked.names[number]!r} lie in a tenth of the photo.",
         "The rest of it is plain; a limit on the points that is higher reaches it.",
@@ -153,8 +162,6 @@ def colors(case: Case) -> Finding | None:
 
 def inverted(case: Case) -> Finding | None:
     """A negative that hardly matches: matched again with the second photo inverted."""
-    if not case.failed:
-        return None
     first = case.small(case.asked.photos[0].image)
     before = case.strength_with(first, case.small(case.asked.photos[1].image))
     after = case.strength_with(first, case.small(1 - case.asked.photos[1].image))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import torch
 
-from photoglue.doctor.case import LEAST, SMALL, Case, strength_of
+from photoglue.doctor.case import LEAST, SMALL, Case, has_points, strength_of
 from photoglue.doctor.finding import Evidence, Finding
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 
@@ -139,12 +139,15 @@ def _scale_finding(case: Case, seen: str, evidence: Mapping[str, Evidence]) -> F
     )
 
 
+def is_adaptive(case: Case) -> bool:
+    """Whether the matcher may have stopped early, or dropped points."""
+    matcher = case.pipeline.matcher
+    return has_points(case) and isinstance(matcher, LightGlue) and matcher.config != LightGlueConfig.accurate()
+
+
 def bold_exit(case: Case) -> Finding | None:
     """An early exit, pruning or few layers that lose matches: against all layers with all points."""
-    matcher, weights = case.pipeline.matcher, case.asked.options.get("weights")
-    adaptive = isinstance(matcher, LightGlue) and matcher.config != LightGlueConfig.accurate()
-    if not adaptive or not len(case.features[0]) or not len(case.features[1]):
-        return None
+    weights = case.asked.options.get("weights")
     if weights is None:
         careful = LightGlue.pretrained(case.pipeline.extractor.kind, LightGlueConfig.accurate())
     else:
@@ -169,11 +172,14 @@ def bold_exit(case: Case) -> Finding | None:
     )
 
 
+def is_enlarged(case: Case) -> bool:
+    """Whether a photo is made more than twice as large before points are looked for."""
+    return case.pipeline.extractor.config.resize is not None and min(map(max, case.sizes)) < case.resize / 2
+
+
 def tiny(case: Case) -> Finding | None:
     """Photos that are enlarged many times before points are looked for."""
     smallest = min(map(max, case.sizes))
-    if case.pipeline.extractor.config.resize is None or smallest > case.resize / 2:
-        return None
     trials = {
         side: case.strength_with(*(case.small(photo.image, side, 2048) for photo in case.asked.photos))
         for side in (2 * smallest, 4 * smallest)
@@ -181,6 +187,8 @@ def tiny(case: Case) -> Finding | None:
     }
     best = max(trials, key=trials.__getitem__, default=0)
     gain = bool(best) and trials[best] > max(1.2 * case.strength, LEAST / 2)
+    if not (gain or case.failed):
+        return None
     more = f"; at {best} the sum of scores is {trials[best]:.0f} instead of {case.strength:.0f}" if gain else ""
     return Finding(
         cause="tiny",

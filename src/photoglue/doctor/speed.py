@@ -1,9 +1,11 @@
 """What makes matching slow without making it wrong."""
 
+from collections.abc import Mapping
+
 import torch
 
 from photoglue.doctor.case import Case
-from photoglue.doctor.finding import Finding
+from photoglue.doctor.finding import Evidence, Finding
 from photoglue.matchers.lightglue import LightGlue
 from photoglue.matchers.lightglue.engine.choice import matching_choice
 
@@ -29,6 +31,6 @@ def slow(case: Case) -> Finding | None:
     )
 
 
-def _slow(case: Case, seen: str, advice: str, evidence: dict[str, str]) -> Finding:
+def _slow(case: Case, seen: str, advice: str, evidence: Mapping[str, Evidence]) -> Finding:
     command = case.asked.command("--precision", "auto")
     return Finding(cause="slow", seen=f"{seen}.", advice=advice, command=command, confidence=0.6, evidence=evidence)
