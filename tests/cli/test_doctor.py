@@ -42,8 +42,9 @@ def test_options_reach_the_doctor(cli, small, tmp_path):
     assert code == 0
     assert "keypoints   100 and 100 (aliked-n16)" in out
     pytest.importorskip("poselib", exc_type=ImportError)
-    wrong = ("--intrinsics", "60,60,185,125")
-    assert "intrinsics" in cli("doctor", *small, "--max-keypoints", 512, "--resize", 370, *wrong)[1]
+    code, out, _ = cli("doctor", *small, "--features0", store, "--threshold", 0.001)
+    assert code == 3
+    assert "The threshold is too strict" in out
 
 
 def test_installation(cli, monkeypatch):
@@ -63,7 +64,7 @@ def test_installation(cli, monkeypatch):
 
 def test_what_makes_no_sense(cli, tmp_path):
     assert cli("doctor", "one.jpg")[0] == 2
-    code, out, err = cli("doctor", "one.jpg", "two.jpg", *("--intrinsics", "1,1,1,1") * 3)
+    code, out, err = cli("doctor", "one.jpg", "two.jpg", "--intrinsics", *["1,1,1,1"] * 3)
     assert (code, out) == (2, "")
     assert "There are 3 --intrinsics" in err
     (tmp_path / "text.jpg").write_text("text")

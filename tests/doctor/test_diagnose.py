@@ -111,7 +111,6 @@ def test_what_makes_no_sense(small_pair, diagnosed, written):
     [
         (None, "aliked"),
         ("aliked-n16", "aliked"),
-        ("aliked-n16rot", "aliked-n16rot"),
         ("sift-opencv", "sift"),
         ("x", "aliked"),
     ],
