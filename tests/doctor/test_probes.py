@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.weights]
 def test_turned(small_pair, first_finding):
     finding = first_finding(small_pair[0], small_pair[1].transpose(PIL.Image.Transpose.ROTATE_90))
     assert finding.cause == "turned"
-    assert "it is turned by 90° counterclockwise against the first" in finding.seen
+    assert "it is turned by about 90° counterclockwise against the first" in finding.seen
     assert finding.command == "photoglue match first.jpg second.jpg --rotation always"
 
 

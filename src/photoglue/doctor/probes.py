@@ -81,7 +81,7 @@ def turned(case: Case) -> Finding | None:
     return Finding(
         cause="turned",
         seen=f"With the second photo turned back, the sum of scores of {SMALL} points is {sums[best]:.0f} instead of "
-        f"{sums[0]:.0f}: it is turned by {TURNS[best]} against the first.{exif}",
+        f"{sums[0]:.0f}: it is turned by about {TURNS[best]} against the first.{exif}",
         advice="Turn one of the photos, or let PhotoGlue do it; SIFT hardly minds turns.",
         command=case.asked.command("--rotation", "always"),
         confidence=0.95,
