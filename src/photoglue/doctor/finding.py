@@ -32,7 +32,7 @@ ORDER: tuple[Cause, ...] = (
     *("turned", "scale", "bold exit", "tiny", "few points", "static border", "intrinsics", "look-alike", "degenerate"),
     *("colors", "duplicates", "too large", "no overlap", "slow"),
 )
-"""Of several findings that are as sure, the first is said first: what spoils all comes before what spoils a part."""
+"""Findings that are as sure as each other are told in this order: what spoils all comes before what spoils a part."""
 GUESSES: tuple[Cause, ...] = ("no overlap", "too large", "look-alike", "slow")
 """What is told only where nothing else explains the matches; that it is slow, always."""
 MEASURED_IN_PIXELS: tuple[Cause, ...] = ("scale", "static border", "intrinsics", "degenerate", "duplicates")
