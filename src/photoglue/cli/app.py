@@ -18,6 +18,7 @@ from rich.text import Text
 from photoglue.cli.bench import Bench
 from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
+from photoglue.cli.doctor import Doctor
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.extract import Extract
 from photoglue.cli.localize import Localize
@@ -47,6 +48,7 @@ Command: TypeAlias = (
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     | Annotated[Web, tyro.conf.subcommand("web")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

@@ -1,5 +1,6 @@
 """`photoglue match A B`: match two photos; `photoglue match PHOTOS… --store matches.h5`: the pairs of many."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -259,6 +260,8 @@ class Match:
             console.print(f"inliers     {len(checked)}{share}, {checked.model}, {checked.threshold_px:.3g} px")
         for note in notes:
             console.print(f"note        {note}", soft_wrap=True)
+        if (result.overlap_probability or 1) < SURE:
+            console.print(f"why?        {shlex.join(['photoglue', 'doctor', *map(str, self.images)])}", soft_wrap=True)
         console.print(f"time        {clock}")
         for name, path in (("matches", self.out), ("picture", self.plot), ("pruning", self.plot_pruning)):
             if path is not None:
