@@ -135,9 +135,7 @@ def test_a_map_of_two_places_is_two_scenes_and_one_without_common_points_is_left
 
 def test_where_the_photos_are(tmp_path):
     folder = write_map(tmp_path / "map", photos=None)
-    with pytest.raises(
-        ConfigError, match=r"There is no folder images/.*\. Name their folder with --photos"
-    ):
+    with pytest.raises(ConfigError, match=r"There is no folder images/.*\. Name their folder with --photos"):
         read_maps([folder])
     photos = write_map(tmp_path / "other") / "images"
     assert read_maps([folder], photos=photos)[0].frames[0].image_path == photos / "0.png"

@@ -21,8 +21,8 @@ from photoglue.retrieval import Describer, PhotoIndex
 from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
 from photoglue.sfm.cameras import camera_words
 from photoglue.sfm.folder import FORMAT, RunRecord
-from photoglue.solvers.colmap_model import Model, ModelImage, read_model
 from photoglue.solvers.colmap_files import CameraRecord, read_images
+from photoglue.solvers.colmap_model import Model, ModelImage, read_model
 from photoglue.store import FeatureStore
 from photoglue.structs import Features
 

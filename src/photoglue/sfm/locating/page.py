@@ -8,9 +8,9 @@ from pathlib import Path
 from photoglue.errors import ConfigError
 from photoglue.sfm.locating.answer import Localisation
 from photoglue.sfm.locating.known import KnownMap
-from photoglue.solvers.colmap_model import Model, ModelImage
 from photoglue.sfm.report.page import write_map_report
 from photoglue.solvers.colmap_files import CameraRecord
+from photoglue.solvers.colmap_model import Model, ModelImage
 
 PREFIX = "localised/"
 """What stands before the names of placed photos on the page, to tell them from those of the map."""
