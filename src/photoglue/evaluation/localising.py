@@ -33,7 +33,7 @@ from photoglue.solvers.colmap_triangulation import write_posed
 from photoglue.version import __version__
 
 EVERY, FIRST = 4, 2
-"""Of the photos by name, those with the numbers 2, 6, 10, … are queries."""
+"""Photos sorted by name whose numbers are 2, 6, 10, … are queries."""
 METRES, RELATIVE = (0.05, 0.25, 1.0), (0.005, 0.025, 0.1)
 """Largest errors of position that are counted: metres; or, where the unit is unknown, shares of the median distance
 between the cameras of the map and the points that they see."""

@@ -45,11 +45,12 @@ class PoseSpread:
     """How far a pose may be off if the errors of its inliers are independent: standard deviations."""
 
     position: float
-    """Of the place of the camera, root of the summed variances along all axes, in the unit of the points."""
+    """Standard deviation of the place of the camera: root of the summed variances along all axes, in the unit of
+    the points."""
     rotation_deg: float
-    """Of the direction of the camera, degrees."""
+    """Standard deviation of the direction of the camera, degrees."""
     focal: float
-    """Of the focal length, as a share of it; 0: it is not estimated."""
+    """Standard deviation of the focal length, as a share of it; 0: it is not estimated."""
 
 
 def absolute_pose(

@@ -17,11 +17,11 @@ class Uncertainty:
     """How far a pose may be off if the errors of its inliers are independent: standard deviations."""
 
     position: float
-    """Of the place of the camera, over all directions, in the unit of the map."""
+    """Standard deviation of the place of the camera, over all directions, in the unit of the map."""
     rotation_deg: float
-    """Of its direction, degrees."""
+    """Standard deviation of the direction of the camera, degrees."""
     focal_px: float | None
-    """Of the focal length, pixels; None: it was not estimated."""
+    """Standard deviation of the focal length, pixels; None: it was not estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,7 +203,7 @@ class Placing:
         return found, "", answer
 
     def _share(self, found: Found) -> float:
-        """Of the matches with the photo that has the most inliers, the share that agrees."""
+        """Share of the matches with the photo of the most inliers that agrees with the pose."""
         pairs = set(zip(found.inliers.keypoints.tolist(), found.inliers.points.tolist(), strict=True))
         good: dict[int, list[bool]] = {}
         for keypoint, point, photo in zip(
