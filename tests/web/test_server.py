@@ -97,11 +97,17 @@ def test_closing_waits_for_the_job_and_no_other_begins(server):
 @pytest.mark.slow
 def test_serve_ends_with_ctrl_c():
     """As a program of its own: it says its address, and leaves without a traceback."""
-    code = "import photoglue.web; photoglue.web.serve(on_ready=lambda url: print(url, flush=True)); print('left')"
+    code = (  # a shell that runs the tests in the background has them ignore Ctrl-C
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import photoglue.web; "
+        "photoglue.web.serve(on_ready=lambda url: print(url, flush=True)); print('left')"
+    )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as it:
         url = it.stdout.readline().strip()
         assert urllib.request.urlopen(url).status == 200
         it.send_signal(2)
-        out, err = it.communicate(timeout=20)
+        try:
+            out, err = it.communicate(timeout=20)
+        finally:
+            it.kill()
     assert (it.returncode, out, err) == (0, "left\n", "")
