@@ -17,6 +17,7 @@ from photoglue.matchers.base import Matcher
 from photoglue.retrieval import PhotoIndex, Vocabulary, mutual_neighbors
 from photoglue.solvers import poselib
 from photoglue.structs import Features, Matches
+from photoglue.video.points import Live
 
 RECENT, RETRIEVED, TRIED = 3, 5, 2
 """A lost camera is compared with so many of the last keyframes and so many that retrieval finds; the best are matched."""
@@ -25,32 +26,6 @@ SAME_PX, DRIFT_PX, GEOMETRY_PX = 1.5, 4.0, 2.0
 drifted; and the largest error of matches that agree with one geometry. Pixels of a frame 640 pixels long."""
 NEW = -2
 """The id of a point that is to become a new track."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Live:
-    """The tracks of one frame."""
-
-    ids: Int64[np.ndarray, " n"]
-    points: Float32[np.ndarray, "n 2"]
-    """(x, y) in pixels of the frame."""
-    born: Int64[np.ndarray, " n"]
-    """The number of pushes before each track's first frame."""
-
-    @classmethod
-    def none(cls) -> "Live":
-        """No track."""
-        empty = np.zeros(0, dtype=np.int64)
-        return cls(ids=empty, points=np.zeros((0, 2), dtype=np.float32), born=empty)
-
-    def select(self, rows: Bool[np.ndarray, " n"] | Int64[np.ndarray, " k"]) -> "Live":
-        """Some of the tracks."""
-        return Live(ids=self.ids[rows], points=self.points[rows], born=self.born[rows])
-
-    def joined(self, other: "Live") -> "Live":
-        """These tracks and others."""
-        names = ("ids", "points", "born")
-        return Live(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
