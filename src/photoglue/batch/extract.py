@@ -133,7 +133,7 @@ def masks_in(folder: Place, names: Sequence[str]) -> tuple[dict[str, Path], dict
     return found, notes
 
 
-def _made_from(photo: Path, mask: Path | None) -> dict[str, Any]:
+def made_from_photo(photo: Path, mask: Path | None) -> dict[str, Any]:
     """What features depend on besides the options of the extractor."""
     return {
         "version": ENTRIES,
@@ -162,7 +162,7 @@ def _stale(store: FeatureStore, name: str, photo: Path, mask: Path | None) -> st
         return ""
     recorded = store.made_from(name)
     try:
-        why = compared(recorded, _made_from(photo, mask), STALE)
+        why = compared(recorded, made_from_photo(photo, mask), STALE)
     except ImageError:
         return STALE["photo"]
     if why is None:
@@ -176,7 +176,7 @@ def _work(
     """What each photo of a chunk gives."""
     extractor, photos, masks = state
     try:
-        records = [_made_from(photos[name], masks.get(name)) for name in names]
+        records = [made_from_photo(photos[name], masks.get(name)) for name in names]
         features = extractor.extract_many([photos[name] for name in names], [masks.get(name) for name in names])
     except (ImageError, MemoryError) as error:
         if len(names) > 1:

@@ -26,6 +26,7 @@ from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.pairs import Pairs
 from photoglue.cli.reconstruct import Reconstruct, Verify
 from photoglue.cli.search import Index, Search
+from photoglue.cli.track import Track
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
@@ -42,6 +43,7 @@ Command: TypeAlias = (
     | Annotated[Map, tyro.conf.subcommand("map")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[Track, tyro.conf.subcommand("track")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

@@ -27,6 +27,19 @@ def rotation_from_quaternion(quaternion: Float64[Tensor, "4"]) -> Float64[Tensor
     return rotation
 
 
+def quaternion_from_rotation(rotation: Float64[Tensor, "3 3"]) -> Float64[Tensor, "4"]:
+    """The unit quaternion (w, x, y, z), w not negative, of a rotation; after Bar-Itzhack (2000), exact near 180 degrees."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
+    rows = [
+        [xx + yy + zz, zy - yz, xz - zx, yx - xy],
+        [zy - yz, xx - yy - zz, xy + yx, xz + zx],
+        [xz - zx, xy + yx, yy - xx - zz, yz + zy],
+        [yx - xy, xz + zx, yz + zy, zz - xx - yy],
+    ]
+    quaternion: Tensor = torch.linalg.eigh(torch.tensor(rows, dtype=torch.float64)).eigenvectors[:, -1]
+    return quaternion if float(quaternion[0]) >= 0 else -quaternion
+
+
 def rotation_error_deg(estimated: Float[Tensor, "3 3"], true: Float[Tensor, "3 3"]) -> float:
     """The angle between two rotations, 0…180 degrees.
 

@@ -55,6 +55,8 @@ class Keyframe:
     """Why it is one: "first", "few tracks", "motion", "interval", "lost", "size" or "asked"."""
     image: UInt8[np.ndarray, "h w 3"] | None
     """RGB; None in what the tracker keeps."""
+    mask: Bool[np.ndarray, "h w"] | None
+    """True where there may be points; None: everywhere."""
     features: Features
     ids: Int64[np.ndarray, " n"]
     """The track of each feature; -1: none."""
@@ -128,7 +130,8 @@ class KeyframeWorker:
         gap = _nearest_px(points, job.live.points)
         ids[(ids == -1) & (gap > self.spacing_px * scale)] = NEW
         keyframe = Keyframe(
-            frame=job.frame, timestamp=job.timestamp, reason=job.reason, image=job.image, features=features.cpu(),
+            frame=job.frame, timestamp=job.timestamp, reason=job.reason, image=job.image, mask=job.mask,
+            features=features.cpu(),
             ids=ids, born=born, links=tuple(links), vector=vector,
         )  # fmt: skip
         disparities = None if right is None else self._disparities(features, right)
@@ -231,7 +234,7 @@ def vocabulary_for(extractor: Extractor) -> Vocabulary | None:
 
 def remembered(keyframe: Keyframe) -> Keyframe:
     """What the tracker keeps of a keyframe."""
-    return replace(keyframe, image=None, links=())
+    return replace(keyframe, image=None, mask=None, links=())
 
 
 def _nearest_px(points: Float32[np.ndarray, "n 2"], others: Float32[np.ndarray, "k 2"]) -> Float32[np.ndarray, " n"]:
