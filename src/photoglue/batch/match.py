@@ -130,6 +130,7 @@ def _stale(store: MatchStore, pair: Pair, digests: Mapping[str, str]) -> str | N
 
 
 def made_from_features(digest0: str, digest1: str) -> dict[str, Any]:
+    """What matches depend on besides the options of the matcher: the digests of both photos' features."""
     return {"version": ENTRIES, "features0": digest0, "features1": digest1}
 
 

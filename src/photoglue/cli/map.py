@@ -115,9 +115,10 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     """Partners of each photo that retrieval and gps look for."""
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
-    preset: Literal["default", "fast", "best"] = "default"
+    preset: Literal["default", "fast", "best", "realtime"] = "default"
     """default: LightGlue on all pairs; fast: nearest neighbours where they are plainly enough, and LightGlue on the
-    others; best: as default, and keypoints are refined to fractions of a pixel."""
+    others; best: as default, and keypoints are refined to fractions of a pixel; realtime: earlier exits, for keyframes
+    of `photoglue track`."""
     check_loops: bool = False
     """Drop verified pairs that the rotations of many others contradict, as those of look-alike walls."""
     undistort: bool = False

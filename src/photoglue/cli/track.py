@@ -1,5 +1,6 @@
 """`photoglue track VIDEO`: points followed through a video, in real time; keyframes, trajectory, overlay."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from photoglue.cli.match import FeaturesName, PresetName
+from photoglue.geometry.camera import PinholeCamera
 from photoglue.video import FrameResult, TrackerConfig, TrackerCounts, TrackOptions, TrackOutputs, track_video
 from photoglue.video.track import Progress
 
@@ -68,6 +70,7 @@ class Track:
 
     def run(self, console: Console) -> int:
         """Track the video, with a line that tells how it goes, and print a summary."""
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a file is said by us, once
         with _line(console) as progress:
             summary = track_video(self.video, self.outputs, self.options, progress=progress)
         for line in summary.lines():
@@ -77,15 +80,16 @@ class Track:
             if path is not None:
                 console.print(f"{name:9} → {path}", soft_wrap=True)
         if self.keyframes is not None:
-            console.print(f"3D model: photoglue map {self.keyframes / 'images'} {self._map_options}", soft_wrap=True)
+            console.print(
+                f"3D model: photoglue map {self.keyframes / 'images'} {self._map_options(summary.camera)}",
+                soft_wrap=True,
+            )
         return 0
 
     @property
     def outputs(self) -> TrackOutputs:
         """What is written."""
-        return TrackOutputs(
-            tracks=self.out, overlay=self.overlay, keyframes=self.keyframes, trajectory=self.trajectory
-        )
+        return TrackOutputs(tracks=self.out, overlay=self.overlay, keyframes=self.keyframes, trajectory=self.trajectory)
 
     @property
     def options(self) -> TrackOptions:
@@ -99,14 +103,14 @@ class Track:
         )
         return TrackOptions(**{**given, "config": config})
 
-    @property
-    def _map_options(self) -> str:
+    def _map_options(self, camera: PinholeCamera | None) -> str:
         """Options with which `photoglue map` takes features and matches as they are."""
         words = ["--out", str(self.keyframes), "--single-camera", "--preset", self.preset]
         words += ["--max-keypoints", str(self.max_keypoints), "--resize", str(self.resize)]
         words += ["--features", self.features] * (self.features != "aliked")
         words += ["--masks", f"{self.keyframes}/masks"] * (self.masks is not None)
-        words += ["--intrinsics", f"'{self.intrinsics}'"] * (self.intrinsics is not None)
+        if camera is not None:
+            words += ["--intrinsics", f"{camera.fx:g},{camera.fy:g},{camera.cx:g},{camera.cy:g}"]
         return " ".join(words)
 
 

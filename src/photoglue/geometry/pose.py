@@ -28,7 +28,7 @@ def rotation_from_quaternion(quaternion: Float64[Tensor, "4"]) -> Float64[Tensor
 
 
 def quaternion_from_rotation(rotation: Float64[Tensor, "3 3"]) -> Float64[Tensor, "4"]:
-    """The unit quaternion (w, x, y, z), w not negative, of a rotation; after Bar-Itzhack (2000), exact near 180 degrees."""
+    """The unit quaternion (w, x, y, z) of a rotation, w not negative; after Bar-Itzhack (2000), exact at any angle."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
     rows = [
         [xx + yy + zz, zy - yz, xz - zx, yx - xy],

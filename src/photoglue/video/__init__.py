@@ -8,9 +8,11 @@ from photoglue.video.frames import Frame, open_frames
 from photoglue.video.keyframe_folder import KeyframeFolder, KeyframeList, read_keyframes
 from photoglue.video.keyframes import Keyframe, Link
 from photoglue.video.odometry import CameraPose, Odometry, write_trajectory
+from photoglue.video.options import TrackOptions, TrackOutputs, TrackSummary, camera_of_text
 from photoglue.video.overlay import OverlayWriter
-from photoglue.video.track import TrackOptions, TrackOutputs, TrackSummary, camera_of_text, track_video
-from photoglue.video.tracker import FrameResult, Tracker, TrackerCounts
+from photoglue.video.results import FrameResult, TrackerCounts
+from photoglue.video.track import track_video
+from photoglue.video.tracker import Tracker
 from photoglue.video.writers import Tracks, TrackWriter, read_tracks
 
 __all__ = [

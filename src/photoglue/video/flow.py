@@ -86,4 +86,4 @@ def interpolated(
         return points.copy()
     distances = np.square(points[:, None] - known0[None]).sum(axis=2)
     nearest = np.argpartition(distances, neighbors - 1, axis=1)[:, :neighbors]
-    return points + np.median((known1 - known0)[nearest], axis=1).astype(np.float32)
+    return np.asarray(points + np.median((known1 - known0)[nearest], axis=1), dtype=np.float32)

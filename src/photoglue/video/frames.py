@@ -3,18 +3,21 @@
 import os
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from photoglue.datasets.photos import PHOTO_SUFFIXES
 from photoglue.errors import ConfigError, ImageError, require
-from photoglue.image import load_image
+from photoglue.image import ImageSource, load_image
 
 VideoSource: TypeAlias = str | os.PathLike[str] | int
 """A video file, a folder of pictures, or the number of a camera (0 is the first)."""
@@ -35,7 +38,7 @@ class Frame:
     """The file's name in a folder, else the number with six digits."""
 
 
-class Frames(Protocol):
+class Frames(ABC):
     """Something that gives frames once, in their order; a context manager."""
 
     fps: float
@@ -47,11 +50,20 @@ class Frames(Protocol):
     notes: list[str]
     """What is wrong with the source, in sentences; complete after the last frame."""
 
-    def __iter__(self) -> Iterator[Frame]: ...
-    def __enter__(self) -> "Frames": ...
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, once."""
+
+    def close(self) -> None:  # noqa: B027  (a folder has nothing to close)
+        """Gives the file or camera back."""
+
+    def __enter__(self) -> "Frames":
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 def open_frames(source: VideoSource, *, fps: float | None = None) -> Frames:
@@ -71,7 +83,7 @@ def open_frames(source: VideoSource, *, fps: float | None = None) -> Frames:
     if fps is not None and not 0 < fps < 1e6:
         raise ConfigError(f"fps is {fps}; frames a second are a positive number.")
     if isinstance(source, int) or (str(source).isdecimal() and not Path(source).exists()):
-        return _Capture(int(source), fps)
+        return _Capture(int(str(source)), fps)
     path = Path(source)
     if path.is_dir():
         return _Folder(path, fps or 30.0)
@@ -81,7 +93,7 @@ def open_frames(source: VideoSource, *, fps: float | None = None) -> Frames:
 
 
 @final
-class _Folder:
+class _Folder(Frames):
     """Pictures by the last number in their names."""
 
     live = False
@@ -112,20 +124,11 @@ class _Folder:
             except ImageError as error:
                 self.notes.append(f"left out: {error}")
                 continue
-            array = (image.expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-            yield Frame(number=number, timestamp=(number - first) / self.fps, image=array, name=path.name)
-
-    def __enter__(self) -> "_Folder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+            yield Frame(number=number, timestamp=(number - first) / self.fps, image=as_rgb(image), name=path.name)
 
 
 @final
-class _Capture:
+class _Capture(Frames):
     """A file or camera that OpenCV reads; it turns the frames as the container's rotation flag says."""
 
     def __init__(self, source: Path | int, fps: float | None) -> None:
@@ -134,7 +137,7 @@ class _Capture:
         self.live = isinstance(source, int)
         self.shown = f"The camera {source}" if self.live else repr(str(source))
         self.given_fps = fps
-        with _quiet(self.cv2):
+        with quiet(self.cv2):
             self.capture = self.cv2.VideoCapture(source if self.live else str(source))
             opened = self.capture.isOpened()
             self.capture.set(self.cv2.CAP_PROP_ORIENTATION_AUTO, 1)
@@ -161,33 +164,36 @@ class _Capture:
             rgb = self.cv2.cvtColor(image, self.cv2.COLOR_BGR2RGB)
             yield Frame(number=number, timestamp=stamp, image=rgb, name=f"{number:06d}")
             before, number = stamp, number + 1
-            with _quiet(self.cv2):
+            with quiet(self.cv2):
                 image = self.capture.read()[1]
         if self.live:
             self.notes.append(f"{self.shown} gave no more frames after {number}: it was switched off or taken away")
         elif self.count is not None and number < self.count:
             self.notes.append(f"{number} of {self.count} frames could be read: the file is cut off or damaged there")
 
-    def __enter__(self) -> "_Capture":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Gives the file or camera back."""
         self.capture.release()
 
 
-class _quiet:  # noqa: N801  (used as a statement)
-    """OpenCV's log, which it writes past Python, off for a while."""
+def as_rgb(frame: ImageSource) -> UInt8[np.ndarray, "h w 3"]:
+    """A frame as three channels of uint8."""
+    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
+        return np.ascontiguousarray(frame)
+    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 2:
+        return np.repeat(frame[:, :, None], 3, axis=2)
+    image = load_image(frame).cpu()
+    values: torch.Tensor = (image.expand(3, -1, -1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(values.permute(1, 2, 0).numpy())
 
-    def __init__(self, cv2: Any) -> None:
-        self.cv2 = cv2
 
-    def __enter__(self) -> None:
-        log = getattr(self.cv2, "setLogLevel", None) or self.cv2.utils.logging.setLogLevel
-        self.set = log
-        self.before = (getattr(self.cv2, "getLogLevel", None) or self.cv2.utils.logging.getLogLevel)()
-        log(0)
-
-    def __exit__(self, *_: object) -> None:
-        self.set(self.before)
+@contextmanager
+def quiet(cv2: Any) -> Iterator[None]:
+    """OpenCV's own log, which it writes past Python, is off inside."""
+    log = cv2.utils.logging
+    before = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(before)

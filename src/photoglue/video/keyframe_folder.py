@@ -31,7 +31,7 @@ class KeyframeLink:
     inliers: int
     """Matches that agree with one geometry."""
     rotation: tuple[tuple[float, ...], ...] | None = None
-    """With known intrinsics, the 3 × 3 matrix R of X1 = R · X0 + t, from the earlier keyframe's camera to this one's."""
+    """With known intrinsics, the 3 × 3 matrix R of X1 = R · X0 + t, from the earlier keyframe to this one."""
     translation: tuple[float, ...] | None = None
     """With known intrinsics, the direction of t, of length 1: its true length is unknown."""
 
@@ -83,9 +83,7 @@ class KeyframeFolder:
         OutputError: If it cannot be made.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], extractor: Extractor, matcher: Matcher, source: str = ""
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], extractor: Extractor, matcher: Matcher, source: str = "") -> None:
         self.path, self.source = Path(path), source
         self._entries: list[KeyframeEntry] = []
         try:
@@ -147,7 +145,9 @@ class KeyframeFolder:
         """
         self._features.close()
         self._matches.close()
-        write_pairs([(link.name, entry.name) for entry in self._entries for link in entry.links], self.path / "pairs.txt")
+        write_pairs(
+            [(link.name, entry.name) for entry in self._entries for link in entry.links], self.path / "pairs.txt"
+        )
         content = KeyframeList(source=self.source, keyframes=tuple(self._entries))
         write_whole(self.path / LIST, (to_json(content, indent=1) + "\n").encode())
 
@@ -178,5 +178,3 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     if not ok:
         raise OutputError(f"{str(path)!r} cannot be written as PNG.")
     write_whole(path, content.tobytes())
-
-

@@ -20,7 +20,7 @@ from photoglue.structs import Features, Matches
 from photoglue.video.points import Live
 
 RECENT, RETRIEVED, TRIED = 3, 5, 2
-"""A lost camera is compared with so many of the last keyframes and so many that retrieval finds; the best are matched."""
+"""A lost camera is compared with so many of the last keyframes, and so many that retrieval finds; so many are tried."""
 SAME_PX, DRIFT_PX, GEOMETRY_PX = 1.5, 4.0, 2.0
 """A keypoint as near to a track is the same point; a track that is so far from where the matcher sees its point has
 drifted; and the largest error of matches that agree with one geometry. Pixels of a frame 640 pixels long."""
@@ -174,9 +174,7 @@ class KeyframeWorker:
         else:
             chosen = {each.frame: each for each in known[-RECENT - RETRIEVED :]}
         left = [each for each in chosen.values() if each not in tried]
-        common = {
-            each.frame: mutual_neighbors(each.features.descriptors, features.descriptors.cpu()) for each in left
-        }
+        common = {each.frame: mutual_neighbors(each.features.descriptors, features.descriptors.cpu()) for each in left}
         return sorted(left, key=lambda each: (-common[each.frame], -each.frame))[:TRIED]
 
     def _link(self, known: Keyframe, features: Features) -> Link:
@@ -185,7 +183,11 @@ class KeyframeWorker:
         return Link(frame=known.frame, matches=matches, inliers=inliers, rotation=pose[0], translation=pose[1])
 
     def _verified(
-        self, points0: Float[Tensor, "k 2"], points1: Float[Tensor, "k 2"], size: tuple[int, int], other: tuple[int, int]
+        self,
+        points0: Float[Tensor, "k 2"],
+        points1: Float[Tensor, "k 2"],
+        size: tuple[int, int],
+        other: tuple[int, int],
     ) -> tuple[Bool[Tensor, " k"], tuple[Tensor | None, Tensor | None]]:
         """Which points agree with one geometry, and, with a known camera, the rotation and direction of motion."""
         threshold = GEOMETRY_PX * max(size) / 640
@@ -212,7 +214,7 @@ class KeyframeWorker:
         inliers, _ = self._verified(points0, points1, last.features.image_size, last.features.image_size)
         if int(inliers.sum()) < len(inliers) / 2:
             return np.zeros(0, dtype=np.int64)
-        return job.live.ids[rows1[~inliers.numpy()]]
+        return np.asarray(job.live.ids[rows1[~inliers.numpy()]])
 
     def _disparities(self, left: Features, right: Features) -> Float32[np.ndarray, "n 2"]:
         matches = self.matcher.match(left, right).cpu()
@@ -241,7 +243,7 @@ def _nearest_px(points: Float32[np.ndarray, "n 2"], others: Float32[np.ndarray, 
     """How far each point is from the nearest of others."""
     if not len(others) or not len(points):
         return np.full(len(points), np.inf, dtype=np.float32)
-    return np.sqrt(np.square(points[:, None] - others[None]).sum(axis=2).min(axis=1)).astype(np.float32)
+    return np.asarray(np.sqrt(np.square(points[:, None] - others[None]).sum(axis=2).min(axis=1)), dtype=np.float32)
 
 
 def _identified(

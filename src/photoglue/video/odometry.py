@@ -1,8 +1,8 @@
 """Where the camera is in each frame: a simple monocular odometry on the tracks.
 
-Two frames with parallax begin a map (essential matrix, triangulation); other frames are placed by the tracks whose point
-in space is known (PnP), and points are triangulated as they get parallax. There is no bundle adjustment and no closing of
-loops, so it drifts: `photoglue map` on the keyframes makes a better model, later.
+Two frames with parallax begin a map (essential matrix, triangulation); other frames are placed by the tracks whose
+point in space is known (PnP), and points are triangulated as they get parallax. There is no bundle adjustment and no
+closing of loops, so it drifts: `photoglue map` on the keyframes makes a better model, later.
 """
 
 import os
@@ -20,7 +20,7 @@ from photoglue.files import write_whole
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.pose import quaternion_from_rotation
 from photoglue.solvers import poselib
-from photoglue.video.tracker import FrameResult
+from photoglue.video.results import FrameResult
 
 LEAST = 12
 """Fewest tracks that place a frame."""
@@ -148,9 +148,7 @@ class Odometry:
             return None
         ids, pixels = result.ids[known], result.points[known].astype(np.float64)
         places = np.array([self._points[track].place for track in ids.tolist()])
-        found, info = self._poselib.estimate_absolute_pose(
-            pixels, places, self._model, self._options, {}, self._last
-        )
+        found, info = self._poselib.estimate_absolute_pose(pixels, places, self._model, self._options, {}, self._last)
         inliers = np.array(info["inliers"], dtype=bool)
         if inliers.sum() < max(LEAST, 0.3 * len(known)):
             return None
@@ -174,7 +172,7 @@ class Odometry:
                 del self._points[track]
 
     def _extend(self, result: FrameResult, pose: Float64[np.ndarray, "4 4"]) -> None:
-        """Triangulate tracks with enough parallax since they were first seen, or much more than when it was last done."""
+        """Triangulate tracks with enough parallax since they were first seen, or much more than at the last time."""
         rays = self._rays(result.points)
         rows = []
         for row, track in enumerate(result.ids.tolist()):

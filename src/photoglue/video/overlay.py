@@ -4,7 +4,9 @@ import colorsys
 import os
 import tempfile
 from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -12,9 +14,12 @@ from jaxtyping import UInt8
 
 from photoglue.errors import ConfigError, OutputError, require
 from photoglue.files import check_output
-from photoglue.video.tracker import FrameResult
+from photoglue.video.frames import quiet
+from photoglue.video.results import FrameResult
 
-CODECS = {".mp4": ("avc1", "mp4v"), ".avi": ("XVID", "MJPG"), ".mkv": ("avc1", "mp4v", "MJPG"), ".webm": ("VP80", "VP90")}
+CODECS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {".mp4": ("mp4v", "avc1"), ".avi": ("MJPG", "XVID"), ".mkv": ("mp4v", "MJPG"), ".webm": ("VP80", "VP90")}
+)
 """Codecs to try for each ending, in this order."""
 TRAIL = 15
 """Frames that a trail goes back."""
@@ -22,16 +27,19 @@ LABEL_CELL = 64
 """The longest track of each square of so many pixels, in a frame 640 pixels long, shows its number."""
 
 
-def codecs_here() -> dict[str, str]:
+def codecs_here(suffixes: Iterable[str] = CODECS) -> dict[str, str]:
     """The endings of video files that OpenCV can write on this machine, each with the codec that is used.
+
+    Args:
+        suffixes: Those to try, of ``CODECS``.
 
     Raises:
         MissingExtra: If OpenCV is not installed.
     """
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for suffix, codecs in CODECS.items():
-            for codec in codecs:
+        for suffix in suffixes:
+            for codec in CODECS[suffix]:
                 writer = _writer(Path(folder) / f"try{suffix}", codec, 30.0, (64, 48))
                 if writer is not None:
                     writer.write(np.zeros((48, 64, 3), dtype=np.uint8))
@@ -44,14 +52,8 @@ def codecs_here() -> dict[str, str]:
 def _writer(path: Path, codec: str, fps: float, size: tuple[int, int]) -> Any:
     """OpenCV's writer; None if it has no such codec."""
     cv2 = require("cv2", extra="video")
-    log = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
-    if log is not None:
-        cv2.setLogLevel(0)
-    try:
+    with quiet(cv2):
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), fps, size)
-    finally:
-        if log is not None:
-            cv2.setLogLevel(log)
     return writer if writer.isOpened() else None
 
 
@@ -73,11 +75,12 @@ class OverlayWriter:
         self.cv2 = require("cv2", extra="video")
         self.path, self.fps = Path(path), fps
         check_output(self.path, tuple(CODECS))
-        here = codecs_here()
-        if self.path.suffix.lower() not in here:
+        here = codecs_here([self.path.suffix.lower()])
+        if not here:
+            here = codecs_here()
             listed = ", ".join(f"{suffix} ({codec})" for suffix, codec in here.items()) or "none at all"
             raise ConfigError(
-                f"OpenCV has no codec for {self.path.suffix} here. It can write: {listed}. Give a name with another ending."
+                f"OpenCV has no codec for {self.path.suffix} here. It can write: {listed}. Give another ending."
             )
         self._codec = here[self.path.suffix.lower()]
         self._partial = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
@@ -123,10 +126,15 @@ class OverlayWriter:
             colour = _colour(track)
             corners = np.array([trail]) * 16  # in sixteenths of a pixel
             cv2.polylines(picture, [corners.round().astype(np.int32)], False, colour, thick, cv2.LINE_AA, shift=4)
-            cv2.circle(picture, (round(point[0] * 16), round(point[1] * 16)), round(32 * scale), colour, -1, cv2.LINE_AA, 4)
+            cv2.circle(
+                picture, (round(point[0] * 16), round(point[1] * 16)), round(32 * scale), colour, -1, cv2.LINE_AA, 4
+            )
         labelled: dict[tuple[int, int], tuple[int, int]] = {}
         for row, age in enumerate(result.ages.tolist()):
-            cell = (int(result.points[row, 0] // (LABEL_CELL * scale)), int(result.points[row, 1] // (LABEL_CELL * scale)))
+            cell = (
+                int(result.points[row, 0] // (LABEL_CELL * scale)),
+                int(result.points[row, 1] // (LABEL_CELL * scale)),
+            )
             labelled[cell] = max(labelled.get(cell, (-1, -1)), (age, row))
         for age, row in labelled.values():
             if age >= TRAIL:
@@ -138,10 +146,12 @@ class OverlayWriter:
         return picture  # type: ignore[no-any-return]
 
     def _text(self, picture: np.ndarray, text: str, place: tuple[float, float], size: float) -> None:
-        """White on a black rim, legible on anything."""
-        where, font, thick = (round(place[0]), round(place[1])), self.cv2.FONT_HERSHEY_SIMPLEX, max(1, round(size * 2))
-        for colour, width in (((0, 0, 0), thick + 2), ((255, 255, 255), thick)):
-            self.cv2.putText(picture, text, where, font, size, colour, width, self.cv2.LINE_AA)
+        """White with a black shadow on all sides, legible on anything; OpenCV sets thicker text wider."""
+        x, y, thick = round(place[0]), round(place[1]), max(1, round(size * 2))
+        for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)):
+            colour = (255, 255, 255) if dx == dy == 0 else (0, 0, 0)
+            where = (x + dx * thick, y + dy * thick)
+            self.cv2.putText(picture, text, where, self.cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, self.cv2.LINE_AA)
 
     def close(self) -> None:
         """Puts the file in place, if there was a frame.

@@ -1,5 +1,6 @@
 """The points that are followed: where they are now, and how they get into the next frame."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +137,7 @@ class FollowedPoints:
         """
         assert self.gray is not None
         steps = [*behind, Behind(gray=self.gray, live=self.live)]
-        for step, following in zip(steps, steps[1:], strict=False):
+        for step, following in itertools.pairwise(steps):
             if step.gray is following.gray:
                 continue
             _, rows0, rows1 = np.intersect1d(step.live.ids, following.live.ids, return_indices=True)

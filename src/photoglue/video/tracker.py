@@ -7,20 +7,20 @@ again what was lost.
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Literal, TypeAlias, final
+from typing import final
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from photoglue.errors import ShapeError, require
 from photoglue.extractors.base import Extractor
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.image import ImageSource, load_image, load_mask
+from photoglue.image import ImageSource, load_mask
 from photoglue.matchers.base import Matcher
 from photoglue.video.config import TrackerConfig
+from photoglue.video.frames import as_rgb
 from photoglue.video.keyframes import (
     NEW,
     Keyframe,
@@ -31,64 +31,12 @@ from photoglue.video.keyframes import (
     vocabulary_for,
 )
 from photoglue.video.points import Behind, Coming, FollowedPoints, Live
+from photoglue.video.results import FrameResult, State, TrackerCounts
 
 STEPS_BEHIND = 12
 """At most so many frames are kept for points to catch up through while a keyframe is worked on."""
 FLAT = 4.0
 """Standard deviation of gray values below which a frame is black, or shows nothing."""
-State: TypeAlias = Literal["starting", "tracking", "lost"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FrameResult:
-    """What is known after a frame."""
-
-    frame: int
-    """Its number, as given to ``push``, or counted from 0."""
-    timestamp: float
-    """Seconds."""
-    ids: Int64[np.ndarray, " n"]
-    """The track of each point; no number is used twice."""
-    points: Float32[np.ndarray, "n 2"]
-    """(x, y) in pixels of the frame."""
-    ages: Int64[np.ndarray, " n"]
-    """Pushes since the track's first frame."""
-    scores: Float32[np.ndarray, " n"]
-    """In [0, 1]: of a match its score; of flow 1 less the share of the allowed error by which the way back missed."""
-    sources: UInt8[np.ndarray, " n"]
-    """0: followed (KLT) from the frame before; 1: found in a keyframe (LightGlue), and followed from there to here."""
-    state: State
-    """"lost" while nothing is followed because nothing has been recognised."""
-    keyframe: bool
-    """Whether this frame was sent to be a keyframe."""
-    reason: str | None
-    """Why it was, or, if the thread for keyframes was busy, would have been; None: it need not be one."""
-    finished: Keyframe | None
-    """A keyframe, of this frame or an earlier one, whose work was taken over now."""
-    right_points: Float32[np.ndarray, "n 2"] | None = None
-    """After ``push_stereo``: each point in the right picture; nan where it was not found."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass
-class TrackerCounts:
-    """What a tracker has done so far."""
-
-    frames: int = 0
-    keyframes: int = 0
-    skipped: int = 0
-    """Frames that should have become keyframes while another one was worked on, and were passed over."""
-    tracks: int = 0
-    """Tracks that began."""
-    refound: int = 0
-    """Times that a track that had ended went on."""
-    lost: int = 0
-    """Times that the camera was lost."""
-    seconds: dict[str, float] = field(default_factory=lambda: {"flow": 0.0, "extract": 0.0, "match": 0.0, "wait": 0.0})
-    """CPU seconds of "flow" (the calling thread), "extract" and "match" (the other one); and those of the clock that
-    ``push`` waited for the other thread."""
 
 
 @dataclass
@@ -144,7 +92,7 @@ class Tracker:
     ) -> None:
         for package in ("cv2", "poselib"):
             require(package, extra="video")
-        self.config = config or TrackerConfig()
+        self.config, self.camera = config or TrackerConfig(), camera
         self.counts = TrackerCounts()
         spacing, least = self.config.spacing_px, self.config.min_tracks
         self._worker = KeyframeWorker(extractor, matcher, camera, spacing, least, vocabulary_for(extractor))
@@ -181,7 +129,7 @@ class Tracker:
             ImageError: If it is no image.
             ShapeError: If the mask has another size.
         """
-        return self._push(_as_rgb(frame), None, (timestamp, number), mask, keyframe)
+        return self._push(as_rgb(frame), None, (timestamp, number), mask, keyframe)
 
     def push_stereo(
         self,
@@ -207,7 +155,7 @@ class Tracker:
             ImageError: If one is no image.
             ShapeError: If sizes differ.
         """
-        pair = _as_rgb(left), _as_rgb(right)
+        pair = as_rgb(left), as_rgb(right)
         if pair[0].shape != pair[1].shape:
             shapes = " and ".join(f"{each.shape[1]} × {each.shape[0]}" for each in pair)
             raise ShapeError(f"The pictures of a stereo pair have {shapes} pixels; give two of one size.")
@@ -240,7 +188,9 @@ class Tracker:
         start = time.thread_time()
         wanted = None if mask is None else load_mask(mask).numpy()
         if wanted is not None and wanted.shape != image.shape[:2]:
-            raise ShapeError(f"The mask has the shape {wanted.shape}, and the frame {image.shape[:2]}: give one as large.")
+            raise ShapeError(
+                f"The mask has the shape {wanted.shape}, and the frame {image.shape[:2]}: give one as large."
+            )
         self._timestamp = self._timestamp + (self._number >= 0) / 30 if when[0] is None else float(when[0])
         self._number = self._number + 1 if when[1] is None else when[1]
         finished = None
@@ -256,7 +206,8 @@ class Tracker:
         sent = reason is not None and self._flight is None
         if reason is not None and sent:
             self._send(image, wanted, reason, right)
-            if self._state != "tracking" and self.config.lag is not None:  # nothing could be followed meanwhile
+            idle = self._state != "tracking"  # nothing could be followed meanwhile
+            if self.config.lag == 0 or (idle and self.config.lag is not None):
                 finished = self._take_over() or finished
         elif reason is not None:
             self.counts.skipped += 1
@@ -401,14 +352,3 @@ class Tracker:
             ages=self.counts.frames - 1 - live.born, scores=self._points.scores, sources=self._points.sources,
             state=self._state, keyframe=sent, reason=reason, finished=finished, right_points=in_right,
         )  # fmt: skip
-
-
-def _as_rgb(frame: ImageSource) -> UInt8[np.ndarray, "h w 3"]:
-    """A frame as three channels of uint8."""
-    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
-        return np.ascontiguousarray(frame)
-    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 2:
-        return np.repeat(frame[:, :, None], 3, axis=2)
-    image = load_image(frame).cpu()
-    values: torch.Tensor = (image.expand(3, -1, -1) * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(values.permute(1, 2, 0).numpy())

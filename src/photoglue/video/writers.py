@@ -14,7 +14,7 @@ from photoglue.errors import OutputError, require
 from photoglue.store.file import FAILURES, explained
 from photoglue.video.keyframes import Keyframe
 from photoglue.video.points import MATCHED
-from photoglue.video.tracker import FrameResult
+from photoglue.video.results import FrameResult
 
 FORMAT: Final = "photoglue-tracks"
 VERSION: Final = 1
@@ -123,7 +123,9 @@ class TrackWriter:
         """
         if not self._file:  # closed before
             return
-        self._rows.append({name: np.zeros(0) for name in (*COLUMNS, *RIGHT)})  # so that a video without tracks has its columns
+        self._rows.append(
+            {name: np.zeros(0) for name in (*COLUMNS, *RIGHT)}
+        )  # so that a video without tracks has its columns
         self._write()
         with explained(f"{str(self.path)!r} cannot be written (is the disk full?)"):
             self._file.close()
