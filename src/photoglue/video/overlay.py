@@ -107,8 +107,9 @@ class OverlayWriter:
             if self._writer is None:
                 raise OutputError(f"{str(self.path)!r} cannot be written as {self._codec}, {width} × {height} pixels.")
         if picture.shape[1::-1] != self._size:
-            same = abs(picture.shape[1] - self._size[0]) < 2 and abs(picture.shape[0] - self._size[1]) < 2
-            cut = picture[: self._size[1], : self._size[0]] if same else self.cv2.resize(picture, self._size)
+            rest = picture.shape[1] - self._size[0], picture.shape[0] - self._size[1]
+            odd = all(each in (0, 1) for each in rest)  # the first frame's own size
+            cut = picture[: self._size[1], : self._size[0]] if odd else self.cv2.resize(picture, self._size)
             picture = np.ascontiguousarray(cut)
         self._writer.write(picture)
 
