@@ -14,12 +14,14 @@ from rich.text import Text
 
 from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError
-from photoglue.evaluation import Settings, evaluate, measure_maps
+from photoglue.evaluation import Settings, evaluate, measure_maps, measure_tracking
 from photoglue.evaluation.maps.run import COLUMNS, Intrinsics, row_of
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.tables import values_grid
 from photoglue.evaluation.results import Result
 from photoglue.evaluation.run import Progress as OnProgress
+from photoglue.evaluation.tracking.run import COLUMNS as TRACKING_COLUMNS
+from photoglue.evaluation.tracking.run import row_of as tracking_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class Evaluate:
     (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision, ~refined at the
     end refines matches to fractions of a pixel. Methods of search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet,
     EXTRACTOR+vlad+efficientnet; all but the third also with +rerank. Methods of sfm: the presets of `photoglue map`,
-    such as default and fast, FEATURES+PRESET, and colmap.
+    such as default and fast, FEATURES+PRESET, and colmap. Methods of tracking: tracker, tracker:EVERY, klt, orb, and
+    aliked+lightglue on every frame.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
@@ -39,20 +42,26 @@ class Evaluate:
     lists of SuperGlue, LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth
     files can run code in them: use only those that LoFTR released."""
     methods: tuple[str, ...] = ()
-    """What to measure; none: aliked+lightglue, aliked+vlad for searches, default and colmap for sfm."""
+    """What to measure; none: aliked+lightglue, aliked+vlad for searches, default and colmap for sfm, tracker and klt
+    for tracking."""
     protocol: str = "photoglue"
     """photoglue, lightglue-paper, glue-factory, loftr or superglue."""
     out: Path = Path("runs/evaluation")
     """Folder for results, report, and features. Results that it has of other methods and data join the report."""
-    benchmark: Literal["relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm"] | None = None
+    benchmark: (
+        Literal["relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm", "tracking"] | None
+    ) = None
     """Which kind, if a folder has several; overlap: pairs of photos of different scenes; retrieval: each photo of a
-    bag of scenes, or of places.tsv, is searched for; sfm: a model is made of each scene's images/."""
+    bag of scenes, or of places.tsv, is searched for; sfm: a model is made of each scene's images/; tracking: videos
+    with trajectory_tum.txt are tracked."""
     all_pairs: bool = False
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
     """At most so many pairs of each data set, evenly taken."""
     max_photos: int | None = None
     """For sfm: at most so many photos of each scene, evenly taken."""
+    max_frames: int | None = None
+    """For tracking: at most so many frames of each video, from the beginning."""
     intrinsics: tuple[Intrinsics, ...] = ("known", "unknown")
     """For sfm: whether mappers are told the true cameras; with both, each scene is mapped twice."""
     skip_missing: bool = False
@@ -78,6 +87,8 @@ class Evaluate:
         """Measure, and print a table for each data set and where the report is."""
         if self.benchmark == "sfm":
             return self._maps(console)
+        if self.benchmark == "tracking":
+            return self._tracking(console)
         settings = Settings(
             protocol=self.protocol,
             estimator=self.estimator,
@@ -130,6 +141,30 @@ class Evaluate:
             shown.add_row(*(Text(cell) for cell in row_of(result)))
         console.print(shown)
         console.print(f"table → {self.out / 'maps.md'}", soft_wrap=True)
+        return 0
+
+    def _tracking(self, console: Console) -> int:
+        """Measure trackers, and print a table of all videos."""
+        given = (self.estimator, self.threshold_px, self.max_pairs, self.max_photos, self.seeds, self.all_pairs)
+        if given != (None, None, None, None, 1, False):
+            raise ConfigError(
+                "tracking is measured in one way: leave out --estimator, --threshold-px, --seeds, --max-pairs, "
+                "--max-photos and --all-pairs."
+            )
+        with _progress(console) as progress:
+            results = measure_tracking(
+                self.data,
+                self.methods or ("tracker", "klt"),
+                self.out,
+                max_frames=self.max_frames,
+                device=self.device,
+                progress=progress,
+            )
+        shown = Table(*TRACKING_COLUMNS)
+        for result in results:
+            shown.add_row(*(Text(cell) for cell in tracking_row(result)))
+        console.print(shown)
+        console.print(f"table → {self.out / 'tracking.md'}", soft_wrap=True)
         return 0
 
 
