@@ -35,7 +35,7 @@ def test_summary_and_files(cli, tmp_path):
     assert lines[0].startswith("9 frames in ")
     assert "tracks    → t.h5" in lines
     assert lines[-1] == (
-        "3D model: photoglue map k/images --out k --single-camera --preset realtime --max-keypoints 512 --resize 480 "
+        "3D model: photoglue map k/images --out k --single-camera --preset realtime --max-keypoints 512 --resize 640 "
         "--intrinsics 150,150,79.5,59.5"
     )
     assert (tmp_path / "k" / "keyframes.json").exists()

@@ -59,7 +59,7 @@ class Track:
     """Local features of keyframes; or a class of your own, as path/file.py:Class."""
     max_keypoints: int = 512
     """At most so many points of a keyframe, the best."""
-    resize: int = 480
+    resize: int = 640
     """Length of the longer side that the extractor sees, in pixels."""
     preset: PresetName = "realtime"
     """How early LightGlue may exit and drop points; see `photoglue match`."""

@@ -39,7 +39,7 @@ class TrackOptions:
     """Name of the local features of keyframes, or a class of your own as path/file.py:Class."""
     max_keypoints: int = 512
     """At most so many points of a keyframe, the best."""
-    resize: int = 480
+    resize: int = 640
     """Length of the longer side that the extractor sees, pixels."""
     preset: str = "realtime"
     """LightGlue's preset."""

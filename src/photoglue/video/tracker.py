@@ -72,7 +72,7 @@ class Tracker:
     ```
 
     Args:
-        extractor: Finds the points of keyframes, such as ALIKED with 512 points at 480 pixels.
+        extractor: Finds the points of keyframes, such as ALIKED with 512 points at 640 pixels.
         matcher: Matches keyframes, such as LightGlue with ``LightGlueConfig.realtime()``.
         config: None: the defaults.
         camera: The camera of the frames, if it is known: matches are then verified by it, and the relative pose of

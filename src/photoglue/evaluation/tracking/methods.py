@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from photoglue.errors import ConfigError, require
-from photoglue.pipeline import PRESETS, Pipeline
+from photoglue.pipeline import Pipeline
 from photoglue.structs import Features
-from photoglue.video import Tracker, TrackerConfig
+from photoglue.video import Tracker, TrackerConfig, TrackOptions
 from photoglue.video.flow import follow
 from photoglue.video.frames import Frame
+from photoglue.video.options import pipeline_of
 
 POINTS = 512
 NAMES = "tracker, tracker:EVERY (a keyframe every so many frames), klt, orb, aliked+lightglue"
@@ -163,7 +164,7 @@ def method_named(name: str, fps: float, device: str | None = None) -> TrackingMe
 
 def _pipeline(device: str | None) -> Pipeline:
     """What ``photoglue track`` takes for keyframes, warm."""
-    made = Pipeline.pretrained("aliked", max_keypoints=POINTS, resize=480, config=PRESETS["realtime"], device=device)
+    made = pipeline_of(TrackOptions(max_keypoints=POINTS, device=device))
     warm = made.extractor.extract(np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8))
     made.matcher.match(warm, warm)
     return made
