@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ELSEWHERE: dict[str, str] = {
     "extractors/__init__.py": "extractors/test_base.py",
+    "video/results.py": "video/test_tracker.py",
     "extractors/disk_joined.py": "extractors/test_disk_layers.py",
 }
 """Module → the file that tests it, where that is not the file that mirrors it."""
