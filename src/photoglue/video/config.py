@@ -22,7 +22,7 @@ class TrackerConfig:
     flow_window: int = 15
     """Side of the square around a point that is compared from frame to frame."""
     flow_error_px: float = 1.0
-    """A track ends if following it back misses by more than this."""
+    """A track ends if following it back misses by more than this, in pixels of the frame that flow sees."""
     keyframe_share: float = 0.6
     """A keyframe is made when fewer than this share of the tracks of the last one are alive."""
     keyframe_every: int = 30

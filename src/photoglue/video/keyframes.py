@@ -60,6 +60,9 @@ class Keyframe:
     features: Features
     ids: Int64[np.ndarray, " n"]
     """The track of each feature; -1: none."""
+    points: Float32[np.ndarray, "n 2"]
+    """Where that track is, a fraction of a pixel beside the feature; a track that is found again is put as far beside
+    the feature there, so that it does not walk from feature to feature."""
     born: Int64[np.ndarray, " n"]
     links: tuple[Link, ...]
     """With which earlier keyframes it was matched; none that it does not overlap with."""
@@ -125,19 +128,23 @@ class KeyframeWorker:
         middle = time.thread_time()
         links = self._links(job, features, vector)
         scale = max(features.image_size) / 640
-        points = features.keypoints.cpu().numpy()
-        ids, born, scores = _identified(points, job.live, links, job.known, scale)
-        gap = _nearest_px(points, job.live.points)
+        found = _identified(features.keypoints.cpu().numpy(), job.live, links, job.known, scale)
+        ids = found.ids
+        gap = _nearest_px(features.keypoints.cpu().numpy(), job.live.points)
         ids[(ids == -1) & (gap > self.spacing_px * scale)] = NEW
         keyframe = Keyframe(
             frame=job.frame, timestamp=job.timestamp, reason=job.reason, image=job.image, mask=job.mask,
             features=features.cpu(),
-            ids=ids, born=born, links=tuple(links), vector=vector,
+            ids=ids, points=found.points, born=found.born, links=tuple(links), vector=vector,
         )  # fmt: skip
         disparities = None if right is None else self._disparities(features, right)
         seconds = {"extract": middle - start, "match": time.thread_time() - middle}
         return KeyframeDone(
-            keyframe=keyframe, scores=scores, wrong=self._wrong(job, scale), disparities=disparities, seconds=seconds
+            keyframe=keyframe,
+            scores=found.scores,
+            wrong=self._wrong(job, scale),
+            disparities=disparities,
+            seconds=seconds,
         )
 
     def _extract(self, image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"] | None) -> Features:
@@ -206,7 +213,7 @@ class KeyframeWorker:
         _, rows0, rows1 = np.intersect1d(last.ids, job.live.ids, return_indices=True)
         if len(rows0) < 4 * self.min_matches:
             return np.zeros(0, dtype=np.int64)
-        points0 = last.features.keypoints[torch.from_numpy(rows0)]
+        points0 = torch.from_numpy(last.points[rows0])
         points1 = torch.from_numpy(job.live.points[rows1])
         moved = (points1 - points0).norm(dim=1).median()
         if float(moved) < 2 * scale:  # nearly still: a geometry would be one of noise
@@ -246,42 +253,66 @@ def _nearest_px(points: Float32[np.ndarray, "n 2"], others: Float32[np.ndarray, 
     return np.asarray(np.sqrt(np.square(points[:, None] - others[None]).sum(axis=2).min(axis=1)), dtype=np.float32)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Identified:
+    """Which track each keypoint of a keyframe is of."""
+
+    ids: Int64[np.ndarray, " n"]
+    points: Float32[np.ndarray, "n 2"]
+    born: Int64[np.ndarray, " n"]
+    scores: Float32[np.ndarray, " n"]
+
+
 def _identified(
-    points: Float32[np.ndarray, "n 2"],
+    keypoints: Float32[np.ndarray, "n 2"],
     live: Live,
     links: Sequence[Link],
     known: Sequence[Keyframe],
     scale: float,
-) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """The track, its first frame, and the score of each keypoint of a keyframe; -1 where it is of none.
+) -> _Identified:
+    """The track, its place, first frame, and score of each keypoint of a keyframe; -1 where it is of none.
 
     A keypoint that the matcher found in an earlier keyframe goes on with that point's track: it had ended, is here, or
     drifted away from here. Others are of the track that is at their place.
     """
-    ids = np.full(len(points), -1, dtype=np.int64)
-    born = np.zeros(len(points), dtype=np.int64)
-    scores = np.ones(len(points), dtype=np.float32)
+    count = len(keypoints)
+    found = _Identified(
+        ids=np.full(count, -1, dtype=np.int64),
+        points=keypoints.copy(),
+        born=np.zeros(count, dtype=np.int64),
+        scores=np.ones(count, dtype=np.float32),
+    )
     where = {track: row for row, track in enumerate(live.ids.tolist())}
     keyframes = {each.frame: each for each in known}
     for link in links:
         old, good = keyframes[link.frame], link.matches.select(link.inliers)
+        beside = old.points - old.features.keypoints.numpy()
         for (row0, row1), score in zip(good.indices.tolist(), good.scores.tolist(), strict=True):
             track = int(old.ids[row0])
             if track < 0:
                 continue
-            alive = where.get(track)
-            distance = 0.0 if alive is None else float(np.linalg.norm(live.points[alive] - points[row1]))
+            alive, place = where.get(track), keypoints[row1] + beside[row0]
+            distance = 0.0 if alive is None else float(np.linalg.norm(live.points[alive] - place))
             # Between the two the track and the matcher mean neighbouring points: the track goes on as it is.
             if alive is None or distance <= SAME_PX * scale or distance > DRIFT_PX * scale:
-                ids[row1], born[row1], scores[row1] = track, old.born[row0], score
-    if len(live.ids) and len(points):
-        distances = np.square(points[:, None] - live.points[None]).sum(axis=2)
-        taken = set(ids[ids >= 0].tolist())
-        for row in np.flatnonzero(ids < 0).tolist():
-            nearest = int(distances[row].argmin())
-            track = int(live.ids[nearest])
-            mutual = int(distances[:, nearest].argmin()) == row
-            if distances[row, nearest] <= (SAME_PX * scale) ** 2 and mutual and track not in taken:
-                ids[row], born[row] = track, live.born[nearest]
-                taken.add(track)
-    return ids, born, scores
+                here = alive is not None and distance <= SAME_PX * scale
+                found.points[row1] = live.points[alive] if here else place
+                found.ids[row1], found.born[row1], found.scores[row1] = track, old.born[row0], score
+    _at_their_place(found, keypoints, live, SAME_PX * scale)
+    return found
+
+
+def _at_their_place(found: _Identified, keypoints: Float32[np.ndarray, "n 2"], live: Live, same_px: float) -> None:
+    """Give keypoints that have no track yet the one that is where they are."""
+    if not len(live.ids) or not len(keypoints):
+        return
+    distances = np.square(keypoints[:, None] - live.points[None]).sum(axis=2)
+    taken = set(found.ids[found.ids >= 0].tolist())
+    for row in np.flatnonzero(found.ids < 0).tolist():
+        nearest = int(distances[row].argmin())
+        track = int(live.ids[nearest])
+        mutual = int(distances[:, nearest].argmin()) == row
+        if distances[row, nearest] <= same_px**2 and mutual and track not in taken:
+            found.ids[row], found.born[row] = track, live.born[nearest]
+            found.points[row] = live.points[nearest]
+            taken.add(track)

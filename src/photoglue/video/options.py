@@ -69,7 +69,7 @@ class TrackSummary:
     source: str
     frames: int
     seconds: float
-    """Of the clock, from the first frame to the last, reading and writing included, loading of models not."""
+    """By the clock, from the first frame to the last, reading and writing included, loading of models not."""
     keyframes: int
     tracks: int
     """Tracks that began."""

@@ -113,7 +113,7 @@ class FollowedPoints:
         guesses: Float32[np.ndarray, "n 2"] | None = None,
     ) -> tuple[Live, Bool[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
         """Tracks in another frame, which of them are there and not masked, and how sure that is."""
-        limit = self.config.flow_error_px * max(gray0.shape) / 640
+        limit = self.config.flow_error_px
         start = self._to_flow(live.points)
         guessed = None if guesses is None else self._to_flow(guesses)
         found = follow(gray0, gray1, start, guessed, window=self.config.flow_window, largest_error=limit)

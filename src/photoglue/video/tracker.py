@@ -301,7 +301,7 @@ class Tracker:
             self._known = [*self._known[:half:2], *self._known[half:]]
         if len(self._points) >= self.config.min_tracks:
             self._state = "tracking"
-        tracks = Live(ids=keyframe.ids, points=keyframe.features.keypoints.numpy(), born=keyframe.born)
+        tracks = Live(ids=keyframe.ids, points=keyframe.points, born=keyframe.born)
         self._last = tracks.select(keyframe.ids >= 0)
         self.counts.keyframes += 1
         self.counts.refound += keyframe.refound
@@ -327,7 +327,7 @@ class Tracker:
         then = behind[0].live
         seen = dict(zip(then.ids.tolist(), then.points, strict=True))
         here = set(self._points.live.ids.tolist())
-        positions = keyframe.features.keypoints.numpy()
+        positions = keyframe.points
         drift = self.config.spacing_px * max(self._points.size) / 640 / 2
         carried = (keyframe.ids >= 0) & ~np.isin(keyframe.ids, done.wrong)
         for row in np.flatnonzero(carried).tolist():

@@ -84,7 +84,7 @@ class TrackWriter:
         """
         there = self._of_keyframe.pop(keyframe.frame, np.zeros(0, dtype=np.int64))
         new = (keyframe.ids >= 0) & ~np.isin(keyframe.ids, there)
-        points = keyframe.features.keypoints.numpy()[new]
+        points = keyframe.points[new]
         rows = {"id": keyframe.ids[new], "frame": np.full(len(points), keyframe.frame), "x": points[:, 0],
                 "y": points[:, 1], "score": np.ones(len(points)), "source": np.full(len(points), MATCHED)}  # fmt: skip
         if self._stereo:
