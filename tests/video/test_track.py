@@ -1,7 +1,6 @@
 """A whole video in one call, good and bad ones."""
 
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -93,17 +92,39 @@ def test_no_frame_at_all(tmp_path):
     assert not (tmp_path / "t.h5").exists()
 
 
-def test_real_time_waits_for_frames_and_counts_late_ones(tmp_path):
-    folder = write_folder(tmp_path / "f", frames(10))
-    begin = time.perf_counter()
-    summary = track(folder, realtime=True, fps=20.0)
-    assert time.perf_counter() - begin > 0.44
-    assert summary.late < 5
+def test_real_time_waits_for_frames_and_counts_late_ones(tmp_path, monkeypatch):
+    from photoglue.video import track as module
 
-    def slow(result, counts, fps):
-        time.sleep(0.1)
+    class Clock:
+        now = 0.0
 
-    assert track(folder, realtime=True, fps=20.0, max_frames=5, progress=slow).late >= 4
+        def perf_counter(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+        def thread_time(self):
+            return 0.0
+
+        process_time = thread_time
+
+    def work(seconds):
+        def told(result, counts, fps):
+            clock.now += seconds
+
+        return told
+
+    folder = write_folder(tmp_path / "f", frames(6))
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    summary = track(folder, realtime=True, fps=20.0, progress=work(0.04))
+    assert (summary.late, summary.seconds) == (0, pytest.approx(5 / 20 + 0.04))
+    clock.now = 0.0
+    assert track(folder, realtime=True, fps=20.0, progress=work(0.06)).late == 6
+    clock.now = 0.0
+    summary = track(folder, fps=20.0, max_frames=4, progress=work(0.06))
+    assert (summary.frames, summary.late, summary.seconds) == (4, 0, pytest.approx(0.24))
 
 
 def test_ctrl_c_leaves_whole_files(tmp_path):

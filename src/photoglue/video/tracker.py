@@ -266,7 +266,7 @@ class Tracker:
         )  # fmt: skip
         future = self._thread.submit(self._worker.run, job)
         behind = deque([Behind(gray=gray, live=live)])
-        self._flight = _Flight(future, lost, self.counts.frames, behind, stride=1 if lost else 2)
+        self._flight = _Flight(future, lost, self.counts.frames, behind, stride=1 if lost else 3)
         self._since, self._last = 0, live
 
     def _collect(self) -> Keyframe | None:
