@@ -48,6 +48,7 @@ def looped(video: str, count: int, side: int) -> Iterator[np.ndarray]:
     scale = side / max(images[0].shape)
     size = round(images[0].shape[1] * scale), round(images[0].shape[0] * scale)
     small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+    del images
     walk = [*small, *small[::-1]]
     for number in range(count):
         yield walk[number % len(walk)]

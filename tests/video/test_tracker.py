@@ -112,6 +112,18 @@ def test_a_cut_to_an_earlier_view_takes_up_its_tracks():
     assert len(np.intersect1d(there.ids, back.ids)) == 0
 
 
+def test_every_keyframe_is_told_also_one_that_ends_in_darkness():
+    images = frames(30)
+    results, tracker = track(
+        [*images[:10], *frames(4, seed=3)], keyframe_share=0.0
+    )  # a cut when that of frame 8 is due
+    told = [result.finished.frame for result in results if result.finished is not None]
+    assert told == [0, 8, 11]
+    assert tracker.counts.keyframes == 3
+    linked = [link.frame for result in results if result.finished for link in result.finished.links]
+    assert set(linked) <= set(told)
+
+
 def test_frames_of_another_size():
     import cv2
 

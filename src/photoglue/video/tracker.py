@@ -44,9 +44,10 @@ class _Flight:
     """The one keyframe that is being worked on."""
 
     job: Future[KeyframeDone]
-    lost: bool
     push: int
     """Pushes before its frame."""
+    live: Live
+    """The tracks of its frame."""
     behind: deque[Behind]
     """Frames since, its own first."""
     stride: int
@@ -203,12 +204,12 @@ class Tracker:
         self._since += 1
         finished = self._collect() or finished
         reason = self._reason(asked, resized)
-        sent = reason is not None and self._flight is None
+        sent = reason is not None and self._flight is None and finished is None  # one keyframe finishes at a time
         if reason is not None and sent:
             self._send(image, wanted, reason, right)
             idle = self._state != "tracking"  # nothing could be followed meanwhile
             if self.config.lag == 0 or (idle and self.config.lag is not None):
-                finished = self._take_over() or finished
+                finished = self._take_over()
         elif reason is not None:
             self.counts.skipped += 1
         self.counts.frames += 1
@@ -266,7 +267,7 @@ class Tracker:
         )  # fmt: skip
         future = self._thread.submit(self._worker.run, job)
         behind = deque([Behind(gray=gray, live=live)])
-        self._flight = _Flight(future, lost, self.counts.frames, behind, stride=1 if lost else 3)
+        self._flight = _Flight(future, self.counts.frames, live, behind, stride=1 if lost else 3)
         self._since, self._last = 0, live
 
     def _collect(self) -> Keyframe | None:
@@ -310,8 +311,7 @@ class Tracker:
     def _numbered(self, keyframe: Keyframe, flight: _Flight) -> Keyframe:
         """The keyframe with numbers for its new tracks, the best points first if not all can be followed."""
         ids, born = keyframe.ids.copy(), keyframe.born.copy()
-        then = flight.behind[0].live.ids if flight.behind else self._points.live.ids
-        refound = int(((ids >= 0) & ~np.isin(ids, then)).sum())
+        refound = int(((ids >= 0) & ~np.isin(ids, flight.live.ids)).sum())
         new = np.flatnonzero(ids == NEW)
         best = keyframe.features.scores.numpy()[new].argsort(kind="stable")[::-1]
         new = np.sort(new[best[: max(0, self.config.max_tracks - len(self._points) - refound)]])

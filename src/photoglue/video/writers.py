@@ -51,7 +51,7 @@ class TrackWriter:
         self._rows: list[dict[str, np.ndarray]] = []
         self._frames: list[tuple[Any, ...]] = []
         self._stereo = False
-        self._of_keyframe: dict[int, np.ndarray] = {}
+        self._of_keyframe: dict[int, np.ndarray] = {}  # of the one that is being worked on
 
     def add(self, result: FrameResult, size: tuple[int, int]) -> None:
         """Add the positions of a frame. Those that a finished keyframe found are added by ``add_keyframe``.
@@ -72,7 +72,7 @@ class TrackWriter:
         flags = (result.keyframe, result.reason if result.keyframe and result.reason else "", result.state)
         self._frames.append((result.frame, result.timestamp, *size, *flags))
         if result.keyframe:
-            self._of_keyframe[result.frame] = result.ids
+            self._of_keyframe = {result.frame: result.ids}
         if len(self._frames) >= FRAMES_AT_ONCE:
             self._write()
 
