@@ -5,6 +5,8 @@ COVERAGE ?= --cov --cov-report=term
 VENV := .venv
 SHELL := /bin/bash
 RUN := $(VENV)/bin
+# Compiled modules are kept, whatever this shell says of them: compiling them costs each process of the tests 8 s.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check fmt tests quick native docs fuzz colmap-versions clean
 

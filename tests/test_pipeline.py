@@ -190,6 +190,7 @@ def test_presets_are_ordered_from_careful_to_fast():
     assert PRESETS["slam"] == PRESETS["default"]
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_the_edge_preset_is_the_released_network_in_five_layers(motorcycle):
     from photoglue import LightGlueConfig, Pipeline, match_images, preset

@@ -76,6 +76,9 @@ class Features(TensorStruct):
     exif_orientation: int = 1
     """The EXIF orientation, 1 to 8, by which the photo was turned when it was read: what is written for other programs
     is turned back to the stored pixels."""
+    quarters: int = 0
+    """By how many quarters, 0 to 3, the photo was turned counterclockwise before its points were described. Positions
+    and orientations are those of the photo as read; ``as_described`` has those that LightGlue sees."""
 
     def __post_init__(self) -> None:
         n = _check(self.keypoints, "keypoints", (None, 2))
@@ -91,6 +94,8 @@ class Features(TensorStruct):
             )
         _check_size(self.image_size)
         StoredFrame(orientation=self.exif_orientation, upright_size=self.image_size)  # checks it
+        if self.quarters not in (0, 1, 2, 3):
+            raise ShapeError(f"quarters is {self.quarters!r}; a photo is turned by 0, 1, 2 or 3 quarters.")
         tensors = [self.keypoints, self.descriptors, self.scores, self.scales, self.orientations]
         devices = {str(tensor.device) for tensor in tensors if tensor is not None}
         if len(devices) > 1:
@@ -113,7 +118,7 @@ class Features(TensorStruct):
         return self._map(lambda tensor: tensor[rows])
 
     @classmethod
-    def from_arrays(
+    def from_arrays(  # noqa: PLR0913  (whatever Features have)
         cls,
         keypoints: Any,
         descriptors: Any,
@@ -124,6 +129,7 @@ class Features(TensorStruct):
         scales: Any = None,
         orientations: Any = None,
         exif_orientation: int = 1,
+        quarters: int = 0,
     ) -> "Features":
         """Features from numpy arrays, lists or tensors of any floating type: bring your own points. Arrays are copied.
 
@@ -136,6 +142,7 @@ class Features(TensorStruct):
             scales: Sizes of the points, n, pixels.
             orientations: Angles of the points, n, radians, clockwise as seen.
             exif_orientation: By which the photo was turned upright, 1 to 8.
+            quarters: By how many the photo was turned counterclockwise before its points were described, 0 to 3.
 
         Raises:
             ShapeError: If the shapes do not fit together.
@@ -155,6 +162,7 @@ class Features(TensorStruct):
             scales=None if scales is None else _as_float32(scales),
             orientations=None if orientations is None else _as_float32(orientations),
             exif_orientation=exif_orientation,
+            quarters=quarters,
         )
 
     def to_opencv(self) -> tuple[list[Any], np.ndarray]:
@@ -180,6 +188,18 @@ class Features(TensorStruct):
         ]
         return keypoints, self.descriptors.detach().float().cpu().numpy()
 
+    def as_described(self) -> "Features":
+        """Features in pixels of the photo as it was turned, by ``quarters``, when they were described."""
+        frame = StoredFrame.of_turned(self.quarters, self.image_size)
+        angles = self.orientations
+        return replace(
+            self,
+            keypoints=frame.from_upright(self.keypoints),
+            orientations=None if angles is None else frame.angles_from_upright(angles),
+            image_size=frame.size,
+            quarters=0,
+        )
+
     @property
     def stored_frame(self) -> StoredFrame:
         """The pixels of the photo as they are stored, and the way there."""
@@ -198,6 +218,28 @@ class Features(TensorStruct):
             "scores": self.scores.detach().float().cpu().numpy(),
             "image_size": np.array(frame.size),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedies:
+    """What was done beyond one pass of extractor and matcher."""
+
+    tried: tuple[str, ...]
+    """What was tried, in its order, of "rotation", "zoom" and "tiles"."""
+    turned_deg: float = 0.0
+    """By how many degrees image 1 was turned counterclockwise before its features were extracted, in [0, 360)."""
+    turn_sums: tuple[float, ...] = ()
+    """How well few points matched with image 1 turned by 0, 1, 2 and 3 quarters: sums of scores; empty if not tried."""
+    boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]] | None = None
+    """The parts of image 0, and of image 1 as it was turned, that were matched: left, top, right, bottom; None: all."""
+    tiles: int = 0
+    """Pairs of tiles that were matched; 0: the images were matched as a whole."""
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """What gave better matches than one pass, and was kept."""
+        kept = {"rotation": self.turned_deg != 0, "zoom": self.boxes is not None, "tiles": self.tiles > 0}
+        return tuple(name for name in self.tried if kept[name])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -231,6 +273,8 @@ class Matches(TensorStruct):
     refine: str | None = None
     """"subpixel" if the points of image 1 were moved to where they look most like their partners: then ``keypoints1``
     are no longer the keypoints of the features. None: they are as the extractor found them."""
+    remedies: Remedies | None = None
+    """What was done beyond one pass of extractor and matcher; None: nothing."""
 
     def __post_init__(self) -> None:
         m = _check(self.matches0, "matches0", (None,), floating=False)

@@ -33,6 +33,7 @@ def store(tmp_path):
     return tmp_path / "feats.h5"
 
 
+@pytest.mark.slow
 def test_each_photo_gets_what_it_would_get_alone(photos, store):
     told = []
     summary = batch.extract(photos, store, Bright(), progress=lambda *state: told.append(state))

@@ -194,6 +194,7 @@ def test_the_official_settings_are_those_they_are_called(official, monkeypatch):
     assert list(official_models("full", [64], "cpu")) == ["official"]
 
 
+@pytest.mark.slow
 def test_the_fastest_official_setting_is_the_baseline(monkeypatch):
     """As on a GPU: what has no compiler is left out, the clock stops when the device is done, peaks are over what lay
     there."""
@@ -289,6 +290,7 @@ def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
     assert picture.stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_training_step_is_counted_as_torch_counts_it(features):
     from dataclasses import replace
 

@@ -86,6 +86,7 @@ def test_superpoint_matchers_of_transformers(images, name):
     np.testing.assert_allclose(found.points1, keypoints[1][[j for _, j in pairs]], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_no_points(images):
     transformers = transformers_or_skip("superpoint", "lightglue")
     from peer_images import ImageMatcher, detector_finder
@@ -151,6 +152,7 @@ def test_efficientloftr_of_transformers(images):
         assert (points - corners).abs().max() <= 2 * 5  # fine steps of half a cell and one pixel
 
 
+@pytest.mark.slow
 def test_loftr_of_kornia(images):
     """Points of image 0 lie on the grid of its cells: 8 pixels of the half-size image, in LoFTR's own frame."""
     loftr = pytest.importorskip("kornia.feature.loftr.loftr", exc_type=ImportError)

@@ -64,6 +64,7 @@ def stored(path):
 # Photos, masks, folders
 
 
+@pytest.mark.slow
 def test_hidden_files(case, photoglue):
     code, printed = photoglue("extract", "photos", "--store", "s.h5", "--features", "sift")
     assert code == 0

@@ -10,6 +10,7 @@ pytest.importorskip("poselib", exc_type=ImportError)
 pytest.importorskip("pycolmap", exc_type=ImportError)
 
 
+@pytest.mark.slow
 def test_both_steps(tmp_path, capsys, monkeypatch):
     Scene(tmp_path, 0, 1, 2, 3)
     monkeypatch.chdir(tmp_path)

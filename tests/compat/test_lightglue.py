@@ -137,6 +137,7 @@ def test_mixed_precision_is_live(matcher, pair):
     assert abs(len(fast["matches"][0]) - len(exact["matches"][0])) < 10
 
 
+@pytest.mark.slow
 def test_pruning_thresholds_are_live(matcher, their_matcher, pair):
     for one in (matcher, their_matcher):
         one.pruning_keypoint_thresholds = {**one.pruning_keypoint_thresholds, "cpu": 10_000}
@@ -220,6 +221,7 @@ class TestWeights:
             own.load_state_dict(some)
             torch.testing.assert_close(own(pair)["matching_scores0"], expected["matching_scores0"], atol=1e-5, rtol=0)
 
+    @pytest.mark.slow
     def test_a_file(self, ours, their_matcher, matcher, pair, tmp_path):
         path = tmp_path / "mine.pth"
         torch.save(their_matcher.state_dict(), path)
@@ -235,6 +237,7 @@ class TestWeights:
         with pytest.raises(ConfigError, match=r"descriptor_dim is 128; the weights have 256\. Leave it out"):
             ours.LightGlue("aliked", descriptor_dim=128)
 
+    @pytest.mark.slow
     def test_fewer_layers(self, ours, theirs, pair):
         conf = {"n_layers": 4, "depth_confidence": -1}
         with torch.no_grad():
@@ -260,6 +263,7 @@ class TestWeights:
         torch.testing.assert_close(found["matching_scores0"], expected["matching_scores0"], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_copies(matcher, pair):
     matcher.conf.filter_threshold = 0.5
     expected = matcher(pair)["matches0"]

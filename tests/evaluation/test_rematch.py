@@ -10,6 +10,7 @@ from photoglue.evaluation.rematch import Rematcher
 SETTINGS = run.Settings(workers=0, device="cpu")
 
 
+@pytest.mark.slow
 def test_the_same_matches_again(planes, out):
     dataset = load_dataset(planes)
     (result,) = run.measure([dataset], ["sift+nn"], out, SETTINGS)

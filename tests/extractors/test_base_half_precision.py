@@ -121,6 +121,7 @@ def test_describing_detected_points_gives_their_descriptors(method, photos):
     assert (cosines > 0.999).float().mean() > 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("method", METHODS)
 def test_half_precision_leaves_the_weights_alone_and_follows_them(method, photos):

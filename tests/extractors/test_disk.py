@@ -60,6 +60,7 @@ def test_dense_maps_equal_kornia_everywhere(everything, reference, photo):
     torch.testing.assert_close(everything.unet.logits(joined), wanted_logits[0, 0], atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @torch.no_grad()
 def test_descriptors_at_pixels_are_those_of_the_dense_map_up_to_its_corners(everything, reference, photo):
@@ -74,6 +75,7 @@ def test_descriptors_at_pixels_are_those_of_the_dense_map_up_to_its_corners(ever
     torch.testing.assert_close(found, dense[0][:, pixels[:, 1], pixels[:, 0]].T, atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @torch.no_grad()
 def test_keypoints_equal_kornia_inside_the_border(everything, reference, photo):
@@ -90,6 +92,7 @@ def test_keypoints_equal_kornia_inside_the_border(everything, reference, photo):
     torch.testing.assert_close(ours.descriptors[rows], theirs.descriptors[their_rows], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @torch.no_grad()
 def test_border_points_are_the_maxima_of_clipped_windows(everything, reference, photo):
@@ -245,6 +248,7 @@ def test_describing_detected_points_gives_their_descriptors(photo):
     assert (described.kind, described.image_size) == ("disk", (251, 203))
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @torch.no_grad()
 def test_describing_between_pixels_interpolates_the_dense_map(everything, reference, photo):

@@ -34,6 +34,7 @@ def test_whole_images_are_read_with_their_size(tmp_path, tries):
     assert tries.outcomes["accepted"] > 0.7 * len(numbers)  # 32-bit and floating TIFFs without a range are refused
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_images_are_read_or_refused(tmp_path, tries):
     from photoglue.image import load_image

@@ -164,6 +164,7 @@ def test_calibration_of_weights(tmp_path, tries):
     tries_all(tries, as_json(VERDICTS["aliked"]), tmp_path / "verdict.json", read, check=check)
 
 
+@pytest.mark.slow
 def test_options_and_records_inside_stores(tmp_path, tries):
     h5py = pytest.importorskip("h5py", exc_type=ImportError)
     from tiny_photos import Bright, write_photo

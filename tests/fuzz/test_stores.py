@@ -90,6 +90,7 @@ def test_match_stores(tmp_path, tries):
     assert tries.outcomes["refused"] > 5
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_training_caches(tmp_path, tries):
     from photoglue.store import atomic_store

@@ -27,6 +27,7 @@ def _features(source):
     return points, descriptors, size
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.weights
 def test_matching_gives_finite_scores_or_one_error(as_a_user, tries):

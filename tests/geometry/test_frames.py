@@ -138,3 +138,12 @@ def test_pycolmap_finds_points_where_the_store_has_them(orientation, tmp_path):
     np.testing.assert_array_equal(pixels[rows, columns][inside], shown[inside])
     assert inside.sum() > 100
     assert torch.allclose(frame.to_upright(from_colmap(to_colmap(stored))), points, atol=1e-4)
+
+
+def test_the_frame_of_a_turned_photo():
+    image = torch.arange(6).view(2, 3)
+    for quarters in range(4):
+        turned = torch.rot90(image, quarters)
+        frame = StoredFrame.of_turned(quarters, (3, 2))
+        assert frame.size == (turned.shape[1], turned.shape[0])
+        assert torch.equal(frame.image_to_upright(turned), image)

@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src" / "photoglue").rglob("*.py"))
 
@@ -116,6 +118,7 @@ def test_every_module_imports():
             importlib.import_module(module.name)
 
 
+@pytest.mark.slow
 def test_import_brings_no_optional_package():
     """And changes no global switch of torch, as the official package does."""
     program = """

@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONAL = {
     "cv2", "h5py", "jinja2", "kornia", "matplotlib", "pillow_heif", "playwright", "poselib", "pycolmap", "ray",
@@ -28,6 +30,7 @@ def faults(code: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"get {name} by pytest.importorskip, or import it in the tests that need it"
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_a_skip():
     found = [
         f"{path.relative_to(ROOT)}:{line}: {fault}"

@@ -95,6 +95,7 @@ def test_chosen(checkout, no_compiler, monkeypatch):
         wheel_of(checkout)
 
 
+@pytest.mark.slow
 def test_an_editable_install_follows_the_sources(checkout, compiler):
     native = checkout / "src" / "photoglue" / "native"
     wheel_of(checkout, "editable")

@@ -120,6 +120,7 @@ def hooks():
     return module
 
 
+@pytest.mark.slow
 def test_commands_are_all_told_of():
     """The README names every command, and the page of commands has every option that a help text has."""
     page = hooks().commands_page()

@@ -82,6 +82,7 @@ def test_the_last_features_of_a_name_count(name, first, second):
 ONE_POINT = Features.from_arrays([[1.0, 2.0]], [[0.5, 0.5]], (640, 480), kind="sift-opencv")
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8))
 def test_any_text_is_a_name_or_is_refused(name):
     """What is written without an error can be read again."""

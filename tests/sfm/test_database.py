@@ -110,6 +110,7 @@ def test_what_cannot_be_written_leaves_the_old_one(tmp_path):
         written(Scene(tmp_path / "b", 0, 1), "absent/d.db")
 
 
+@pytest.mark.slow
 def test_colmap_calibrates_known_and_unknown_cameras_together(tmp_path):
     """Pairs of known cameras are essential matrices; COLMAP calibrates others by fundamental ones of all pairs."""
     pytest.importorskip("pycolmap", exc_type=ImportError)

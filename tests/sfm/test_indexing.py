@@ -72,6 +72,7 @@ def test_interrupted_it_goes_on(two_things, tmp_path, described, monkeypatch, en
     assert len(described) == 5 + 6 - kept
 
 
+@pytest.mark.slow
 def test_photos_by_name_have_a_folder_if_their_names_are_paths_below_one(two_things, tmp_path):
     paths = sorted(two_things.iterdir())[:2]
     for named, root in (({path.name: path for path in paths}, two_things), (dict(zip("ab", paths, strict=True)), "")):

@@ -65,6 +65,7 @@ def test_look_alikes_are_found_and_nothing_else(tmp_path):
     assert str(found[0]).startswith("0.png and 5.png (3 triangles of photos against it, ")
 
 
+@pytest.mark.slow
 def test_good_pairs_stay(tmp_path):
     pytest.importorskip("poselib", exc_type=ImportError)
     assert contradicted_pairs(*store(tmp_path, [pose(number) for number in range(6)], alike=set())) == ()

@@ -32,6 +32,7 @@ def content(out):
     return {path.name: path.read_bytes() for path in sorted(out.glob("sparse/*/*.bin"))}
 
 
+@pytest.mark.slow
 def test_one_call(tmp_path):
     write(tmp_path / "photos", 0, 1, 2, 3, PLACES * EMPTY)
     told = []
@@ -103,6 +104,7 @@ def test_a_model_is_extended_with_new_photos(tmp_path):
     assert content(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_cut_off_photos_and_turned_ones_among_others(tmp_path):
     photos = write(tmp_path / "photos", 0, 1, 2, 3, 4, exif={1: {0x0112: 6}, 2: {0x0112: 3}})
     PIL.Image.new("RGB", (300, 200)).save(photos / "cut.jpg")
@@ -185,6 +187,7 @@ def test_look_alikes_are_dropped_if_that_is_wanted(tmp_path, monkeypatch):
         assert base.execute("SELECT count(*) FROM two_view_geometries").fetchone() == (2,)
 
 
+@pytest.mark.slow
 def test_best_refines_and_plain_photos_have_nothing_to_refine(tmp_path):
     write(tmp_path / "photos", 0, 1, 2)
     told = []

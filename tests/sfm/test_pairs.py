@@ -100,6 +100,7 @@ def test_poses(tmp_path):
     assert len(every) == 10
 
 
+@pytest.mark.slow
 def test_retrieval(two_things, sift_features):
     found = find_pairs(two_things, by="retrieval", features=sift_features, options=PairOptions(neighbors=2))
     assert found == [*combinations(["a0.png", "a1.png", "a2.png"], 2), *combinations(["b0.png", "b1.png", "b2.png"], 2)]

@@ -8,6 +8,8 @@ from photoglue.sfm import index_photos, search, search_photos, similar_photos
 pytest.importorskip("cv2", exc_type=ImportError)
 pytest.importorskip("h5py", exc_type=ImportError)
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def index(two_things, tmp_path_factory):
@@ -22,7 +24,6 @@ def test_the_most_alike_first(two_things, index):
     assert all(each.inliers is None for each in found)
 
 
-@pytest.mark.slow
 def test_checked(two_things, index, monkeypatch):
     found = search_photos(two_things / "a0.png", index, top=5, check=True)
     counts = [each.inliers for each in found]

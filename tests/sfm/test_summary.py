@@ -24,6 +24,7 @@ def summary(tmp_path_factory) -> sfm.MapSummary:
     return sfm.map_photos(folder / "photos", folder / "out", sfm.MapOptions(deliver=()), **given)
 
 
+@pytest.mark.slow
 def test_all_deliveries(summary):
     assert summary.delivered == ()
     made = deliver(summary, ("report", "undistort", "nerfstudio", "ply", "text")).delivered

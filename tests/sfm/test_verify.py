@@ -115,6 +115,7 @@ def test_random_matches_are_degenerate(tmp_path):
     assert (found.kind, len(found), found.n_matches) == (PairKind.DEGENERATE, 0, 70)
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_verified_again(tmp_path):
     scene = Scene(tmp_path, 0, 1, 2)
     assert scene.verify().lines()[0].startswith("3 checked pairs, ")

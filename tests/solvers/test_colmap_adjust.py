@@ -15,6 +15,7 @@ pytest.importorskip("poselib", exc_type=ImportError)
 pytest.importorskip("pycolmap", exc_type=ImportError)
 
 
+@pytest.mark.slow
 def test_gross_errors_weigh_little(tmp_path):
     from photoglue.solvers.colmap import pycolmap
 

@@ -1,10 +1,10 @@
 """What pycolmap lacks is named, and a model says what is in it. Mapping itself is in tests/sfm/test_reconstruct.py."""
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from photoglue.errors import ConfigError
+from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers import colmap_mapping
 from photoglue.solvers.colmap_mapping import MapperOptions, map_photos, numbers_in, read_model
 
@@ -37,3 +37,28 @@ def test_a_model_says_what_is_in_it(tmp_path):
     assert (model.path, model.placed, model.points) == (tmp_path, ("a.jpg", "b.jpg"), 1)
     assert (model.mean_track, model.observations) == (2.0, {"a.jpg": 1, "b.jpg": 1})
     assert numbers_in(tmp_path) == {"a.jpg": (2, 3), "b.jpg": (7, 3)}
+
+
+@pytest.mark.parametrize(
+    ("raised", "free", "kind", "said"),
+    [
+        (
+            RuntimeError("SQLite error: database or disk is full"),
+            1 << 30,
+            OutputError,
+            "room",
+        ),
+        (RuntimeError("No registered database factory succeeded."), 100, OutputError, "the disk is full"),
+        (RuntimeError("Check failed: x > 0"), 1 << 30, PhotoGlueError, "could not map the photos: Check failed"),
+        (ConfigError("there is none"), 100, ConfigError, "^there is none$"),
+    ],
+)
+def test_what_colmap_fails_at_is_told_in_one_sentence(tmp_path, monkeypatch, raised, free, kind, said):
+    def fail(*_):
+        raise raised
+
+    monkeypatch.setattr(colmap_mapping, "pycolmap", lambda: None)
+    monkeypatch.setattr(colmap_mapping, "_mapped", fail)
+    monkeypatch.setattr(colmap_mapping.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(kind, match=said):
+        map_photos(tmp_path / "d.db", tmp_path, tmp_path, MapperOptions())

@@ -137,6 +137,7 @@ def test_the_essential_threshold_is_divided_by_the_mean_of_all_four_focal_length
     assert (distance[~found.inliers] < limit * 0.999).float().mean() < 0.02
 
 
+@pytest.mark.slow
 def test_seed_0_is_what_opencv_answers_itself():
     points0, points1, _ = _scene(noise_px=1.0)
     directions = [
@@ -280,6 +281,7 @@ def test_a_missing_opencv_names_the_extra(monkeypatch):
         verify_opencv(torch.rand(20, 2), torch.rand(20, 2), "homography")
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_wall_of_graffiti_is_a_plane(shared_data):
     folder = shared_data / "eval" / "oxford_affine" / "graf"

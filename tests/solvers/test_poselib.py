@@ -261,6 +261,7 @@ def test_the_stereo_pair_moves_sideways_and_does_not_turn(motorcycle):
     assert float(found.translation[0]) < -0.99
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_wall_of_graffiti_is_a_plane(shared_data):
     folder = shared_data / "eval" / "oxford_affine" / "graf"

@@ -1,5 +1,7 @@
 """Features in HDF5: the same after a round trip, readable by hloc, and hloc's readable here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -222,3 +224,14 @@ def test_entries_of_other_types_and_shapes_are_damaged(tmp_path, name, content):
         store._file[f"a/{name}"] = content
         with pytest.raises(OutputError, match=r"'a' in .*damaged"):
             store["a"]
+
+
+def test_a_turn_stays_known_and_makes_other_features(tmp_path):
+    made = _features(3)
+    with FeatureStore.open(tmp_path / "f.h5", "w") as store:
+        for quarters in (0, 1, 2):
+            store.write(f"{quarters}.jpg", replace(made, quarters=quarters))
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert [store[f"{quarters}.jpg"].quarters for quarters in (0, 1, 2)] == [0, 1, 2]
+        assert torch.equal(store["1.jpg"].keypoints, store["0.jpg"].keypoints)
+        assert len({store.digest(f"{quarters}.jpg") for quarters in (0, 1, 2)}) == 3

@@ -249,6 +249,19 @@ def test_posed_labels_are_those_of_the_loops(seed, epipolar):
     assert min(_point_counts(labels.matches0) + _point_counts(labels.matches1)) > 0
 
 
+def test_distortion_is_taken_off_first():
+    pair = _random_posed_pair(3)
+    bent = replace(
+        pair,
+        features0=replace(pair.features0, keypoints=pair.features0.keypoints * 0.7),
+        features1=replace(pair.features1, keypoints=pair.features1.keypoints + 40),
+        straight0=pair.features0.keypoints,
+        straight1=pair.features1.keypoints,
+    )
+    assert torch.equal(label(bent).matches0, label(pair).matches0)
+    assert not torch.equal(label(replace(bent, straight1=None)).matches0, label(pair).matches0)
+
+
 @pytest.mark.parametrize("make", [_random_homography_pair, _random_posed_pair])
 @pytest.mark.parametrize("seed", range(3))
 def test_swapping_the_images_swaps_the_labels(make, seed):

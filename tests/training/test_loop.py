@@ -134,6 +134,7 @@ class TestAveraging:
         assert torch.allclose(averaged, before + 0.9 * (weights_of(run) - before), atol=1e-7)
         assert not torch.equal(averaged, weights_of(run))
 
+    @pytest.mark.slow
     def test_it_is_what_is_validated(self, trainer):
         from photoglue.training.progress import Hooks, Score
 
@@ -147,6 +148,7 @@ class TestAveraging:
         run.run()
         assert all(model is run.averaged for model in seen)
 
+    @pytest.mark.slow
     def test_it_is_what_a_checkpoint_is_read_as(self, trainer):
         from photoglue.matchers.lightglue import LightGlue
 
@@ -208,6 +210,7 @@ class TestResuming:
         # The line of pair 24, written before the death, is not there twice.
         assert [line["pairs"] for line in lines_of(second)] == list(range(8, 49, 8))
 
+    @pytest.mark.slow
     def test_another_config_is_refused(self, trainer):
         from photoglue.errors import ConfigError
 
@@ -250,6 +253,7 @@ class TestResuming:
 
 
 class TestNumbersThatAreNotFinite:
+    @pytest.mark.slow
     def test_a_step_is_skipped_and_reported(self, trainer, tiny_pairs):
         run = trainer(source=tiny_pairs(broken={(1, 3)}), log_every=4)
         outcome = run.run()
@@ -266,6 +270,7 @@ class TestNumbersThatAreNotFinite:
         assert run.run().position.skipped == 2
         assert torch.equal(weights_of(run), before)
 
+    @pytest.mark.slow
     def test_five_in_a_row_stop_the_run(self, trainer, tiny_pairs):
         from photoglue.errors import PhotoGlueError
 
@@ -289,6 +294,7 @@ class TestNumbersThatAreNotFinite:
 
 
 class TestValidation:
+    @pytest.mark.slow
     def test_when_and_with_which_weights(self, trainer):
         from photoglue.matchers.lightglue import LightGlue
         from photoglue.training.progress import Hooks, Score
@@ -312,6 +318,7 @@ class TestValidation:
         assert torch.equal(best.posenc.Wr.weight, seen[1])
         assert [line["score"] for line in lines_of(run, "validation")] == [0.1, 0.9, 0.5, 0.2]
 
+    @pytest.mark.slow
     def test_a_score_that_is_not_a_number_is_never_the_best(self, trainer):
         from photoglue.training.progress import Hooks, Score
 
@@ -319,6 +326,7 @@ class TestValidation:
         outcome = trainer(hooks=hooks).run()
         assert outcome.position.best_score is None
 
+    @pytest.mark.slow
     def test_of_equal_scores_the_later_counts(self, trainer):
         """A network that matches nothing yet scores 0, trained or not: what has learned more is to be kept."""
         from photoglue.training.checkpoint import load_checkpoint

@@ -46,6 +46,7 @@ def facts():
     )
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_there_twice(run, facts, tmp_path):
     from photoglue.matchers.lightglue import LightGlue
     from photoglue.training.checkpoint import load_checkpoint
@@ -66,6 +67,7 @@ def test_the_best_weights_are_there_twice(run, facts, tmp_path):
     assert (tmp_path / "model-fp16.safetensors").stat().st_size < 0.6 * (tmp_path / "model.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 def test_the_card(run, facts, tmp_path):
     from photoglue import __version__
     from photoglue.training.model_card import write_results
@@ -84,6 +86,7 @@ def test_the_card(run, facts, tmp_path):
         assert "![Curves](curves.png)" in text
 
 
+@pytest.mark.slow
 def test_the_code_in_the_card_runs(run, facts, tmp_path, monkeypatch):
     from photoglue.training.model_card import write_results
 
@@ -94,6 +97,7 @@ def test_the_code_in_the_card_runs(run, facts, tmp_path, monkeypatch):
     exec(f"import photoglue\n{code}", {"__name__": "card"})
 
 
+@pytest.mark.slow
 def test_without_validation_the_last_weights_are_taken(run, facts, tmp_path):
     from photoglue.matchers.lightglue import LightGlue
     from photoglue.training.model_card import write_results
@@ -107,6 +111,7 @@ def test_without_validation_the_last_weights_are_taken(run, facts, tmp_path):
     assert "None was made." in text
 
 
+@pytest.mark.slow
 def test_without_matplotlib_there_is_no_picture(run, facts, tmp_path, monkeypatch):
     import sys
 

@@ -14,6 +14,8 @@ from photoglue.training import Hooks, resume, train
 from photoglue.training.checkpoint import load_checkpoint
 from photoglue.training.progress import Score
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place_of_whole(tmp_path_factory):
@@ -42,7 +44,6 @@ def whole(trained, place_of_whole):
     return place_of_whole
 
 
-@pytest.mark.slow
 def test_from_photos_to_weights(trained, whole):
     outcome, told, reports, validations = trained
     assert (outcome.finished, outcome.position.pairs) == (True, 16)
@@ -57,7 +58,6 @@ def test_from_photos_to_weights(trained, whole):
     assert "CC0" in (whole / "model_card.md").read_text()
 
 
-@pytest.mark.slow
 def test_interrupted_and_resumed_is_uninterrupted(tiny_recipe, whole, tmp_path, monkeypatch):
     seen = []
 
@@ -80,7 +80,6 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_recipe, whole, tmp_path, 
     assert all(torch.equal(tensor, second.model[name]) for name, tensor in first.model.items())
 
 
-@pytest.mark.slow
 def test_resumed_from_elsewhere_after_what_it_began_with_is_gone(tiny_recipe, place, whole, tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     shutil.copy(place / "corners.py", tmp_path / "a")
@@ -97,13 +96,11 @@ def test_resumed_from_elsewhere_after_what_it_began_with_is_gone(tiny_recipe, pl
     assert any(line.startswith("began with ") for line in told)
 
 
-@pytest.mark.slow
 def test_another_measure_of_how_good_weights_are(tiny_recipe, tmp_path):
     hooks = Hooks(validate=lambda model: Score(score=0.5, numbers={"own": 0.5}), tensorboard=False)
     assert train(tiny_recipe(pairs=4), out=tmp_path / "run", hooks=hooks).last.numbers == {"own": 0.5}
 
 
-@pytest.mark.slow
 def test_a_process_that_is_not_the_first_says_and_writes_nothing(tiny_recipe, whole, tmp_path, monkeypatch):
     # Alone all the same: two that talk to each other are in test_distributed.
     monkeypatch.setenv("RANK", "1")

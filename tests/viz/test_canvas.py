@@ -54,6 +54,7 @@ def test_points_outside_the_photo_are_noticed():
         canvas.place(torch.tensor([[5.0, 25.0], [-3, 5], [5, 5]]), 0)
 
 
+@pytest.mark.slow
 def test_a_large_photo_is_shrunk_before_it_is_kept_in_the_figure():
     canvas = Canvas([_photo(3000, 2000), _photo(300, 200)])
     assert [image.get_array().shape[:2] for image in canvas.axes.images] == [(531, 796), (200, 300)]

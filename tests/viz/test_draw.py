@@ -63,6 +63,7 @@ def _bar_label(figure):
     return [axes.get_ylabel() for axes in figure.axes[1:]]
 
 
+@pytest.mark.slow
 def test_dots_lie_on_the_centres_of_their_pixels_in_images_of_different_sizes():
     """In each photo one white pixel and its keypoint: the dot is in the middle of the white square, as rendered."""
     image0, image1 = np.zeros((9, 12, 3), dtype=np.uint8), np.zeros((18, 6, 3), dtype=np.uint8)
@@ -91,6 +92,7 @@ def test_dots_lie_on_the_centres_of_their_pixels_in_images_of_different_sizes():
     np.testing.assert_allclose(ends, places)
 
 
+@pytest.mark.slow
 def test_lines_are_coloured_by_score_and_the_best_is_drawn_last():
     matches = _pairs([0.9, 0.1, 0.5])
     figure = draw_matches(_photo(), _photo(), matches)

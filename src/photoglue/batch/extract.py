@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,12 +12,13 @@ from photoglue.datasets.photos import PHOTO_SUFFIXES, PhotoFolder, photos_of
 from photoglue.errors import ConfigError, ImageError
 from photoglue.extractors.base import Extractor, extractor_options
 from photoglue.files import digest_of_file
+from photoglue.limits.rotation import extract_turned
 from photoglue.store import FeatureStore
 from photoglue.structs import Features
 
 PHOTOS_AT_ONCE = 8
 """Photos of a chunk: so many are lost at most when the process is killed."""
-STALE = {"photo": "replaced since", "mask": "whose mask changed"}
+STALE = {"photo": "replaced since", "mask": "whose mask changed", "quarters": "turned otherwise before"}
 
 Place: TypeAlias = str | os.PathLike[str]
 Photos: TypeAlias = Place | Sequence[Place] | Mapping[str, Place]
@@ -32,6 +33,7 @@ def extract(
     extractor: Extractor,
     *,
     masks: Place | Mapping[str, Path] | None = None,
+    quarters: Mapping[str, int] | None = None,
     options: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
     progress: Progress | None = None,
@@ -50,6 +52,8 @@ def extract(
         masks: A folder with a mask for PHOTO.jpg as PHOTO.jpg.png (COLMAP's naming), PHOTO.png or PHOTO.jpg, or masks
             by the names of the photos. No points where a mask is black; a photo without one may have points
             everywhere, and the summary says which. Masks are in the stored pixels of their photos.
+        quarters: By how many quarters, 0 to 3, photos are turned counterclockwise before the extractor sees them, by
+            name; their points are those of the photos as read. Those that are not named are not turned.
         options: What the features depend on besides, under names that the extractor's
             options do not have; anything that JSON can hold.
         engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others, and
@@ -77,14 +81,14 @@ def extract(
     if masks is not None and not isinstance(masks, Mapping):
         masks, several = masks_in(masks, list(paths))
         notes = [_about_masks(paths, masks), *several.values()]
-    masks = masks or {}
+    made_from = _MadeFrom(photos=paths, masks=dict(masks or {}), quarters=dict(quarters or {}))
     filling = Filling(
         store=FeatureStore,
         options={**(options or {}), **extractor_options(extractor)},
-        stale=lambda opened, name: _stale(opened, name, paths[name], masks.get(name)),
+        stale=lambda opened, name: _stale(opened, name, made_from),
         chunks=lambda names: [names[i : i + PHOTOS_AT_ONCE] for i in range(0, len(names), PHOTOS_AT_ONCE)],
         work=_work,
-        state=(extractor, paths, dict(masks)),
+        state=(extractor, made_from),
         write=FeatureStore.write,
         what="photo",
     )
@@ -133,13 +137,27 @@ def masks_in(folder: Place, names: Sequence[str]) -> tuple[dict[str, Path], dict
     return found, notes
 
 
-def made_from_photo(photo: Path, mask: Path | None) -> dict[str, Any]:
-    """What features depend on besides the options of the extractor."""
+def made_from_photo(photo: Path, mask: Path | None, quarters: int = 0) -> dict[str, Any]:
+    """What features depend on besides the options of the extractor: what is kept with those of a photo."""
     return {
         "version": ENTRIES,
         "photo": digest_of_photo(photo),
         "mask": None if mask is None else digest_of_photo(mask),
+        "quarters": quarters or None,
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MadeFrom:
+    """What the features of many photos depend on besides the options of the extractor."""
+
+    photos: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    quarters: Mapping[str, int]
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What is kept with the features of a photo."""
+        return made_from_photo(self.photos[name], self.masks.get(name), self.quarters.get(name, 0))
 
 
 def digest_of_photo(path: Path) -> str:
@@ -156,13 +174,13 @@ def digest_of_photo(path: Path) -> str:
         raise ImageError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
 
 
-def _stale(store: FeatureStore, name: str, photo: Path, mask: Path | None) -> str | None:
+def _stale(store: FeatureStore, name: str, made_from: _MadeFrom) -> str | None:
     """Why the features of a photo have to be extracted; None: they are up to date and whole."""
     if name not in store:
         return ""
     recorded = store.made_from(name)
     try:
-        why = compared(recorded, made_from_photo(photo, mask), STALE)
+        why = compared(recorded, made_from.record(name), STALE)
     except ImageError:
         return STALE["photo"]
     if why is None:
@@ -170,14 +188,17 @@ def _stale(store: FeatureStore, name: str, photo: Path, mask: Path | None) -> st
     return why
 
 
-def _work(
-    state: tuple[Extractor, Mapping[str, Path], Mapping[str, Path]], names: Sequence[str]
-) -> list[tuple[str, Extracted | str]]:
+def _work(state: tuple[Extractor, _MadeFrom], names: Sequence[str]) -> list[tuple[str, Extracted | str]]:
     """What each photo of a chunk gives."""
-    extractor, photos, masks = state
+    extractor, given = state
+    photos, masks = [given.photos[name] for name in names], [given.masks.get(name) for name in names]
+    quarters = [given.quarters.get(name, 0) for name in names]
     try:
-        records = [made_from_photo(photos[name], masks.get(name)) for name in names]
-        features = extractor.extract_many([photos[name] for name in names], [masks.get(name) for name in names])
+        records = [given.record(name) for name in names]
+        if any(quarters):
+            features = extract_turned(extractor, photos, quarters, masks)
+        else:
+            features = extractor.extract_many(photos, masks)
     except (ImageError, MemoryError) as error:
         if len(names) > 1:
             return [result for name in names for result in _work(state, [name])]

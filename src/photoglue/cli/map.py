@@ -16,7 +16,7 @@ from photoglue.cli.match import MatcherName
 from photoglue.cli.pairs import RuleName
 from photoglue.sfm import CameraOptions, MapOptions, MapperOptions, PairOptions, VerifyOptions, map_photos
 from photoglue.sfm.cameras import MODELS
-from photoglue.sfm.map import Progress as Told
+from photoglue.sfm.stages import Progress as Told
 from photoglue.sfm.summary import Delivery
 from photoglue.sfm.unplaced import what_helps
 from photoglue.solvers.colmap_mapping import ColmapModel
@@ -113,12 +113,18 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     the next five of each if names are numbered."""
     neighbors: int = 20
     """Partners of each photo that retrieval and gps look for."""
+    transitive: int = 5
+    """After verification, each photo is also matched with so many photos that have verified partners in common with it;
+    0: with none."""
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
     preset: Literal["default", "fast", "best", "realtime"] = "default"
     """default: LightGlue on all pairs; fast: nearest neighbours where they are plainly enough, and LightGlue on the
     others; best: as default, and keypoints are refined to fractions of a pixel; realtime: earlier exits, for keyframes
     of `photoglue track`."""
+    rotation: Literal["auto", "off"] = "auto"
+    """auto: photos that nothing connects with the others are looked at in four turns, and taken turned if one fits;
+    off: photos are taken as they are."""
     check_loops: bool = False
     """Drop verified pairs that the rotations of many others contradict, as those of look-alike walls."""
     undistort: bool = False
@@ -162,9 +168,10 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
             preset=self.preset,
             pairs=self.pairs,
             by=self.by,
-            pair_options=PairOptions(neighbors=self.neighbors),
+            pair_options=PairOptions(neighbors=self.neighbors, transitive=self.transitive),
             cameras=self.cameras,
             verify=self.verification,
+            rotation=self.rotation,
             check_loops=self.check_loops,
             mapper=self.mapping,
             extend=self.extend,

@@ -235,7 +235,7 @@ class Extractor(nn.Module, ABC):
         image = photo.image.to(self.device)
         resize = Resize.long_side((image.shape[2], image.shape[1]), self.config.resize)
         frame = StoredFrame(orientation=photo.orientation, upright_size=resize.original_size)
-        wanted = None if mask is None else _upright_mask(mask, photo.path, frame)
+        wanted = None if mask is None else upright_mask(mask, photo.path, frame)
         if photo.opaque is not None and not self.config.ignore_alpha:
             wanted = photo.opaque if wanted is None else wanted & photo.opaque
         small = None if wanted is None else resize.apply_mask(wanted.to(self.device))
@@ -306,7 +306,7 @@ class ReleasedExtractor(Extractor):
         load_strictly(self, state, origin)  # type: ignore[arg-type]
 
 
-def _upright_mask(mask: ImageSource, photo: str | None, frame: StoredFrame) -> Bool[Tensor, "h w"]:
+def upright_mask(mask: ImageSource, photo: str | None, frame: StoredFrame) -> Bool[Tensor, "h w"]:
     """Where keypoints are wanted, in the pixels of the photo as read.
 
     A mask in a file or a PIL image is in the stored pixels of its photo, as COLMAP and hloc have it, and is turned with

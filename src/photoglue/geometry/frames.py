@@ -56,6 +56,11 @@ class StoredFrame:
         if self.orientation not in _TURNS:
             raise ConfigError(f"The EXIF orientation is {self.orientation!r}; it must be a whole number from 1 to 8.")
 
+    @classmethod
+    def of_turned(cls, quarters: int, upright_size: tuple[int, int]) -> "StoredFrame":
+        """The frame of a photo that was turned counterclockwise by 0, 1, 2 or 3 quarters, as seen."""
+        return cls(orientation=(1, 6, 3, 8)[quarters], upright_size=upright_size)
+
     @property
     def swaps_sides(self) -> bool:
         """Whether the stored photo is as wide as the upright one is high (orientations 5 to 8)."""

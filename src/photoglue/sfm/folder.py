@@ -1,6 +1,6 @@
 """The folder of a map: of which photos it is, and what changed since."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class RunRecord:
     """Photos without a place → why; empty until all is done."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each stage; empty until all is done."""
+    turns: Mapping[str, int] = field(default_factory=dict)
+    """Photos that are turned before the extractor sees them → by how many quarters, counterclockwise."""
+    asked: str = ""
+    """A digest of all that the turns depend on; empty if they were not looked for."""
 
 
 def beside(out: Path, found: PhotoFolder) -> PhotoFolder:
@@ -80,6 +84,17 @@ def prepare(out: Path, found: PhotoFolder, record: RunRecord) -> list[str]:
         for names, what in ((new, "added"), (gone, "removed"))
         if names
     ]
+
+
+def turns_in(out: Path, names: Iterable[str]) -> tuple[dict[str, int], str]:
+    """The turns of photos that an older run found, those of others left out; and of what they are, as ``asked`` says.
+
+    Raises:
+        OutputError: If run.json cannot be read.
+    """
+    before = _record_in(out)
+    known = set(names)
+    return ({}, "") if before is None else ({n: t for n, t in before.turns.items() if n in known}, before.asked)
 
 
 def _record_in(out: Path) -> RunRecord | None:

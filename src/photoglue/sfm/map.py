@@ -1,9 +1,9 @@
 """From a folder of photos to a model, stage by stage; each goes on where it was interrupted."""
 
+import math
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from photoglue import batch
+from photoglue.batch.extract import masks_in
 from photoglue.datasets.photos import pairs_in, photos_of, write_pairs
 from photoglue.errors import ConfigError, ImageError, require
 from photoglue.extractors.base import Extractor
@@ -25,12 +26,15 @@ from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
 from photoglue.sfm.cameras import CameraOptions, Cameras, find_cameras
 from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
-from photoglue.sfm.folder import FORMAT, RunRecord, beside, names_unknown, prepare, write_record
+from photoglue.sfm.folder import FORMAT, RunRecord, beside, names_unknown, prepare, turns_in, write_record
 from photoglue.sfm.loops import contradicted_pairs
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.refine import refine_stored
+from photoglue.sfm.stages import Progress, Stages
 from photoglue.sfm.summary import Delivery, MapSummary, deliver
+from photoglue.sfm.transitive import transitive_pairs
+from photoglue.sfm.turns import Turns, groups_apart, question, told_turns
 from photoglue.sfm.unplaced import LOOK_ALIKE, PairRow, rows_of, why_unplaced
 from photoglue.sfm.verify import VerifyOptions, verify_matches
 from photoglue.solvers.colmap import pycolmap
@@ -38,8 +42,6 @@ from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, numbers
 from photoglue.version import __version__
 
 Place: TypeAlias = str | os.PathLike[str]
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Is told the stage, how much of it is done, and of how much: "extract", "match", "verify", "map"."""
 Pair: TypeAlias = tuple[str, str]
 FAILURES_TOLD = 5
 """Pairs that failed of which the notes give the reasons."""
@@ -61,6 +63,9 @@ class MapOptions:
     """Accept weights that may not be used commercially."""
     masks: Path | None = None
     """A folder with masks of the photos, as ``batch.extract`` takes it."""
+    rotation: Literal["auto", "off"] = "auto"
+    """"auto": photos that nothing connects with the others are looked at in four turns, and extracted again turned if
+    one of them fits (``sfm/turns.py``). "off": photos are taken as they are."""
     matcher: Literal["lightglue", "nearest"] = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
     preset: Literal["default", "fast", "best", "realtime"] = "default"
@@ -137,12 +142,14 @@ def map_photos(
         version=__version__,
     )
     notes = prepare(out, found, record)
-    stages = _Stages(progress or (lambda *_: None))
+    stages = Stages(progress or (lambda *_: None))
     paths = {name: found.path(i) for i, name in enumerate(found.names)}
     failed = {photo.name: photo.reason for photo in found.skipped}
     engine = engine or (batch.Processes(workers=options.jobs) if options.jobs else batch.Inline())
-    pairs, cameras, said = _matched(paths, out, options, (extractor, matcher, engine), stages, failed)
-    rows = rows_of(out / "verified.h5", pairs)
+    tools = _tools(options, extractor, matcher, engine)
+    rows, cameras, said, turns = _matched_upright(paths, out, options, tools, stages, failed)
+    record = replace(record, **turns)
+    write_record(out, record)
     if options.check_loops:
         rows, told = _checked(rows, out, cameras, stages)
         said += told
@@ -178,66 +185,123 @@ def _check(options: MapOptions, out: Path) -> None:
         raise ConfigError(f"There is no model {str(out / 'sparse' / '0')!r} to extend; leave out --extend (extend).")
 
 
-class _Stages:
-    """The clock of the stages: ``with stages("match") as told: told(done, total)``."""
+@dataclass(frozen=True, kw_only=True)
+class _Tools:
+    """What works on photos and pairs, and where."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.seconds: dict[str, float] = {}
-        self.cpu_seconds: dict[str, float] = {}
-        self._progress = progress
+    extractor: Extractor
+    matcher: Matcher
+    engine: batch.Engine
+    own: Mapping[str, str | None]
+    """What the features depend on besides: the source of a class of the user's."""
+    turns: Mapping[str, int] = field(default_factory=dict)
+    """By how many quarters photos are turned before the extractor sees them."""
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[Callable[[int, int], None]]:
-        """Time what happens inside, and tell how far it is."""
-        start, cpu = time.perf_counter(), sum(os.times()[:4])
-        yield lambda done, total: self._progress(name, done, total)
-        self.seconds[name] = round(time.perf_counter() - start, 3)
-        self.cpu_seconds[name] = round(sum(os.times()[:4]) - cpu, 3)
+
+def _tools(options: MapOptions, extractor: Extractor | None, matcher: Matcher | None, engine: batch.Engine) -> _Tools:
+    device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
+    own = {"source": source_digest(options.features)} if extractor is None and is_class(options.features) else {}
+    extractor = extractor or _extractor(options).to(device)
+    matcher = matcher or _matcher(options, extractor.kind, device)
+    return _Tools(extractor=extractor, matcher=matcher, engine=engine, own=own)
+
+
+def _matched_upright(
+    paths: Mapping[str, Path],
+    out: Path,
+    options: MapOptions,
+    tools: _Tools,
+    stages: Stages,
+    failed: dict[str, str],
+) -> tuple[tuple[PairRow, ...], Cameras, list[str], dict[str, Any]]:
+    """As ``_matched``, once more with those photos turned that are turned against the others; and what is recorded."""
+    auto = options.rotation == "auto"
+    turns, asked = turns_in(out, paths) if auto else ({}, "")
+    tools = replace(tools, turns=turns)
+    rows, cameras, said = _matched(paths, out, options, tools, stages, failed)
+    if auto and len(groups_apart(rows)) > 1 and asked != question(out / "features.h5", rows):
+        turns = _turns(paths, rows, options, tools, stages)
+        if turns != tools.turns:
+            rows, cameras, said = _matched(paths, out, options, replace(tools, turns=turns), stages, failed)
+        asked = question(out / "features.h5", rows)
+    said += [told_turns(turns)] if turns else []
+    return rows, cameras, said, {"turns": turns, "asked": asked}
+
+
+def _turns(
+    paths: Mapping[str, Path],
+    rows: Sequence[PairRow],
+    options: MapOptions,
+    tools: _Tools,
+    stage: Stages,
+) -> dict[str, int]:
+    """The photos that are turned against the others, those of an older run among them."""
+    masks = {} if options.masks is None else masks_in(options.masks, list(paths))[0]
+    with stage("turn") as told:
+        turns = Turns(photos=paths, extractor=tools.extractor, matcher=tools.matcher, masks=masks)
+        return turns.find(rows, tools.turns, told)
 
 
 def _matched(
     paths: Mapping[str, Path],
     out: Path,
     options: MapOptions,
-    given: tuple[Extractor | None, Matcher | None, batch.Engine],
-    stage: _Stages,
+    tools: _Tools,
+    stage: Stages,
     failed: dict[str, str],
-) -> tuple[list[Pair], Cameras, list[str]]:
+) -> tuple[tuple[PairRow, ...], Cameras, list[str]]:
     """Photos → verified pairs, and the cameras of the photos that can be read; ``failed`` gets those that cannot."""
-    engine = given[2]
-    device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
-    extractor = given[0] or _extractor(options).to(device)
-    own = {"source": source_digest(options.features)} if given[0] is None and is_class(options.features) else {}
+    engine, extractor = tools.engine, tools.extractor
     with suppress(ImageError):  # what is wrong with the options is said before the work
         find_cameras(dict(list(paths.items())[:1]), options.cameras)
     unknown = names_unknown(options.pairs, {*paths, *failed})
     with stage("extract") as told:
         extracted = batch.extract(
-            paths, out / "features.h5", extractor, masks=options.masks, options=own, engine=engine, progress=told
+            paths,
+            out / "features.h5",
+            extractor,
+            masks=options.masks,
+            quarters=tools.turns,
+            options=tools.own,
+            engine=engine,
+            progress=told,
         )
     failed |= extracted.failed
     usable = {name: path for name, path in paths.items() if name not in extracted.failed}
     cameras = find_cameras(usable, options.cameras)
     with stage("pairs") as told:
         pairs = _pairs(out, usable, options, extractor.kind, told)
-    matcher = given[1] or _matcher(options, extractor.kind, device)
-    with stage("match") as told:
-        matched = batch.match(pairs, out / "features.h5", out / "matches.h5", matcher, engine=engine, progress=told)
-    with stage("verify") as told:
-        verified = verify_matches(
-            pairs,
-            out / "features.h5",
-            out / "matches.h5",
-            out / "verified.h5",
-            cameras,
-            options=options.verify,
-            engine=engine,
-            progress=told,
-        )
+    matched, verified = _compared(pairs, cameras, out, options, tools, stage)
+    if options.pairs is None and len(pairs) < math.comb(len(usable), 2):
+        more = transitive_pairs(rows_of(out / "verified.h5", pairs), pairs, options.pair_options.transitive)
+        if more:
+            pairs = sorted({*pairs, *more})
+            write_pairs(pairs, out / "pairs.txt")
+            matched, verified = _compared(pairs, cameras, out, options, tools, stage)
     said = [*unknown, *extracted.lines(), *matched.lines(), *verified.lines()]
     bad = {**verified.failed, **matched.failed}
     said += [f"{pair}: {reason}" for pair, reason in list(bad.items())[:FAILURES_TOLD]]
-    return pairs, cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
+    return rows_of(out / "verified.h5", pairs), cameras, [*said, f"{len(bad)} pairs failed"] if bad else said
+
+
+def _compared(
+    pairs: Sequence[Pair], cameras: Cameras, out: Path, options: MapOptions, tools: _Tools, stage: Stages
+) -> tuple[batch.Summary, batch.Summary]:
+    """Pairs → matches → verified pairs."""
+    stores = out / "features.h5", out / "matches.h5"
+    with stage("match") as told:
+        matched = batch.match(pairs, *stores, tools.matcher, engine=tools.engine, progress=told)
+    with stage("verify") as told:
+        verified = verify_matches(
+            pairs,
+            *stores,
+            out / "verified.h5",
+            cameras,
+            options=options.verify,
+            engine=tools.engine,
+            progress=told,
+        )
+    return matched, verified
 
 
 def _extractor(options: MapOptions) -> Extractor:
@@ -275,7 +339,7 @@ def _pairs(
 
 
 def _checked(
-    rows: Sequence[PairRow], out: Path, cameras: Cameras, stage: _Stages
+    rows: Sequence[PairRow], out: Path, cameras: Cameras, stage: Stages
 ) -> tuple[tuple[PairRow, ...], list[str]]:
     """The pairs with those of look-alikes called so, and sentences that name these."""
     with stage("loops"):
@@ -291,7 +355,7 @@ def _mapped(
     root: Path,
     options: MapOptions,
     known: tuple[Cameras, Sequence[PairRow]],
-    stage: _Stages,
+    stage: Stages,
     engine: batch.Engine,
 ) -> tuple[ColmapModel, ...]:
     """Verified pairs → database and models."""

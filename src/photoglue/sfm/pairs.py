@@ -22,8 +22,8 @@ from photoglue.extractors import create_extractor
 from photoglue.image import read_gps
 from photoglue.retrieval import Describer
 from photoglue.sfm.indexing import POINTS, SIDE, index_of, named_photos
-from photoglue.sfm.model import read_model
 from photoglue.sfm.poses import known_poses, named_alike
+from photoglue.solvers.colmap_model import read_model
 
 ALL_PAIRS = 60
 """All pairs are taken of up to so many photos, 1,770 of them."""
@@ -52,6 +52,9 @@ class PairOptions:
     """Metres up to which gps pairs photos; None: however far the nearest are."""
     max_angle_deg: float = 30.0
     """Largest angle between the optical axes of two photos that poses pairs, degrees."""
+    transitive: int = 5
+    """After verification, each photo is also matched with so many photos that have verified partners in common with it;
+    0: with none. ``find_pairs`` has no use for this, ``map_photos`` has, unless all pairs were matched."""
     network: bool = False
     """Whether retrieval also uses EfficientNet-lite0: better, a twentieth of a second a photo, extra ``retrieval``."""
 
@@ -59,6 +62,8 @@ class PairOptions:
         for name in ("neighbors", "overlap"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.transitive < 0:
+            raise ConfigError(f"transitive is {self.transitive}; it must be at least 0.")
         if self.max_distance_m is not None and not self.max_distance_m > 0:
             raise ConfigError(f"max_distance_m is {self.max_distance_m}; it must be a positive number of metres.")
         if not 0 < self.max_angle_deg <= 180:

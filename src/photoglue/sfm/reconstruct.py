@@ -14,7 +14,7 @@ from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, check_e
 
 RECORD = "made_from.json"
 """File beside the models that says what they were made from."""
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)

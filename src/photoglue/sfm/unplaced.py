@@ -70,7 +70,7 @@ def rows_of(verified: Path, pairs: Iterable[tuple[str, str]]) -> tuple[PairRow, 
 
 def with_parallax(rows: Sequence[PairRow]) -> list[tuple[str, str]]:
     """The good pairs of those groups of photos in which, between at least two, the camera did more than turn."""
-    groups = _groups(rows)
+    groups = groups_of(rows)
     moved = {row.name0 for row in rows if row.good and row.kind != PairKind.PANORAMIC.label}
     fine = {name for first in moved for name in groups[first]}
     return [(row.name0, row.name1) for row in rows if row.good and row.name0 in fine]
@@ -92,7 +92,7 @@ def why_unplaced(
     for row in rows:
         for name in (row.name0, row.name1):
             of.setdefault(name, []).append(row)
-    groups = _groups(rows)
+    groups = groups_of(rows)
     reasons = {name: f"unreadable: {reason}" for name, reason in failed.items()}
     for name, mine in of.items():
         if name not in placed and name not in reasons:
@@ -138,8 +138,8 @@ def _why(name: str, rows: Sequence[PairRow], placed: set[str], group: set[str]) 
     return f"too few of its points are in the model to place it (2D–3D): {about}"
 
 
-def _groups(rows: Sequence[PairRow]) -> dict[str, set[str]]:
-    """The photos that verified pairs connect with each photo, it included."""
+def groups_of(rows: Iterable[PairRow]) -> dict[str, set[str]]:
+    """The photos that verified pairs connect with each photo, it included; those of no such pair are left out."""
     partners: dict[str, list[str]] = {}
     for row in rows:
         if row.good:

@@ -7,17 +7,27 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from photoglue.errors import ConfigError, PhotoGlueError
+from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
 
 PAIR_BASE = 2**31 - 1
 """The number of a pair in a database is this times that of its first image, and that of its second one."""
+
+ROOM = 64 << 10
+"""Bytes: with less free, what COLMAP fails at is writing; it seldom says so, and never says it of models."""
+
+FEW = 0.8
+"""Share of the photos with verified pairs: if the largest model has fewer, they are mapped anew, beginning with two of
+which one may lie ahead of the other."""
+AHEAD: Mapping[str, float] = MappingProxyType({"init_max_forward_motion": 1.0, "init_min_tri_angle": 4.0})
+"""What COLMAP then asks of the first two photos; else at most 0.95 of the way between them is forward, and 16
+degrees."""
 
 MapperName: TypeAlias = Literal["incremental", "global"]
 Progress: TypeAlias = Callable[[int], None]
@@ -79,6 +89,8 @@ def map_photos(
 
     If focal lengths are guessed, and photos with verified pairs find no place, they are mapped once more with the
     guesses held until the end, because a focal length may run away in a model of few photos; the larger model counts.
+    If many still find none, the model may begin with two photos of which one was taken ahead of the other, as in a walk
+    along a street, where COLMAP finds no other first pair.
 
     If this is interrupted by Ctrl-C, the models as they are then are written, and the exception goes on. The database
     is changed: newer versions of COLMAP upgrade it.
@@ -96,11 +108,29 @@ def map_photos(
 
     Raises:
         ConfigError: If this pycolmap cannot do it.
+        OutputError: If a file cannot be written, as when the disk is full.
         PhotoGlueError: If COLMAP fails.
         MissingExtra: If pycolmap is not installed.
     """
-    module = pycolmap()
-    places = database, photos, out
+    try:
+        return _mapped(pycolmap(), (database, photos, out), options, start, progress)
+    except PhotoGlueError:
+        raise
+    except (RuntimeError, ValueError, OSError, sqlite3.Error) as error:
+        if shutil.disk_usage(out).free < ROOM or "disk is full" in str(error):
+            room = "Make room and run the same again: it goes on from here."
+            raise OutputError(f"COLMAP cannot write to {str(out)!r}: the disk is full. {room}") from error
+        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
+
+
+def _mapped(
+    module: ModuleType,
+    places: tuple[Path, Path, Path],
+    options: MapperOptions,
+    start: Path | None,
+    progress: Progress | None,
+) -> list[Path]:
+    database, photos, out = places
     guessed = options.refine_focal_length and start is None and _guessed(database)
     held = out / "held"
     if guessed and options.mapper == "incremental":
@@ -118,6 +148,12 @@ def map_photos(
             model = _read(path)
             adjust_robustly(module, model, _refined(options), options.threads)
             _written(model, path)
+        found = max(found, again, key=_size)
+    if start is None and _size(found)[0] < FEW * _linked(database):
+        ahead = out / "ahead"
+        ahead.mkdir()
+        quiet = replace(options, snapshot_photos=0)
+        again = _incremental(module, (database, photos, ahead), quiet, (None, progress), first=AHEAD)
         found = max(found, again, key=_size)
     return found
 
@@ -160,11 +196,13 @@ def _incremental(
     places: tuple[Path, Path, Path],
     options: MapperOptions,
     run: tuple[Path | None, Progress | None],
+    first: Mapping[str, float] | None = None,
 ) -> list[Path]:
     database, photos, out = places
     start, progress = run
     _need(module, "IncrementalPipeline", "incremental mapping that can be interrupted")
     settings = _settings(module, places, options)
+    _set(settings.mapper, first or {})
     manager = module.ReconstructionManager()
     if start is not None:
         manager.read(os.fspath(start))
@@ -184,8 +222,6 @@ def _incremental(
         pipeline.run()
         for i in range(manager.size()):
             _adjust(module, manager.get(i), options)
-    except (RuntimeError, ValueError) as error:
-        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
     finally:
         models = [_written(manager.get(i), out / str(i)) for i in range(manager.size())]
     return models
@@ -239,10 +275,7 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
         _set(part, values)
     _set(settings.mapper.retriangulation, values)
     _set(settings.mapper.bundle_adjustment, _refined(options))
-    try:
-        found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
-    except (RuntimeError, ValueError) as error:
-        raise PhotoGlueError(f"COLMAP could not map the photos: {error}") from error
+    found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
     for model in found.values():
         _adjust(module, model, options)
     return [_written(model, out / str(number)) for number, model in sorted(found.items())]

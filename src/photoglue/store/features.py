@@ -102,6 +102,8 @@ class FeatureStore(Store):
             turned = angles if features.exif_orientation == 1 else features.stored_frame.angles_from_upright(angles)
             arrays["orientations"] = turned.cpu().numpy()
         attributes: dict[str, Any] = {"frame": "stored", "exif_orientation": features.exif_orientation}
+        if features.quarters:
+            attributes["quarters"] = features.quarters
         if features.kind is not None:
             attributes["kind"] = features.kind
         self.write_group(name, arrays, {**attributes, "digest": _digest(arrays, attributes)}, made_from)
@@ -121,6 +123,7 @@ def _features_of(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
     )
     if features.kind is not None and not isinstance(features.kind, str):
         raise ValueError(f"kind is {features.kind!r}")
+    features = replace(features, quarters=int(attributes.get("quarters", 0)))
     orientation = int(attributes.get("exif_orientation", 1))
     if orientation == 1:
         return features
@@ -137,7 +140,8 @@ def _features_of(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 
 
 def _digest(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(f"{attributes.get('kind')} {attributes.get('exif_orientation', 1)}".encode())
+    turned = f" {attributes['quarters']}" if "quarters" in attributes else ""
+    digest = hashlib.sha256(f"{attributes.get('kind')} {attributes.get('exif_orientation', 1)}{turned}".encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import tiny_training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, astronaut):
@@ -65,7 +67,6 @@ def test_from_photos_to_weights(place, trained):
     assert json.loads((out / "recipe.json").read_text())["recipe"]["images"] == str(place / "photos")
 
 
-@pytest.mark.slow
 def test_interrupted_and_resumed(cli, small, tmp_path, monkeypatch):
     from photoglue.cli.train.progress import TrainingProgress
 
@@ -80,7 +81,6 @@ def test_interrupted_and_resumed(cli, small, tmp_path, monkeypatch):
     assert "goes on after 4 pairs" in told
 
 
-@pytest.mark.slow
 def test_stages_follow_each_other(cli, small, trained, tmp_path):
     again = ["train", "confidence", *small[2:], "--cache", trained[0] / "cache.h5"]
     code, told, err = cli(*again, "--out", tmp_path / "second", "--init", trained[0])
@@ -96,7 +96,6 @@ def test_an_error_is_one_line(cli, small, trained):
     assert len(err.strip().splitlines()) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.weights
 def test_sift_from_aliked(cli, place, tmp_path):
     """The full network; scale and orientation come with the features."""

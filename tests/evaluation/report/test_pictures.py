@@ -77,6 +77,7 @@ def test_small_photos_are_not_enlarged(tmp_path):
     assert opened(pair_jpeg(result(images=str(tmp_path)), record(1), PLAIN)[0]).shape == (60, 90 + 6 + 90, 3)
 
 
+@pytest.mark.slow
 def test_a_picture_is_never_large(tmp_path):
     """Noise, which JPEG cannot compress."""
     photos(tmp_path, size=(1200, 900))

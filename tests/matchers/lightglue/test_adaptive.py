@@ -134,6 +134,7 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 def test_a_layer_makes_one_read_and_one_upload(monkeypatch):
     from photoglue.matchers.lightglue import adaptive
 

@@ -1,5 +1,7 @@
 """Positions: the unit is half the long side, the origin does not matter, and a rotation keeps lengths."""
 
+import math
+
 import torch
 
 from photoglue import Features
@@ -41,3 +43,19 @@ def test_similarity_depends_on_differences_of_positions_only():
 
     torch.testing.assert_close(similarity(0.0), similarity(torch.tensor([0.3, -2.0])), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(rotate(q, encoding(positions)).norm(dim=-1), q.norm(dim=-1))
+
+
+def test_turned_features_have_turned_positions():
+    """A photo of 4 × 2 pixels and the same photo turned: what the network sees of both is the same."""
+    points, angles = torch.tensor([[3.0, 0.0], [1.0, 1.0]]), torch.tensor([0.5, 3.0])
+    of_turned = {
+        1: (torch.tensor([[0.0, 0.0], [1.0, 2.0]]), (2, 4), -math.pi / 2),
+        2: (torch.tensor([[0.0, 1.0], [2.0, 0.0]]), (4, 2), -math.pi),
+        3: (torch.tensor([[1.0, 3.0], [0.0, 1.0]]), (2, 4), math.pi / 2),
+    }
+    for quarters, (turned_points, size, turn) in of_turned.items():
+        marked = features(points.tolist(), (4, 2), scales=torch.ones(2), orientations=angles, quarters=quarters)
+        plain = features(turned_points.tolist(), size, scales=torch.ones(2), orientations=angles + turn)
+        seen, wanted = (positions_of([each, each], Segments((2, 2)), add_scale_ori=True) for each in (marked, plain))
+        assert torch.equal(seen[:, :3], wanted[:, :3])
+        assert torch.allclose((seen - wanted)[:, 3].cos(), torch.ones(4), atol=1e-6)

@@ -164,6 +164,7 @@ def test_compression_is_hardly_visible_and_keeps_red_red(photo):
         assert 0 < difference.mean() < 2.5
 
 
+@pytest.mark.slow
 def test_each_change_is_as_frequent_as_wanted(monkeypatch):
     image = np.zeros((4, 4, 3), np.uint8)
     calls = dict.fromkeys(CHANGES, 0)

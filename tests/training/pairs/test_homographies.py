@@ -57,6 +57,7 @@ def test_no_corner_is_nearly_straight():
     assert 0.3 <= sines[1] < 0.32
 
 
+@pytest.mark.slow
 def test_corners_move_inwards_by_up_to_half_the_difficulty():
     """Each by an even distribution: a side is 1 - difficulty/2 of the photo's on average, at least 1 - difficulty."""
     corners = corners_of_many((1001, 501), difficulty=0.6, max_angle_deg=0.0, translation=0.0)
@@ -171,6 +172,7 @@ def test_a_warped_photo_shows_what_the_homography_says(photo):
         assert (border.max(axis=1) == 0).mean() <= (photo.max(axis=2) == 0).mean() + 0.02  # no black from outside
 
 
+@pytest.mark.slow
 def test_keypoints_of_two_views_land_on_each_other(photo):
     """Found anew in each view: most have a partner within 3 pixels, and close ones have no common shift."""
     size = (photo.shape[1], photo.shape[0])

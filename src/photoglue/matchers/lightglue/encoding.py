@@ -45,8 +45,10 @@ def rotate(x: Float[Tensor, "t h e"], encoding: Float[Tensor, "2 t 1 f"]) -> Flo
 def positions_of(images: Sequence[Features], segments: Segments, add_scale_ori: bool) -> Float[Tensor, "t p"]:
     """Normalised positions of all points, packed: x, y in [-1, 1] along the long side; then scale and orientation.
 
-    Scale is in pixels of an image with a long side of 1024 pixels, orientation in radians.
+    Scale is in pixels of an image with a long side of 1024 pixels, orientation in radians. Of a photo that was turned
+    before its points were described, positions and orientations are turned likewise.
     """
+    images = [features.as_described() if features.quarters else features for features in images]
     keypoints = torch.cat([features.keypoints for features in images])
     sizes = keypoints.new_tensor([features.image_size for features in images])
     half = segments.spread(sizes / 2)

@@ -42,6 +42,20 @@ class PosedPair(TensorStruct):
     """Relative pose: X1 = R · X0 + t."""
     cam0_from_world: Float64[Tensor, "4 4"] = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
     """Pose of camera 0 as the scene gives it."""
+    straight0: Float[Tensor, "m 2"] | None = None
+    """Keypoints of image 0 where its camera would see them without distortion, pixels; None: it has none."""
+    straight1: Float[Tensor, "n 2"] | None = None
+    """Keypoints of image 1 where its camera would see them without distortion, pixels; None: it has none."""
+
+    @property
+    def points0(self) -> Float[Tensor, "m 2"]:
+        """Where the geometry has the keypoints of image 0: ``straight0``, or as they are."""
+        return self.features0.keypoints if self.straight0 is None else self.straight0
+
+    @property
+    def points1(self) -> Float[Tensor, "n 2"]:
+        """Where the geometry has the keypoints of image 1: ``straight1``, or as they are."""
+        return self.features1.keypoints if self.straight1 is None else self.straight1
 
 
 TrainingPair: TypeAlias = HomographyPair | PosedPair

@@ -77,6 +77,7 @@ def test_the_environment_wins(machine, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_what_is_measured_runs_and_leaves_the_generator_alone():
     before = torch.random.get_rng_state()
     precisions = ("float32", *(["int16"] if int16_supported() else []))

@@ -52,6 +52,7 @@ def test_layer_in_bf16(large):
     assert (found - wanted).norm() < 0.02 * wanted.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [True, False])
 def test_products_have_few_shapes(monkeypatch, blocks):
     """What each new one costs is no small thing, and pruning makes a new size after each layer."""

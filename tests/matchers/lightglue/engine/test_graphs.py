@@ -197,6 +197,7 @@ def test_half_precision_is_within_the_agreement(recorders, as_on_a_gpu, real, mo
     assert kept.sum() > 0.97 * len(wanted)
 
 
+@pytest.mark.slow
 def test_one_graph_for_each_size_however_many_pairs(recorders, monkeypatch):
     from photoglue.matchers.lightglue.engine import graphs
 
@@ -212,6 +213,7 @@ def test_one_graph_for_each_size_however_many_pairs(recorders, monkeypatch):
     assert recorders[0].replays == 19 + 3  # too large: as without graphs
 
 
+@pytest.mark.slow
 def test_inference_mode_and_none_in_turn(recorders):
     """What the one makes, the other may not refuse to write to."""
     model = small_model()
@@ -232,6 +234,7 @@ def test_what_is_recorded_under_autocast_is_the_same(recorders):
     check_equal(small_model().match_many([(points(9), points(8, 1))] * 2)[0], first)
 
 
+@pytest.mark.slow
 def test_threads_take_turns(recorders):
     """They write to the same tensors."""
     model = small_model()
@@ -350,6 +353,7 @@ class TestFailure:
         monkeypatch.setattr(StandIn, "record", record)
         self.check("differ")
 
+    @pytest.mark.slow
     @pytest.mark.weights
     def test_a_graph_that_knows_where_the_images_lay_before(self, recorders, trained, real, monkeypatch):
         from photoglue.matchers.lightglue.engine.graphs import RecordedPair

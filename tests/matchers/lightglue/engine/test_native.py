@@ -172,6 +172,7 @@ def test_new_weights_are_noticed():
     assert not torch.equal(net.match(*pairs()[0]).matching_scores0, before.matching_scores0)
 
 
+@pytest.mark.slow
 def test_many_points():
     """More similarities than are kept: some are computed twice."""
     net = random_net(depth_confidence=None, width_confidence=None, n_layers=1)
