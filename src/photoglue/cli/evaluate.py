@@ -34,8 +34,6 @@ from photoglue.evaluation.tracking.run import row_of as tracking_row
 BenchmarkName: TypeAlias = Literal[
     "relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm", "localisation", "tracking"
 ]
-OTHERS = ("sfm", "localisation", "tracking")
-"""Kinds that are measured otherwise than pair by pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
