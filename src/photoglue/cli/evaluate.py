@@ -99,10 +99,9 @@ class Evaluate:
 
     def run(self, console: Console) -> int:
         """Measure, and print a table for each data set and where the report is."""
-        if self.benchmark in OTHERS:
-            return {"sfm": self._maps, "localisation": self._places, "tracking": self._tracking}[self.benchmark](
-                console
-            )
+        other = {"sfm": self._maps, "localisation": self._places, "tracking": self._tracking}.get(self.benchmark or "")
+        if other is not None:
+            return other(console)
         settings = Settings(
             protocol=self.protocol,
             estimator=self.estimator,
