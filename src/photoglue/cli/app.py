@@ -28,6 +28,7 @@ from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.pairs import Pairs
 from photoglue.cli.reconstruct import Reconstruct, Verify
 from photoglue.cli.search import Index, Search
+from photoglue.cli.track import Track
 from photoglue.cli.train import Train, defaults
 from photoglue.cli.web import Web
 from photoglue.cli.weights import Weights
@@ -46,6 +47,7 @@ Command: TypeAlias = (
     | Annotated[Localize, tyro.conf.subcommand("localize")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[Track, tyro.conf.subcommand("track")]
     | Annotated[Web, tyro.conf.subcommand("web")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]

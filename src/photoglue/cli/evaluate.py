@@ -14,15 +14,25 @@ from rich.text import Text
 
 from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError
-from photoglue.evaluation import LocalisationOptions, Settings, evaluate, localising, measure_localisation, measure_maps
+from photoglue.evaluation import (
+    LocalisationOptions,
+    Settings,
+    evaluate,
+    localising,
+    measure_localisation,
+    measure_maps,
+    measure_tracking,
+)
 from photoglue.evaluation.maps.run import COLUMNS, Intrinsics, row_of
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.tables import values_grid
 from photoglue.evaluation.results import Result
 from photoglue.evaluation.run import Progress as OnProgress
+from photoglue.evaluation.tracking.run import COLUMNS as TRACKING_COLUMNS
+from photoglue.evaluation.tracking.run import row_of as tracking_row
 
 BenchmarkName: TypeAlias = Literal[
-    "relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm", "localisation"
+    "relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm", "localisation", "tracking"
 ]
 
 
@@ -35,7 +45,8 @@ class Evaluate:
     (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision, ~refined at the
     end refines matches to fractions of a pixel. Methods of search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet,
     EXTRACTOR+vlad+efficientnet; all but the third also with +rerank. Methods of sfm: the presets of `photoglue map`,
-    such as default and fast, FEATURES+PRESET, and colmap; of localisation EXTRACTOR+MATCHER.
+    such as default and fast, FEATURES+PRESET, and colmap; of localisation EXTRACTOR+MATCHER. Methods of tracking:
+    tracker, tracker:EVERY, klt, orb, and aliked+lightglue on every frame.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
@@ -44,7 +55,7 @@ class Evaluate:
     files can run code in them: use only those that LoFTR released."""
     methods: tuple[str, ...] = ()
     """What to measure; none: aliked+lightglue, aliked+vlad for searches, default and colmap for sfm,
-    aliked+lightglue and sift+ratio for localisation."""
+    aliked+lightglue and sift+ratio for localisation, tracker and klt for tracking."""
     protocol: str = "photoglue"
     """photoglue, lightglue-paper, glue-factory, loftr or superglue."""
     out: Path = Path("runs/evaluation")
@@ -52,13 +63,15 @@ class Evaluate:
     benchmark: BenchmarkName | None = None
     """Which kind, if a folder has several; overlap: pairs of photos of different scenes; retrieval: each photo of a
     bag of scenes, or of places.tsv, is searched for; sfm: a model is made of each scene's images/; localisation: every
-    fourth photo of a scene is placed in a map of the others."""
+    fourth photo of a scene is placed in a map of the others; tracking: videos with trajectory_tum.txt are tracked."""
     all_pairs: bool = False
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
     """At most so many pairs of each data set, evenly taken."""
     max_photos: int | None = None
     """For sfm and localisation: at most so many photos of each scene, evenly taken."""
+    max_frames: int | None = None
+    """For tracking: at most so many frames of each video, from the beginning."""
     intrinsics: tuple[Intrinsics, ...] = ("known", "unknown")
     """For sfm and localisation: whether the true cameras are told; with both, each scene is done twice."""
     metres: bool = False
@@ -86,8 +99,9 @@ class Evaluate:
 
     def run(self, console: Console) -> int:
         """Measure, and print a table for each data set and where the report is."""
-        if self.benchmark in ("sfm", "localisation"):
-            return self._maps(console) if self.benchmark == "sfm" else self._places(console)
+        other = {"sfm": self._maps, "localisation": self._places, "tracking": self._tracking}.get(self.benchmark or "")
+        if other is not None:
+            return other(console)
         settings = Settings(
             protocol=self.protocol,
             estimator=self.estimator,
@@ -131,6 +145,27 @@ class Evaluate:
             )
         _print_rows(console, COLUMNS, [row_of(result) for result in results])
         console.print(f"table → {self.out / 'maps.md'}", soft_wrap=True)
+        return 0
+
+    def _tracking(self, console: Console) -> int:
+        """Measure trackers, and print a table of all videos."""
+        given = (self.estimator, self.threshold_px, self.max_pairs, self.max_photos, self.seeds, self.all_pairs)
+        if given != (None, None, None, None, 1, False):
+            raise ConfigError(
+                "tracking is measured in one way: leave out --estimator, --threshold-px, --seeds, --max-pairs, "
+                "--max-photos and --all-pairs."
+            )
+        with _progress(console) as progress:
+            results = measure_tracking(
+                self.data,
+                self.methods or ("tracker", "klt"),
+                self.out,
+                max_frames=self.max_frames,
+                device=self.device,
+                progress=progress,
+            )
+        _print_rows(console, TRACKING_COLUMNS, [tracking_row(result) for result in results])
+        console.print(f"table → {self.out / 'tracking.md'}", soft_wrap=True)
         return 0
 
     def _places(self, console: Console) -> int:

@@ -118,9 +118,10 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     0: with none."""
     matcher: MatcherName = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
-    preset: Literal["default", "fast", "best"] = "default"
+    preset: Literal["default", "fast", "best", "realtime"] = "default"
     """default: LightGlue on all pairs; fast: nearest neighbours where they are plainly enough, and LightGlue on the
-    others; best: as default, and keypoints are refined to fractions of a pixel."""
+    others; best: as default, and keypoints are refined to fractions of a pixel; realtime: earlier exits, for keyframes
+    of `photoglue track`."""
     rotation: Literal["auto", "off"] = "auto"
     """auto: photos that nothing connects with the others are looked at in four turns, and taken turned if one fits;
     off: photos are taken as they are."""

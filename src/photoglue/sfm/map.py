@@ -18,6 +18,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.files import as_json
 from photoglue.matchers.base import Matcher
+from photoglue.matchers.lightglue import LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import create_matcher
 from photoglue.precision import choose_device
@@ -67,9 +68,10 @@ class MapOptions:
     one of them fits (``sfm/turns.py``). "off": photos are taken as they are."""
     matcher: Literal["lightglue", "nearest"] = "lightglue"
     """LightGlue, or mutual nearest neighbours."""
-    preset: Literal["default", "fast", "best"] = "default"
+    preset: Literal["default", "fast", "best", "realtime"] = "default"
     """"default": LightGlue on all pairs. "fast": nearest neighbours where they are plainly enough, and LightGlue on the
-    others. "best": as default, and keypoints are refined to fractions of a pixel."""
+    others. "best": as default, and keypoints are refined to fractions of a pixel. "realtime": LightGlue with earlier
+    exits, as keyframes of a video were matched."""
     pairs: Path | None = None
     """A text file with the pairs to match, two names in each line; None: those that ``by`` finds."""
     by: tuple[str, ...] = ("auto",)
@@ -315,7 +317,8 @@ def _extractor(options: MapOptions) -> Extractor:
 def _matcher(options: MapOptions, kind: str, device: Any) -> Matcher:
     if options.matcher == "nearest":
         return NearestNeighbor()
-    lightglue = create_matcher(kind, None, None, device, "auto")
+    config = LightGlueConfig.realtime() if options.preset == "realtime" else None
+    lightglue = create_matcher(kind, config, None, device, "auto")
     return Cascade(lightglue, resize=options.resize) if options.preset == "fast" else lightglue
 
 
