@@ -276,7 +276,8 @@ class Tracker:
             return None
         self._flight.age += 1
         lag = self.config.lag
-        if self._flight.job.done() if lag is None else self._flight.age >= lag:
+        lost = self._state == "lost"  # then nothing is followed that the work could be waited for with
+        if self._flight.job.done() if lag is None else lost or self._flight.age >= lag:
             return self._take_over()
         assert self._points.gray is not None
         self._flight.remember(self._points.gray, self._points.live)
