@@ -253,7 +253,8 @@ def test_killed_at_any_moment_it_comes_to_the_same_model(tmp_path):
 @pytest.mark.slow
 def test_the_preset_of_keyframes_is_that_of_the_tracker():
     from photoglue.matchers.lightglue import LightGlueConfig
-    from photoglue.sfm.map import MapOptions, _matcher
+    from photoglue.sfm.matching import matcher_of
+    from photoglue.sfm.options import MapOptions
 
-    matcher = _matcher(MapOptions(preset="realtime"), "aliked-n16", "cpu")
+    matcher = matcher_of(MapOptions(preset="realtime"), "aliked-n16", "cpu")
     assert matcher.config == LightGlueConfig.realtime()

@@ -19,7 +19,7 @@ from photoglue.sfm.cameras import MODELS
 from photoglue.sfm.stages import Progress as Told
 from photoglue.sfm.summary import Delivery
 from photoglue.sfm.unplaced import what_helps
-from photoglue.solvers.colmap_mapping import ColmapModel
+from photoglue.solvers.colmap_facts import ColmapModel
 
 if TYPE_CHECKING:  # the names are known when the program runs
     CameraModel: TypeAlias = str

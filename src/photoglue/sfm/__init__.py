@@ -23,8 +23,9 @@ from photoglue.sfm.locating.page import write_localisation_report
 from photoglue.sfm.locating.placing import LocalizeOptions
 from photoglue.sfm.locating.writing import read_queries, write_localisations
 from photoglue.sfm.loops import Contradicted, contradicted_pairs
-from photoglue.sfm.map import MapOptions, map_photos
+from photoglue.sfm.map import map_photos
 from photoglue.sfm.nerfstudio import write_nerfstudio
+from photoglue.sfm.options import MapOptions
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.refine import refine_keypoints
@@ -35,7 +36,8 @@ from photoglue.sfm.summary import MapSummary
 from photoglue.sfm.unplaced import PairRow
 from photoglue.sfm.verified import PairKind, VerifiedPair, VerifiedStore
 from photoglue.sfm.verify import VerifyOptions, verify_matches
-from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions
+from photoglue.solvers.colmap_facts import ColmapModel
+from photoglue.solvers.colmap_mapping import MapperOptions
 from photoglue.solvers.colmap_model import Model, ModelImage, read_model
 
 __all__ = [

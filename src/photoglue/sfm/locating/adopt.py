@@ -25,8 +25,8 @@ from photoglue.sfm.locating.cameras import colmap_camera
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.stages import Progress
 from photoglue.sfm.verify import verify_matches
+from photoglue.solvers.colmap_facts import model_facts
 from photoglue.solvers.colmap_files import CameraRecord
-from photoglue.solvers.colmap_mapping import read_model as model_facts
 from photoglue.solvers.colmap_model import Model, read_model
 from photoglue.solvers.colmap_triangulation import triangulate, write_posed
 from photoglue.version import __version__
