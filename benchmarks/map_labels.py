@@ -13,7 +13,7 @@ per true one.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +148,7 @@ def counted(mapped: PosedPair, true: PosedPair, frames: tuple[Frame, Frame]) -> 
     ours, theirs = label(mapped), label(true)
     rows0 = torch.nonzero(ours.matches0 >= 0).flatten()
     rows1 = ours.matches0[rows0]
-    forth, back = off(true, rows0, rows1, frames[1]), off(swapped(true), rows1, rows0, frames[0])
+    forth, back = off(true, rows0, rows1, frames[1]), off(true.swapped(), rows1, rows0, frames[0])
     errors, agreeing = (torch.cat(both) for both in zip(forth, back, strict=True))
     known = ~errors.isnan()
     said = [judged(side, other) for side, other in zip(sides(ours), sides(theirs), strict=True)]
@@ -175,22 +175,6 @@ def off(
     back = torch.linalg.inv(pair.cam1_from_cam0)
     returned = project_points(landed.nan_to_num(), depths1, pair.camera1, pair.camera0, back)
     return torch.where(has_depth(depths), error, torch.nan), (returned - points).norm(dim=1) <= 3
-
-
-def swapped(pair: PosedPair) -> PosedPair:
-    """The pair with its images exchanged."""
-    return replace(
-        pair,
-        features0=pair.features1,
-        features1=pair.features0,
-        depths0=pair.depths1,
-        depths1=pair.depths0,
-        camera0=pair.camera1,
-        camera1=pair.camera0,
-        cam1_from_cam0=torch.linalg.inv(pair.cam1_from_cam0),
-        straight0=pair.straight1,
-        straight1=pair.straight0,
-    )
 
 
 def sides(labels: Labels) -> tuple[Tensor, Tensor]:

@@ -107,16 +107,7 @@ def _swapped(pair):
             features1=pair.features0,
             image1_from_image0=torch.linalg.inv(pair.image1_from_image0),
         )
-    return replace(
-        pair,
-        features0=pair.features1,
-        features1=pair.features0,
-        depths0=pair.depths1,
-        depths1=pair.depths0,
-        camera0=pair.camera1,
-        camera1=pair.camera0,
-        cam1_from_cam0=torch.linalg.inv(pair.cam1_from_cam0),
-    )
+    return pair.swapped()
 
 
 def _point_counts(matches):

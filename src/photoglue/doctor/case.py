@@ -1,9 +1,8 @@
 """A pair under examination: photos, features, matches, geometry, and the means to match the photos in another way."""
 
-import copy
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -15,6 +14,7 @@ from photoglue.doctor.finding import Finding
 from photoglue.doctor.given import GivenFeatures
 from photoglue.errors import MissingExtra
 from photoglue.geometry.camera import PinholeCamera
+from photoglue.limits.rotation import with_options
 from photoglue.pipeline import Pipeline
 from photoglue.solvers import poselib
 from photoglue.solvers.poselib import Model, Verification
@@ -158,8 +158,7 @@ class Case:
 
     def small(self, image: Float[Tensor, "c h w"], resize: int = SMALL, max_keypoints: int = SMALL) -> Features:
         """Features of an image at another size."""
-        extractor = copy.copy(self.pipeline.extractor)
-        extractor.config = replace(extractor.config, resize=resize, max_keypoints=max_keypoints)
+        extractor = with_options(self.pipeline.extractor, resize=resize, max_keypoints=max_keypoints)
         return extractor.extract(image)
 
     def strength_with(self, features0: Features, features1: Features) -> float:

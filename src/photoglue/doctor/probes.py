@@ -10,9 +10,12 @@ import torch
 
 from photoglue.doctor.case import LEAST, SMALL, Case, has_points, strength_of
 from photoglue.doctor.finding import Evidence, Finding
+from photoglue.limits.rotation import best_turn, probe_features, score_sums, small
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 
 TURNS: Mapping[int, str] = MappingProxyType({1: "90° clockwise", 2: "180°", 3: "90° counterclockwise"})
+PLAINLY = 3
+"""So many times the upright photo's sum of scores a turned one's must be: a pyramid has four sides that look alike."""
 ITSELF = 0.9
 """Share of its points that a photo finds, matched with itself, from which the matcher is what it should be."""
 FEWEST_FOR_SCALE = 30
@@ -68,13 +71,10 @@ def own_features(case: Case, other: Case) -> Finding | None:
 
 def turned(case: Case) -> Finding | None:
     """One photo turned by a quarter or half: extracted and matched in all four positions, small."""
-    first = case.small(case.asked.photos[0].image)
-    sums = [
-        case.strength_with(first, case.small(torch.rot90(case.asked.photos[1].image, quarters, (1, 2)).contiguous()))
-        for quarters in range(4)
-    ]
-    best = max(range(1, 4), key=sums.__getitem__)
-    if sums[best] < max(3 * sums[0], LEAST):
+    extractor, (photo0, photo1) = case.pipeline.extractor, case.asked.photos
+    sums = score_sums(case.pipeline.matcher, small(extractor).extract(photo0.image), probe_features(extractor, photo1))
+    best = best_turn(sums)
+    if not best or sums[best] < PLAINLY * sums[0]:
         return None
     tags = [photo.orientation for photo in case.asked.photos]
     exif = f" EXIF orientations, already applied, are {tags[0]} and {tags[1]}." if tags != [1, 1] else ""
