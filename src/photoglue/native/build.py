@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from photoglue.errors import PhotoGlueError
@@ -76,13 +77,17 @@ def build(out: Path, *, compiler: Sequence[str] | None = None, sanitize: bool = 
         options.remove("-fPIC")
     flags = X86_FLAGS if " __x86_64__ " in macros else {}
     with tempfile.TemporaryDirectory(prefix="photoglue-build-") as folder:
-        objects = []
-        for source in sources():
-            objects.append(str(Path(folder) / f"{source.stem}.o"))
-            _run([*command, *options, *flags.get(source.name, ()), "-c", str(source), "-o", objects[-1]])
+
+        def compiled(source: Path) -> str:
+            made = str(Path(folder) / f"{source.stem}.o")
+            _run([*command, *options, *flags.get(source.name, ()), "-c", str(source), "-o", made])
+            return made
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a compiler
+            objects = list(threads.map(compiled, sources()))
         library = Path(folder) / out.name
-        threads = () if " _WIN32 " in macros or " __APPLE__ " in macros else ("-pthread",)
-        _run([*command, *options, "-shared", *objects, *threads, "-o", str(library)])
+        posix = () if " _WIN32 " in macros or " __APPLE__ " in macros else ("-pthread",)
+        _run([*command, *options, "-shared", *objects, *posix, "-o", str(library)])
         # Whole or not at all, and never over a library that some process has loaded: its pages are of that file.
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = out.with_name(f".{out.name}.{os.getpid()}")
