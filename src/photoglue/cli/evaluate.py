@@ -45,7 +45,7 @@ class Evaluate:
     (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision, ~refined at the
     end refines matches to fractions of a pixel. Methods of search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet,
     EXTRACTOR+vlad+efficientnet; all but the third also with +rerank. Methods of sfm: the presets of `photoglue map`,
-    such as default and fast, FEATURES+PRESET, and colmap; of localisation EXTRACTOR+MATCHER. Methods of tracking:
+    such as default and fast, FEATURES+PRESET, colmap and hloc; of localisation EXTRACTOR+MATCHER. Methods of tracking:
     tracker, tracker:EVERY, klt, orb, and aliked+lightglue on every frame.
     """
 

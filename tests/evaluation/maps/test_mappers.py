@@ -20,7 +20,7 @@ def test_names():
         "disk", "aliked",
     )  # fmt: skip
     for name in ("slow", "shapes+fast", "+fast", "disk+colmap"):
-        with pytest.raises(ConfigError, match=r"is no mapper. There are colmap, default, fast"):
+        with pytest.raises(ConfigError, match=r"is no mapper. There are colmap, hloc, default, fast"):
             mapper_named(name)
 
 

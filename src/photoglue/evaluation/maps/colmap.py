@@ -68,7 +68,7 @@ class ColmapSift:
             options = colmap.FeatureExtractionOptions()
             options.use_gpu, options.num_threads = False, self.threads
             options.sift.max_num_features = self.max_keypoints
-            single = _one_camera(photos) if self.single_camera is None else self.single_camera
+            single = one_camera(photos) if self.single_camera is None else self.single_camera
             mode = colmap.CameraMode.SINGLE if single else colmap.CameraMode.AUTO
             mode = mode if cameras is None else colmap.CameraMode.PER_IMAGE
             colmap.extract_features(str(database), str(photos), camera_mode=mode, extraction_options=options)
@@ -106,7 +106,7 @@ class CpuWatch:
             self.progress(name, 1, 1)
 
 
-def _one_camera(photos: Path) -> bool:
+def one_camera(photos: Path) -> bool:
     """Whether all photos in a folder have one camera, as ``photoglue map`` sees it."""
     found = photos_of([photos])
     return len(find_cameras({name: found.path(i) for i, name in enumerate(found.names)}).cameras) == 1

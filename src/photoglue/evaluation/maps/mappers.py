@@ -1,7 +1,7 @@
 """Our own mapper as the peers are: with the presets of ``photoglue map``, and all mappers by name."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
@@ -11,6 +11,7 @@ import PIL.Image
 from photoglue.decode import orientation_of
 from photoglue.errors import ConfigError
 from photoglue.evaluation.maps.colmap import ColmapSift, Mapper, MapRun, Progress
+from photoglue.evaluation.maps.hloc import HlocMapper
 from photoglue.extractors import EXTRACTORS
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.frames import StoredFrame
@@ -18,7 +19,7 @@ from photoglue.sfm.map import map_photos
 from photoglue.sfm.options import MapOptions
 
 PRESETS: tuple[str, ...] = get_args(get_type_hints(MapOptions)["preset"])
-COLMAP = "colmap"
+PEERS: dict[str, Callable[[], Mapper]] = {"colmap": ColmapSift, "hloc": HlocMapper}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +49,18 @@ class PhotoGlueMapper:
 
 
 def mapper_named(name: str) -> Mapper:
-    """The mapper of that name: colmap, a preset of ``photoglue map``, or FEATURES+PRESET, such as ``disk+fast``.
+    """The mapper of that name: colmap, hloc, a preset of ``photoglue map``, or FEATURES+PRESET, such as ``disk+fast``.
 
     Raises:
         ConfigError: If there is none.
     """
-    if name == COLMAP:
-        return ColmapSift()
+    if name in PEERS:
+        return PEERS[name]()
     features, plus, preset = name.rpartition("+")
     if preset not in PRESETS or (plus and features not in EXTRACTORS):
         raise ConfigError(
-            f"{name!r} is no mapper. There are {COLMAP}, {', '.join(PRESETS)} and FEATURES+PRESET, such as disk+fast. "
-            f"Features: {', '.join(EXTRACTORS)}."
+            f"{name!r} is no mapper. There are {', '.join((*PEERS, *PRESETS))} and FEATURES+PRESET, such as "
+            f"disk+fast. Features: {', '.join(EXTRACTORS)}."
         )
     options = replace(MapOptions(), preset=cast(Any, preset))
     return PhotoGlueMapper(options=replace(options, features=features) if plus else options)
