@@ -50,9 +50,10 @@ PHOTOGLUE_INLINE void score(const Tokens& tokens, int head, long query, long slo
   }
 }
 
-// The weights of a tile of rows and a panel of keys, as words for the product with values; adds to the totals.
+// The weights of a tile of rows and a panel of keys, as words for the product with values (a part of those of a group);
+// adds to the totals.
 template <class T>
-PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float* inverses, int32_t* weights,
+PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float* inverses, int32_t* weights, int part,
                             float* totals) {
   for (int i = 0; i < TILE_ROWS; ++i) {
     const Float shift = all(LIFT<T> - peaks[i]);
@@ -65,7 +66,7 @@ PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float
       store(to + LANES, bits(high));
       total = add(total, add(low, high));
     } else {
-      store(to, packed(rounded(low), rounded(high)));
+      T::put_weights(to, part, rounded(low), rounded(high));
       total = fma(low, load(inverses), total);
       total = fma(high, load(inverses + LANES), total);
     }
@@ -84,6 +85,7 @@ PHOTOGLUE_INLINE bool negligible(const float* largest, const float* peaks, float
 
 template <class T>
 void attend(const Tokens& tokens, Rows rows, Partners partners, int head, void* scratch) {
+  [[maybe_unused]] const typename T::Session session;
   auto& room = *static_cast<Scratch<T>*>(scratch);
   const int head_dim = tokens.width / tokens.heads;
   for (int i = 0; i < BLOCK_ROWS; ++i) {
@@ -114,24 +116,38 @@ void attend(const Tokens& tokens, Rows rows, Partners partners, int head, void* 
         for (int c = 0; c < head_dim; c += LANES)
           store(sums + i * MAX_HEAD_DIM + c, mul(load(sums + i * MAX_HEAD_DIM + c), factor));
       }
+      constexpr int STEPS = T::GROUP * PANEL / T::NUMBERS;
       int counting[KEY_PANELS], count = 0;
-      for (int panel = 0; panel < panels; ++panel) {
-        if (negligible<T>(room.largest + panel * TILE_ROWS * LANES, peaks, high - room.lows[panel])) continue;
-        weigh<T>(room.scores + panel * PANEL, peaks, tokens.value_inverses + head * tokens.slots + slot + panel * PANEL,
-                 room.weights + count * (PANEL / T::NUMBERS), totals);
-        counting[count++] = panel;
+      for (int group = 0; group < panels; group += T::GROUP) {
+        bool counts[T::GROUP], any = false;
+        for (int i = 0; i < T::GROUP; ++i) {
+          const int panel = group + i;
+          counts[i] = panel < panels &&
+                      !negligible<T>(room.largest + panel * TILE_ROWS * LANES, peaks, high - room.lows[panel]);
+          any |= counts[i];
+        }
+        if (!any) continue;
+        for (int i = 0; i < T::GROUP; ++i) {
+          if (counts[i])
+            weigh<T>(room.scores + (group + i) * PANEL, peaks,
+                     tokens.value_inverses + head * tokens.slots + slot + (group + i) * PANEL,
+                     room.weights + count * STEPS, i, totals);
+          else if constexpr (T::GROUP > 1)
+            for (int r = 0; r < TILE_ROWS; ++r)
+              T::put_weights(room.weights + r * VALUE_STEPS<T> + count * STEPS, i, all(0), all(0));
+        }
+        counting[count++] = group / T::GROUP;
       }
       for (int c = 0; count && c < head_dim; c += PANEL) {
-        const int32_t* values = value_block<T>(tokens, head, slot / KEY_BLOCK, c / PANEL);
+        const int32_t* values = value_block<T>(tokens, head, slot / KEY_BLOCK) + c * VALUE_STEPS<T>;
         const int32_t* blocks[KEY_PANELS];
-        for (int i = 0; i < count; ++i) blocks[i] = values + counting[i] * (PANEL / T::NUMBERS) * PANEL;
+        for (int i = 0; i < count; ++i) blocks[i] = values + counting[i] * STEPS * PANEL;
         tile_of<T, VALUE_STEPS<T>>(
-            room.weights, blocks, count, PANEL / T::NUMBERS,
+            room.weights, blocks, count, STEPS,
             [&](int i, int half, Float value) {
               float* place = sums + i * MAX_HEAD_DIM + c + half * LANES;
               store(place, add(load(place), value));
-            },
-            std::make_integer_sequence<int, TILE_ROWS>());
+            });
       }
     }
   }

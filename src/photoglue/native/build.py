@@ -29,6 +29,10 @@ X86_FLAGS: dict[str, tuple[str, ...]] = {
     "kernels_avx2.cpp": ("-mavx2", "-mfma"),
     "kernels_avxvnni.cpp": ("-mavx2", "-mfma", "-mavxvnni"),
     "kernels_avx512vnni.cpp": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma"),
+    "kernels_amx.cpp": (
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512vbmi", "-mfma"),
+        *("-mamx-tile", "-mamx-int8"),
+    ),
 }
 """What files are compiled with for x86-64, besides what all files are; elsewhere they compile to nothing."""
 OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")

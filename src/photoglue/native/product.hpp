@@ -14,6 +14,7 @@
 
 namespace {
 
+using photoglue::KEY_BLOCK;
 using photoglue::Linear;
 using photoglue::MAX_INT16;
 using photoglue::MAX_NORM;
@@ -21,16 +22,38 @@ using photoglue::MAX_NORM;
 constexpr int PANEL = 2 * LANES;
 static_assert((static_cast<int64_t>(MAX_NORM) + 12) * (static_cast<int64_t>(MAX_NORM) + 12) < INT32_MAX);
 
-struct Int16 {
+// Words of a row in their order; words of a panel step by step.
+struct Words {
+  static constexpr bool TILED = false;
+  static constexpr int COLUMN_STEP = PANEL;       // words from one of a panel's column to the next
+  static constexpr int GROUP = 1;                 // panels of keys that are one step of a product with their values
+  static constexpr int VALUE_KEYS = KEY_BLOCK;    // that the values of a block of keys have room for
+  static constexpr int TOKENS = 2;                // whose values are words together
+  struct Session {};                              // lives while a thread multiplies
+  PHOTOGLUE_INLINE_MEMBER int column(int column) { return column; }  // where its words begin in a panel
+};
+
+struct Int16 : Words {
   using Sum = Int;
   static constexpr int NUMBERS = 2;  // in a word
   static constexpr bool EXACT = false;
   PHOTOGLUE_INLINE_MEMBER Sum zero() { return all(0); }
   PHOTOGLUE_INLINE_MEMBER Sum step(Sum sums, Int a, Int b) { return dot(sums, a, b); }
   PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return to_float(sums); }
+  // LANES numbers of a row, from channel c on.
+  PHOTOGLUE_INLINE_MEMBER void put(int32_t* words, int c, Int numbers) {
+    store_narrow(reinterpret_cast<int16_t*>(words) + c, numbers);
+  }
+  // Weights of a panel of keys, of which there are GROUP in a step: this part of it.
+  PHOTOGLUE_INLINE_MEMBER void put_weights(int32_t* words, int, Int low, Int high) { store(words, packed(low, high)); }
+  // Values of TOKENS keys of a block, of LANES channels from c on; `panels` are those of the block.
+  PHOTOGLUE_INLINE_MEMBER void put_values(int32_t* panels, long key, int c, const Int* numbers) {
+    const long step = key / PANEL * LANES + place_of_pair(static_cast<int>(key % PANEL) / 2);
+    store(panels + (c / PANEL * (VALUE_KEYS / NUMBERS) + step) * PANEL + c % PANEL, interleaved(numbers[0], numbers[1]));
+  }
 };
 
-struct Float32 {
+struct Float32 : Words {
   using Sum = Float;
   static constexpr int NUMBERS = 1;
   static constexpr bool EXACT = true;
@@ -39,12 +62,19 @@ struct Float32 {
   PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return sums; }
 };
 
-// The product of rows with panels that lie apart, each of some steps, as if they were one. finish(row, half, sums) gets
-// the sums of LANES columns of a row at a time. Rows are template arguments, not the variable of a loop: GCC keeps
-// arrays in registers only if it knows every index before it unrolls loops.
+}  // namespace
+
+#if defined(PHOTOGLUE_AMX)
+#include "tiles_amx.hpp"
+#endif
+
+namespace {
+
+// See tile_of. Rows are template arguments, not the variable of a loop: GCC keeps arrays in registers only if it knows
+// every index before it unrolls loops.
 template <class T, int LDA, class Finish, int... Row>
-PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, int count, long steps, Finish finish,
-                              std::integer_sequence<int, Row...>) {
+PHOTOGLUE_INLINE void tile_in_registers(const int32_t* a, const int32_t* const* panels, int count, long steps,
+                                        Finish finish, std::integer_sequence<int, Row...>) {
   typename T::Sum left[] = {(static_cast<void>(Row), T::zero())...};
   typename T::Sum right[] = {(static_cast<void>(Row), T::zero())...};
   for (int panel = 0; panel < count; ++panel) {
@@ -62,9 +92,19 @@ PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, in
   ((finish(Row, 0, T::value(left[Row])), finish(Row, 1, T::value(right[Row]))), ...);
 }
 
+// The product of rows with panels that lie apart, each of some steps, as if they were one. finish(row, half, sums) gets
+// the sums of LANES columns of a row at a time.
+template <class T, int LDA, class Finish>
+PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, int count, long steps, Finish finish) {
+  if constexpr (T::TILED)
+    T::template multiply<LDA>(a, panels, count, steps, finish);
+  else
+    tile_in_registers<T, LDA>(a, panels, count, steps, finish, std::make_integer_sequence<int, TILE_ROWS>());
+}
+
 template <class T, int LDA, class Finish>
 PHOTOGLUE_INLINE void tile(const int32_t* a, const int32_t* b, long steps, Finish finish) {
-  tile_of<T, LDA>(a, &b, 1, steps, finish, std::make_integer_sequence<int, TILE_ROWS>());
+  tile_of<T, LDA>(a, &b, 1, steps, finish);
 }
 
 // The factor that brings numbers to int16 with a norm of at most MAX_NORM, and what undoes it.
@@ -93,7 +133,7 @@ PHOTOGLUE_INLINE float quantised(const float* x, int channels, int32_t* words) {
     }
     const Scale scale = scale_for(largest_of(largest), sum_of(squares));
     for (int c = 0; c < channels; c += LANES)
-      store_narrow(reinterpret_cast<int16_t*>(words) + c, rounded(mul(load(x + c), all(scale.forward))));
+      T::put(words, c, rounded(mul(load(x + c), all(scale.forward))));
     return scale.back;
   }
 }
