@@ -34,7 +34,9 @@ X86_FLAGS: dict[str, tuple[str, ...]] = {
         *("-mamx-tile", "-mamx-int8"),
     ),
 }
-"""What files are compiled with for x86-64, besides what all files are; elsewhere they compile to nothing."""
+"""What files are compiled with for x86-64, besides what all files are.
+
+Elsewhere, and by compilers too old to know the flags, they are compiled to nothing."""
 OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 WARNINGS = ("-Wall", "-Wextra", "-Wno-maybe-uninitialized")  # which GCC 12 finds in its own headers
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g", "-O1")
@@ -83,7 +85,8 @@ def build(out: Path, *, compiler: Sequence[str] | None = None, sanitize: bool = 
         objects = []
         for source in sources():
             objects.append(str(Path(folder) / f"{source.stem}.o"))
-            _run([*command, *options, *flags.get(source.name, ()), "-c", str(source), "-o", objects[-1]])
+            known = _known(command, flags.get(source.name, ()))
+            _run([*command, *options, *known, "-c", str(source), "-o", objects[-1]])
         library = Path(folder) / out.name
         threads = () if " _WIN32 " in macros or " __APPLE__ " in macros else ("-pthread",)
         _run([*command, *options, "-shared", *objects, *threads, "-o", str(library)])
@@ -105,6 +108,12 @@ def _compiler() -> tuple[str, ...]:
         f"There is no C++ compiler on the path ({', '.join(COMPILERS)}). Install one, such as the package g++, or name "
         "it in the variable CXX. Without it everything works in torch."
     )
+
+
+def _known(command: Sequence[str], flags: tuple[str, ...]) -> tuple[str, ...]:
+    """The flags, or none if the compiler refuses one of them."""
+    asked = [*command, *flags, *["-x", "c++", "-E"], os.devnull]
+    return flags if not flags or subprocess.run(asked, capture_output=True, check=False).returncode == 0 else ()
 
 
 def _run(command: Sequence[str]) -> str:

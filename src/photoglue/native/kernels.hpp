@@ -86,7 +86,7 @@ struct Kernels {
   int block_rows;  // rows that a task takes
   int tile_rows;
   int value_keys;  // that the values of a block of keys have room for
-  long scratch;  // bytes that each thread needs, aligned to 64
+  long scratch;    // bytes that each thread needs, aligned to 64
 
   // Queries, keys and values of both blocks; those of self-attention are turned by their positions.
   void (*project_own)(const Tokens&, const Linear&, Rows, void* scratch);

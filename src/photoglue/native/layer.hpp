@@ -34,13 +34,11 @@ struct Scratch {
   alignas(64) float hidden[BLOCK_ROWS * HIDDEN_STRIDE];
   alignas(64) float scales[2][BLOCK_ROWS];
   // Of attention.
-  alignas(64) float scores[TILE_ROWS * KEY_BLOCK];
-  alignas(64) int32_t weights[TILE_ROWS * VALUE_STEPS<T>];
+  alignas(64) float scores[TILE_ROWS * KEY_BLOCK];  // then, in their place, weights
   alignas(64) float sums[BLOCK_ROWS * MAX_HEAD_DIM];
   alignas(64) float totals[BLOCK_ROWS * LANES];
   alignas(64) float peaks[BLOCK_ROWS];
-  alignas(64) float largest[KEY_PANELS * TILE_ROWS * LANES];  // of the scores of a row and a panel
-  float lows[KEY_PANELS];                                     // the least bias of a panel
+  alignas(64) float largest[TILE_ROWS * LANES];  // of the scores of a row
 };
 
 // Where the words of a slot's key lie; one further is COLUMN_STEP words on.
@@ -59,7 +57,8 @@ PHOTOGLUE_INLINE int32_t* value_block(const Tokens& tokens, int head, long block
 template <class T>
 PHOTOGLUE_INLINE void write_key(const Tokens& tokens, int head, long slot, const int32_t* words, float scale) {
   int32_t* place = key_place<T>(tokens, head, slot);
-  for (int word = 0; word < tokens.width / tokens.heads / T::NUMBERS; ++word) place[word * T::COLUMN_STEP] = words[word];
+  for (int word = 0; word < tokens.width / tokens.heads / T::NUMBERS; ++word)
+    place[word * T::COLUMN_STEP] = words[word];
   tokens.key_scales[head * tokens.slots + slot] = scale;
 }
 
@@ -136,7 +135,8 @@ void write_attention(const Tokens& tokens, const float* projected, Rows rows) {
     }
     for (int row = 0; row < rows.count; row += T::TOKENS) {
       const float* values = projected + row * HIDDEN_STRIDE + value_column + head * head_dim;
-      write_values<T>(tokens, head, rows.slot + row, values, rows.count - row < T::TOKENS ? rows.count - row : T::TOKENS);
+      write_values<T>(tokens, head, rows.slot + row, values,
+                      rows.count - row < T::TOKENS ? rows.count - row : T::TOKENS);
     }
   }
 }

@@ -21,8 +21,9 @@ void linear_rows(const float* x, int rows, const Linear& layer, float* out, void
 
 template <class T>
 constexpr photoglue::Kernels TABLE{
-    PANEL,        T::NUMBERS,     T::TILED,         BLOCK_ROWS, TILE_ROWS,       T::VALUE_KEYS, sizeof(Scratch<T>),
-    project_own<T>, project_cross<T>, attend<T>,  feed_forward<T>, logits,        sum_up, choose, linear_rows<T>,
+    PANEL,          T::NUMBERS,       T::TILED,  BLOCK_ROWS,      TILE_ROWS, T::VALUE_KEYS, sizeof(Scratch<T>),
+    project_own<T>, project_cross<T>, attend<T>, feed_forward<T>, logits,    sum_up,        choose,
+    linear_rows<T>,
 };
 
 }  // namespace

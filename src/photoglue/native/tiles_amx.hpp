@@ -1,4 +1,5 @@
-// Products of int16 by AMX, whose tiles multiply bytes: with the upper byte of a number (signed) and the lower one (not),
+// Products of int16 by AMX, whose tiles multiply bytes: with the upper byte of a number (signed) and the lower one
+// (not),
 //
 //     a · b = 2¹⁶ · upper(a) · upper(b) + 2⁸ · (upper(a) · lower(b) + lower(a) · upper(b)) + lower(a) · lower(b)
 //
@@ -13,17 +14,17 @@
 
 namespace {
 
-constexpr int TILE_WORDS = 16 * LANES;
+constexpr int TILE_WORDS = 16 * LANES, TILE_SUMS = TILE_ROWS * LANES;
 typedef uint32_t Unsigned __attribute__((vector_size(64)));  // overflows as it should
 
 // Without these the compiler is free to move its own loads and stores across.
 #define PHOTOGLUE_TILE_LOAD(tile, from, stride) \
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from), "r"(static_cast<long long>(stride)) : "memory")
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile::"r"(from), "r"(static_cast<long long>(stride)) : "memory")
 #define PHOTOGLUE_TILE_STORE(tile, to) \
   __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(to), "r"(64LL) : "memory")
-#define PHOTOGLUE_TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile :::)
+#define PHOTOGLUE_TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile:::)
 // Adds rows in tile 7 times columns in tile 6; signs are of rows and columns: s or u.
-#define PHOTOGLUE_TILE_PRODUCT(signs, tile) __asm__ volatile("tdpb" #signs "d %%tmm6, %%tmm7, %%tmm" #tile :::)
+#define PHOTOGLUE_TILE_PRODUCT(signs, tile) __asm__ volatile("tdpb" #signs "d %%tmm6, %%tmm7, %%tmm" #tile:::)
 
 struct alignas(64) TileShapes {
   uint8_t palette = 1, first_row = 0, unused[14] = {};
@@ -92,54 +93,60 @@ struct TiledInt16 {
     store(place + TILE_WORDS, words(0));
   }
 
-  // See tile_of.
-  template <int LDA, class Finish>
-  PHOTOGLUE_INLINE_MEMBER void multiply(const int32_t* a, const int32_t* const* panels, int count, long steps,
-                                        Finish finish) {
-    PHOTOGLUE_TILE_ZERO(0);
-    PHOTOGLUE_TILE_ZERO(1);
-    PHOTOGLUE_TILE_ZERO(2);
-    PHOTOGLUE_TILE_ZERO(3);
-    PHOTOGLUE_TILE_ZERO(4);
-    PHOTOGLUE_TILE_ZERO(5);
-    for (int panel = 0; panel < count; ++panel) {
-      const int32_t* b = panels[panel];
-      for (long step = 0; step < steps; step += 2 * LANES, a += 2 * LANES, b += 4 * TILE_WORDS) {
-        // In an order in which no sum waits for its last product, and few tiles are loaded twice.
-        PHOTOGLUE_TILE_LOAD(7, a, LDA * 4);
-        PHOTOGLUE_TILE_LOAD(6, b, 64);
-        PHOTOGLUE_TILE_PRODUCT(ss, 0);
-        PHOTOGLUE_TILE_LOAD(6, b + 2 * TILE_WORDS, 64);
-        PHOTOGLUE_TILE_PRODUCT(ss, 3);
-        PHOTOGLUE_TILE_LOAD(6, b + 3 * TILE_WORDS, 64);
-        PHOTOGLUE_TILE_PRODUCT(su, 4);
-        PHOTOGLUE_TILE_LOAD(6, b + TILE_WORDS, 64);
-        PHOTOGLUE_TILE_PRODUCT(su, 1);
-        PHOTOGLUE_TILE_LOAD(7, a + LANES, LDA * 4);
-        PHOTOGLUE_TILE_PRODUCT(uu, 2);
-        PHOTOGLUE_TILE_LOAD(6, b + 3 * TILE_WORDS, 64);
-        PHOTOGLUE_TILE_PRODUCT(uu, 5);
-        PHOTOGLUE_TILE_LOAD(6, b + 2 * TILE_WORDS, 64);
-        PHOTOGLUE_TILE_PRODUCT(us, 4);
-        PHOTOGLUE_TILE_LOAD(6, b, 64);
-        PHOTOGLUE_TILE_PRODUCT(us, 1);
+  // See `products`.
+  template <int LDA, class Rows_, class Panel, class Finish>
+  PHOTOGLUE_INLINE_MEMBER void multiply(int tiles, Rows_ rows, int panels, Panel panel, long steps, Finish finish) {
+    alignas(64) int32_t sums[6 * TILE_SUMS];
+    for (int tile = 0; tile < tiles; ++tile) {
+      PHOTOGLUE_TILE_ZERO(0);
+      PHOTOGLUE_TILE_ZERO(1);
+      PHOTOGLUE_TILE_ZERO(2);
+      PHOTOGLUE_TILE_ZERO(3);
+      PHOTOGLUE_TILE_ZERO(4);
+      PHOTOGLUE_TILE_ZERO(5);
+      const int32_t* a = rows(tile);
+      for (int i = 0; i < panels; ++i) {
+        const int32_t* b = panel(tile, i);
+        for (long step = 0; step < steps; step += 2 * LANES, a += 2 * LANES, b += 4 * TILE_WORDS) {
+          // In an order in which no sum waits for its last product, and few tiles are loaded twice.
+          PHOTOGLUE_TILE_LOAD(7, a, LDA * 4);
+          PHOTOGLUE_TILE_LOAD(6, b, 64);
+          PHOTOGLUE_TILE_PRODUCT(ss, 0);
+          PHOTOGLUE_TILE_LOAD(6, b + 2 * TILE_WORDS, 64);
+          PHOTOGLUE_TILE_PRODUCT(ss, 3);
+          PHOTOGLUE_TILE_LOAD(6, b + 3 * TILE_WORDS, 64);
+          PHOTOGLUE_TILE_PRODUCT(su, 4);
+          PHOTOGLUE_TILE_LOAD(6, b + TILE_WORDS, 64);
+          PHOTOGLUE_TILE_PRODUCT(su, 1);
+          PHOTOGLUE_TILE_LOAD(7, a + LANES, LDA * 4);
+          PHOTOGLUE_TILE_PRODUCT(uu, 2);
+          PHOTOGLUE_TILE_LOAD(6, b + 3 * TILE_WORDS, 64);
+          PHOTOGLUE_TILE_PRODUCT(uu, 5);
+          PHOTOGLUE_TILE_LOAD(6, b + 2 * TILE_WORDS, 64);
+          PHOTOGLUE_TILE_PRODUCT(us, 4);
+          PHOTOGLUE_TILE_LOAD(6, b, 64);
+          PHOTOGLUE_TILE_PRODUCT(us, 1);
+        }
       }
+      PHOTOGLUE_TILE_STORE(0, sums);
+      PHOTOGLUE_TILE_STORE(1, sums + TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(2, sums + 2 * TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(3, sums + 3 * TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(4, sums + 4 * TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(5, sums + 5 * TILE_SUMS);
+      put_together(sums, tile, finish);
     }
-    alignas(64) int32_t sums[6][TILE_ROWS * LANES];
-    PHOTOGLUE_TILE_STORE(0, sums[0]);
-    PHOTOGLUE_TILE_STORE(1, sums[1]);
-    PHOTOGLUE_TILE_STORE(2, sums[2]);
-    PHOTOGLUE_TILE_STORE(3, sums[3]);
-    PHOTOGLUE_TILE_STORE(4, sums[4]);
-    PHOTOGLUE_TILE_STORE(5, sums[5]);
-    for (int row = 0; row < TILE_ROWS; ++row) {
-      for (int half = 0; half < 2; ++half) {
-        const int32_t* of_row = sums[3 * half] + row * LANES;
-        const auto upper = (Unsigned)load(of_row), mixed = (Unsigned)load(of_row + TILE_ROWS * LANES),
-                   lower = (Unsigned)load(of_row + 2 * TILE_ROWS * LANES);
-        finish(row, half, to_float((Int)((((upper << 8) + mixed) << 8) + lower)));
-      }
-    }
+  }
+
+  template <class Finish>
+  PHOTOGLUE_INLINE_MEMBER void put_together(const int32_t* sums, int tile, Finish finish) {
+    const auto half_of = [](const int32_t* of_row) {
+      const auto upper = (Unsigned)load(of_row), mixed = (Unsigned)load(of_row + TILE_SUMS),
+                 lower = (Unsigned)load(of_row + 2 * TILE_SUMS);
+      return to_float((Int)((((upper << 8) + mixed) << 8) + lower));
+    };
+    for (int row = 0; row < TILE_ROWS; ++row)
+      finish(tile, row, half_of(sums + row * LANES), half_of(sums + 3 * TILE_SUMS + row * LANES));
   }
 };
 
