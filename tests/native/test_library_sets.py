@@ -66,7 +66,7 @@ def test_linear(sets, rows, inputs, outputs, kind):
     x, weights = (chance.standard_normal((n, inputs)).astype(np.float32) for n in (rows, outputs))
     if kind == "extreme":  # a lone large number is ±32767 as int16
         for table in (x, weights):
-            table *= 1e-3
+            np.multiply(table, 1e-3, out=table)
             table[np.arange(len(table)), chance.integers(0, inputs, len(table))] = chance.choice([-1, 1], len(table))
     if kind == "parallel":
         x[:] = x[:1]
