@@ -16,7 +16,18 @@ from photoglue.precision import auto_precision as auto_precision_of
 from photoglue.probe import Choice, processor
 from photoglue.version import __version__
 
-CPU_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve")
+CPU_FLAGS = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "sve",
+)
 """Flags of processors that say how fast matrix products can be, as Linux spells them."""
 
 

@@ -27,7 +27,7 @@ from photoglue.files import cache_folder, write_whole
 
 VARIABLE = "PHOTOGLUE_AUTO"
 RULES = "rules"
-FORMAT = 1
+FORMAT = 2
 """Raised when contenders change, so that what was measured before counts no more."""
 
 Contenders = Mapping[str, Callable[[], object]]

@@ -8,7 +8,7 @@
 #define PHOTOGLUE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-#define PHOTOGLUE_ABI 3
+#define PHOTOGLUE_ABI 4
 
 // The number of this interface.
 PHOTOGLUE_EXPORT int32_t photoglue_abi();
@@ -52,6 +52,9 @@ struct PhotoglueBatch {
 
 // Runs all layers; 0, or 1 if there is not enough memory.
 PHOTOGLUE_EXPORT int32_t photoglue_lightglue_match(void* network, const PhotoglueBatch* batch, int32_t threads);
+
+// For tests. Has networks that are made from now on use an instruction set; 1, or 0 if it is not here.
+PHOTOGLUE_EXPORT int32_t photoglue_choose(const char* instruction_set);
 
 // For tests. All return 0, or 1 if there are no kernels for such sizes.
 //

@@ -18,12 +18,15 @@ PHOTOGLUE_INLINE long columns_of_panels(const Pairing& pairing) {
 PHOTOGLUE_INLINE void fill_table(const Pairing& pairing, long row, int count, float* table, Scratch<Float32>& room) {
   quantise_rows<Float32>(pairing.x + row * pairing.width, count, pairing.width, room.input, room.scales[0]);
   for (long column = 0; column < pairing.columns; column += PANEL)
-    for (int i = 0; i < count; i += TILE_ROWS) {
-      float* to = table + i * pairing.stride + column;
-      tile<Float32, INPUT_STRIDE<Float32>>(
-          room.input + i * INPUT_STRIDE<Float32>, pairing.panels + column * pairing.width, pairing.width,
-          [&](int r, int half, Float value) { store(to + r * pairing.stride + half * LANES, value); });
-    }
+    products<Float32, INPUT_STRIDE<Float32>>(
+        (count + TILE_ROWS - 1) / TILE_ROWS,
+        [&](int tile) { return room.input + tile * TILE_ROWS * INPUT_STRIDE<Float32>; }, 1,
+        [&](int, int) { return pairing.panels + column * pairing.width; }, pairing.width,
+        [&](int tile, int r, Float left, Float right) {
+          float* to = table + (tile * TILE_ROWS + r) * pairing.stride + column;
+          store(to, left);
+          store(to + LANES, right);
+        });
   for (int i = 0; i < count; ++i)
     for (long column = pairing.columns; column < columns_of_panels(pairing); ++column)
       table[i * pairing.stride + column] = NOWHERE;

@@ -24,48 +24,47 @@ template <class T>
 PHOTOGLUE_INLINE void score(const Tokens& tokens, int head, long query, long slot, int panels, Scratch<T>& room,
                             float* peaks) {
   const int words = tokens.width / tokens.heads / T::NUMBERS;
-  const float* query_scales = tokens.query_scales + query;
-  for (int panel = 0; panel < panels; ++panel) {
-    const long key = head * tokens.slots + slot + panel * PANEL;
-    const Float scale[] = {load(tokens.key_scales + key), load(tokens.key_scales + key + LANES)};
-    const Float bias[] = {load(tokens.key_biases + key), load(tokens.key_biases + key + LANES)};
-    float* to = room.scores + panel * PANEL;
-    float* largest = room.largest + panel * TILE_ROWS * LANES;
-    room.lows[panel] = -largest_of(sub(all(0.f), smaller(bias[0], bias[1])));
-    tile<T, QUERY_WORDS<T>>(tokens.queries + query * QUERY_WORDS<T>, tokens.keys + key * words, words,
-                            [&](int i, int half, Float value) {
-                              if constexpr (T::EXACT)
-                                value = add(value, bias[half]);
-                              else
-                                value = fma(mul(value, scale[half]), all(query_scales[i]), bias[half]);
-                              store(to + i * KEY_BLOCK + half * LANES, value);
-                              store(largest + i * LANES, half ? larger(load(largest + i * LANES), value) : value);
-                            });
-  }
-  for (int i = 0; i < TILE_ROWS; ++i) {
-    Float most = all(peaks[i]);
-    for (int panel = 0; panel < panels; ++panel)
-      most = larger(most, load(room.largest + (panel * TILE_ROWS + i) * LANES));
-    peaks[i] = largest_of(most);
-  }
+  const long first = head * tokens.slots + slot;
+  const float *query_scales = tokens.query_scales + query, *key_scales = tokens.key_scales + first,
+              *key_biases = tokens.key_biases + first;
+  for (int i = 0; i < TILE_ROWS; ++i) store(room.largest + i * LANES, all(peaks[i]));
+  products<T, QUERY_WORDS<T>>(
+      panels, [&](int) { return tokens.queries + query * QUERY_WORDS<T>; }, 1,
+      [&](int panel, int) { return tokens.keys + (first + panel * PANEL) * words; }, words,
+      [&](int panel, int i, Float left, Float right) {
+        const float *scale = key_scales + panel * PANEL, *bias = key_biases + panel * PANEL;
+        if constexpr (T::EXACT) {
+          left = add(left, load(bias));
+          right = add(right, load(bias + LANES));
+        } else {
+          left = fma(mul(left, load(scale)), all(query_scales[i]), load(bias));
+          right = fma(mul(right, load(scale + LANES)), all(query_scales[i]), load(bias + LANES));
+        }
+        float* to = room.scores + i * KEY_BLOCK + panel * PANEL;
+        store(to, left);
+        store(to + LANES, right);
+        store(room.largest + i * LANES, larger(load(room.largest + i * LANES), larger(left, right)));
+      });
+  for (int i = 0; i < TILE_ROWS; ++i) peaks[i] = largest_of(load(room.largest + i * LANES));
 }
 
-// The weights of a tile of rows and a panel of keys, as words for the product with values; adds to the totals.
+// The weights of a tile of rows and a panel of keys, as words for the product with values (a part of those of a group);
+// adds to the totals.
 template <class T>
-PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float* inverses, int32_t* weights,
+PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float* inverses, int32_t* weights, int part,
                             float* totals) {
   for (int i = 0; i < TILE_ROWS; ++i) {
     const Float shift = all(LIFT<T> - peaks[i]);
     const Float low = exp2_of<T::EXACT>(add(load(scores + i * KEY_BLOCK), shift));
     const Float high = exp2_of<T::EXACT>(add(load(scores + i * KEY_BLOCK + LANES), shift));
-    int32_t* to = weights + i * VALUE_STEPS<T>;
+    int32_t* to = weights + i * KEY_BLOCK;
     Float total = load(totals + i * LANES);
     if constexpr (T::EXACT) {
       store(to, bits(low));
       store(to + LANES, bits(high));
       total = add(total, add(low, high));
     } else {
-      store(to, packed(rounded(low), rounded(high)));
+      T::put_weights(to, part, rounded(low), rounded(high));
       total = fma(low, load(inverses), total);
       total = fma(high, load(inverses + LANES), total);
     }
@@ -74,16 +73,22 @@ PHOTOGLUE_INLINE void weigh(const float* scores, const float* peaks, const float
 }
 
 // Whether no weight of a tile of rows and a panel of keys counts: less than NEGLIGIBLE, log2 of a share of the row's
-// largest, with its value's scale (it rounds to 0) as without (`spread` is the most that a scale can add).
+// largest, with its value's scale (it rounds to 0) as without (`biases` tell what a scale can add, `high` is the most
+// of all keys).
 template <class T>
-PHOTOGLUE_INLINE bool negligible(const float* largest, const float* peaks, float spread) {
+PHOTOGLUE_INLINE bool negligible(const float* scores, const float* peaks, const float* biases, float high) {
   Float most = all(LOWEST);
-  for (int i = 0; i < TILE_ROWS; ++i) most = larger(most, sub(load(largest + i * LANES), all(peaks[i])));
-  return largest_of(most) + spread < NEGLIGIBLE<T>;
+  for (int i = 0; i < TILE_ROWS; ++i) {
+    const Float both = larger(load(scores + i * KEY_BLOCK), load(scores + i * KEY_BLOCK + LANES));
+    most = larger(most, sub(both, all(peaks[i])));
+  }
+  const float low = -largest_of(sub(all(0.f), smaller(load(biases), load(biases + LANES))));
+  return largest_of(most) + (high - low) < NEGLIGIBLE<T>;
 }
 
 template <class T>
 void attend(const Tokens& tokens, Rows rows, Partners partners, int head, void* scratch) {
+  [[maybe_unused]] const typename T::Session session;
   auto& room = *static_cast<Scratch<T>*>(scratch);
   const int head_dim = tokens.width / tokens.heads;
   for (int i = 0; i < BLOCK_ROWS; ++i) {
@@ -114,25 +119,38 @@ void attend(const Tokens& tokens, Rows rows, Partners partners, int head, void* 
         for (int c = 0; c < head_dim; c += LANES)
           store(sums + i * MAX_HEAD_DIM + c, mul(load(sums + i * MAX_HEAD_DIM + c), factor));
       }
+      constexpr int STEPS = T::GROUP * PANEL / T::NUMBERS;
+      auto* weights = reinterpret_cast<int32_t*>(room.scores);
       int counting[KEY_PANELS], count = 0;
-      for (int panel = 0; panel < panels; ++panel) {
-        if (negligible<T>(room.largest + panel * TILE_ROWS * LANES, peaks, high - room.lows[panel])) continue;
-        weigh<T>(room.scores + panel * PANEL, peaks, tokens.value_inverses + head * tokens.slots + slot + panel * PANEL,
-                 room.weights + count * (PANEL / T::NUMBERS), totals);
-        counting[count++] = panel;
+      for (int group = 0; group < panels; group += T::GROUP) {
+        const float* scores = room.scores + group * PANEL;
+        const long key = head * tokens.slots + slot + group * PANEL;
+        bool counts[T::GROUP], any = false;
+        for (int i = 0; i < T::GROUP; ++i) {
+          counts[i] = group + i < panels &&
+                      !negligible<T>(scores + i * PANEL, peaks, tokens.key_biases + key + i * PANEL, high);
+          any |= counts[i];
+        }
+        if (!any) continue;
+        for (int i = 0; i < T::GROUP; ++i) {
+          if (counts[i])
+            weigh<T>(scores + i * PANEL, peaks, tokens.value_inverses + key + i * PANEL, weights + count * STEPS, i,
+                     totals);
+          else if constexpr (T::GROUP > 1)
+            for (int r = 0; r < TILE_ROWS; ++r)
+              T::put_weights(weights + r * KEY_BLOCK + count * STEPS, i, all(0), all(0));
+        }
+        counting[count++] = group / T::GROUP;
       }
-      for (int c = 0; count && c < head_dim; c += PANEL) {
-        const int32_t* values = value_block<T>(tokens, head, slot / KEY_BLOCK, c / PANEL);
-        const int32_t* blocks[KEY_PANELS];
-        for (int i = 0; i < count; ++i) blocks[i] = values + counting[i] * (PANEL / T::NUMBERS) * PANEL;
-        tile_of<T, VALUE_STEPS<T>>(
-            room.weights, blocks, count, PANEL / T::NUMBERS,
-            [&](int i, int half, Float value) {
-              float* place = sums + i * MAX_HEAD_DIM + c + half * LANES;
-              store(place, add(load(place), value));
-            },
-            std::make_integer_sequence<int, TILE_ROWS>());
-      }
+      const int32_t* values = value_block<T>(tokens, head, slot / KEY_BLOCK);
+      products<T, KEY_BLOCK>(
+          count ? head_dim / PANEL : 0, [&](int) { return weights; }, count,
+          [&](int panel, int i) { return values + (panel * VALUE_STEPS<T> + counting[i] * STEPS) * PANEL; }, STEPS,
+          [&](int panel, int i, Float left, Float right) {
+            float* place = sums + i * MAX_HEAD_DIM + panel * PANEL;
+            store(place, add(load(place), left));
+            store(place + LANES, add(load(place + LANES), right));
+          });
     }
   }
   for (int row = 0; row < rows.count; ++row) {

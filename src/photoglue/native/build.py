@@ -30,8 +30,14 @@ X86_FLAGS: dict[str, tuple[str, ...]] = {
     "kernels_avx2.cpp": ("-mavx2", "-mfma"),
     "kernels_avxvnni.cpp": ("-mavx2", "-mfma", "-mavxvnni"),
     "kernels_avx512vnni.cpp": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mfma"),
+    "kernels_amx.cpp": (
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512vbmi", "-mfma"),
+        *("-mamx-tile", "-mamx-int8"),
+    ),
 }
-"""What files are compiled with for x86-64, besides what all files are; elsewhere they compile to nothing."""
+"""What files are compiled with for x86-64, besides what all files are.
+
+Elsewhere, and by compilers too old to know the flags, they are compiled to nothing."""
 OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 WARNINGS = ("-Wall", "-Wextra", "-Wno-maybe-uninitialized")  # which GCC 12 finds in its own headers
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g", "-O1")
@@ -80,7 +86,8 @@ def build(out: Path, *, compiler: Sequence[str] | None = None, sanitize: bool = 
 
         def compiled(source: Path) -> str:
             made = str(Path(folder) / f"{source.stem}.o")
-            _run([*command, *options, *flags.get(source.name, ()), "-c", str(source), "-o", made])
+            known = _known(command, flags.get(source.name, ()))
+            _run([*command, *options, *known, "-c", str(source), "-o", made])
             return made
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a compiler
@@ -106,6 +113,12 @@ def _compiler() -> tuple[str, ...]:
         f"There is no C++ compiler on the path ({', '.join(COMPILERS)}). Install one, such as the package g++, or name "
         "it in the variable CXX. Without it everything works in torch."
     )
+
+
+def _known(command: Sequence[str], flags: tuple[str, ...]) -> tuple[str, ...]:
+    """The flags, or none if the compiler refuses one of them."""
+    asked = [*command, *flags, *["-x", "c++", "-E"], os.devnull]
+    return flags if not flags or subprocess.run(asked, capture_output=True, check=False).returncode == 0 else ()
 
 
 def _run(command: Sequence[str]) -> str:

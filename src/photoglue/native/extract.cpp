@@ -14,6 +14,7 @@ const ExtractKernels* kernels() {
   return extract_kernels_neon();
 #endif
   switch (instruction_set()) {
+    case InstructionSet::amx_int8:
     case InstructionSet::avx512_vnni: return extract_kernels_avx512();
     case InstructionSet::avx_vnni:
     case InstructionSet::avx2: return extract_kernels_avx2();

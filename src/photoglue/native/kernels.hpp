@@ -47,7 +47,7 @@ struct Tokens {
   float* key_scales;      // heads × slots
   float* key_biases;      // heads × slots: log2 of the value's scale, which the weights take along
   float* value_inverses;  // heads × slots: 1 / the value's scale
-  int32_t* values;        // heads × slots × words, for each block of keys in panels of channels
+  int32_t* values;        // heads × blocks of keys × words, for each block in panels of channels
 };
 
 // Some tokens of one image.
@@ -82,9 +82,11 @@ struct Pairing {
 struct Kernels {
   int panel;       // columns of a panel
   int numbers;     // in a word: 2 for int16, 1 for float
+  bool tiled;      // whether panels are those of tiles_amx.hpp
   int block_rows;  // rows that a task takes
   int tile_rows;
-  long scratch;  // bytes that each thread needs, aligned to 64
+  int value_keys;  // that the values of a block of keys have room for
+  long scratch;    // bytes that each thread needs, aligned to 64
 
   // Queries, keys and values of both blocks; those of self-attention are turned by their positions.
   void (*project_own)(const Tokens&, const Linear&, Rows, void* scratch);
@@ -103,9 +105,11 @@ struct Kernels {
   void (*linear)(const float* x, int rows, const Linear&, float* out, void* scratch);
 };
 
-// The table of the chosen instruction set for int16 or float; null if there is none.
-const Kernels* kernels(bool int16);
+// The table of the chosen instruction set for int16 or float, and products of so many channels or a multiple; null if
+// there is none.
+const Kernels* kernels(bool int16, int channels);
 
+const Kernels* kernels_amx(bool int16);  // null for floats; 64 channels
 const Kernels* kernels_avx512vnni(bool int16);
 const Kernels* kernels_avxvnni(bool int16);
 const Kernels* kernels_avx2(bool int16);

@@ -9,7 +9,6 @@ namespace {
 
 using photoglue::FeedForward;
 using photoglue::HEAD_STEP;
-using photoglue::KEY_BLOCK;
 using photoglue::MAX_HEAD_DIM;
 using photoglue::MAX_WIDTH;
 using photoglue::Rows;
@@ -27,7 +26,7 @@ static_assert(static_cast<double>(MAX_WEIGHT) * MAX_VALUE * KEY_BLOCK < 21474836
 template <class T>
 constexpr int QUERY_WORDS = MAX_HEAD_DIM / T::NUMBERS;
 template <class T>
-constexpr int VALUE_STEPS = KEY_BLOCK / T::NUMBERS;
+constexpr int VALUE_STEPS = T::VALUE_KEYS / T::NUMBERS;
 
 template <class T>
 struct Scratch {
@@ -35,33 +34,31 @@ struct Scratch {
   alignas(64) float hidden[BLOCK_ROWS * HIDDEN_STRIDE];
   alignas(64) float scales[2][BLOCK_ROWS];
   // Of attention.
-  alignas(64) float scores[TILE_ROWS * KEY_BLOCK];
-  alignas(64) int32_t weights[TILE_ROWS * VALUE_STEPS<T>];
+  alignas(64) float scores[TILE_ROWS * KEY_BLOCK];  // then, in their place, weights
   alignas(64) float sums[BLOCK_ROWS * MAX_HEAD_DIM];
   alignas(64) float totals[BLOCK_ROWS * LANES];
   alignas(64) float peaks[BLOCK_ROWS];
-  alignas(64) float largest[KEY_PANELS * TILE_ROWS * LANES];  // of the scores of a row and a panel
-  float lows[KEY_PANELS];                                     // the least bias of a panel
+  alignas(64) float largest[TILE_ROWS * LANES];  // of the scores of a row
 };
 
-// Where the words of a slot's key lie; one step further is PANEL words on.
+// Where the words of a slot's key lie; one further is COLUMN_STEP words on.
 template <class T>
 PHOTOGLUE_INLINE int32_t* key_place(const Tokens& tokens, int head, long slot) {
   const int words = tokens.width / tokens.heads / T::NUMBERS;
-  return tokens.keys + (head * tokens.slots + slot / PANEL * PANEL) * words + slot % PANEL;
+  return tokens.keys + (head * tokens.slots + slot / PANEL * PANEL) * words + T::column(static_cast<int>(slot % PANEL));
 }
 
-// Where the words of a block's values for a panel of channels lie.
+// Where the words of a block's values lie: panels of channels.
 template <class T>
-PHOTOGLUE_INLINE int32_t* value_block(const Tokens& tokens, int head, long block, int panel) {
-  const int panels = tokens.width / tokens.heads / PANEL;
-  return tokens.values + ((head * (tokens.slots / KEY_BLOCK) + block) * panels + panel) * VALUE_STEPS<T> * PANEL;
+PHOTOGLUE_INLINE int32_t* value_block(const Tokens& tokens, int head, long block) {
+  return tokens.values + (head * (tokens.slots / KEY_BLOCK) + block) * VALUE_STEPS<T> * (tokens.width / tokens.heads);
 }
 
 template <class T>
 PHOTOGLUE_INLINE void write_key(const Tokens& tokens, int head, long slot, const int32_t* words, float scale) {
   int32_t* place = key_place<T>(tokens, head, slot);
-  for (int word = 0; word < tokens.width / tokens.heads / T::NUMBERS; ++word) place[word * PANEL] = words[word];
+  for (int word = 0; word < tokens.width / tokens.heads / T::NUMBERS; ++word)
+    place[word * T::COLUMN_STEP] = words[word];
   tokens.key_scales[head * tokens.slots + slot] = scale;
 }
 
@@ -75,27 +72,29 @@ PHOTOGLUE_INLINE Float value_scale(const Tokens& tokens, int head, long slot, co
   return all(forward);
 }
 
-// The values of the tokens `first` and, unless it is null, `second`, whose slots are an even one and the next.
+// The values of tokens, at most TOKENS, whose first slot is a multiple of that.
 template <class T>
-PHOTOGLUE_INLINE void write_values(const Tokens& tokens, int head, long slot, const float* first, const float* second) {
+PHOTOGLUE_INLINE void write_values(const Tokens& tokens, int head, long slot, const float* values, int count) {
+  static_assert(KEY_BLOCK % T::TOKENS == 0 && BLOCK_ROWS % T::TOKENS == 0);
   const int head_dim = tokens.width / tokens.heads;
-  const long block = slot / KEY_BLOCK, key = slot % KEY_BLOCK;
+  const long key = slot % KEY_BLOCK;
+  int32_t* panels = value_block<T>(tokens, head, slot / KEY_BLOCK);
   if constexpr (T::EXACT) {
-    for (int c = 0; c < head_dim; c += LANES) {
-      int32_t* place = value_block<T>(tokens, head, block, c / PANEL) + key * PANEL + c % PANEL;
-      store(place, bits(load(first + c)));
-      if (second) store(place + PANEL, bits(load(second + c)));
+    for (int i = 0; i < count; ++i) {
+      for (int c = 0; c < head_dim; c += LANES)
+        store(panels + (c / PANEL * VALUE_STEPS<T> + key + i) * PANEL + c % PANEL,
+              bits(load(values + i * HIDDEN_STRIDE + c)));
+      tokens.key_biases[head * tokens.slots + slot + i] = 0;
     }
-    tokens.key_biases[head * tokens.slots + slot] = 0;
-    if (second) tokens.key_biases[head * tokens.slots + slot + 1] = 0;
   } else {
-    const int step = static_cast<int>(key / PANEL * LANES + place_of_pair(static_cast<int>(key % PANEL) / 2));
-    const Float scale0 = value_scale(tokens, head, slot, first);
-    const Float scale1 = second ? value_scale(tokens, head, slot + 1, second) : all(0.f);
+    Float scales[T::TOKENS];
+    for (int i = 0; i < T::TOKENS; ++i)
+      scales[i] = i < count ? value_scale(tokens, head, slot + i, values + i * HIDDEN_STRIDE) : all(0.f);
     for (int c = 0; c < head_dim; c += LANES) {
-      const Int low = rounded(mul(load(first + c), scale0));
-      const Int high = second ? rounded(mul(load(second + c), scale1)) : all(0);
-      store(value_block<T>(tokens, head, block, c / PANEL) + step * PANEL + c % PANEL, interleaved(low, high));
+      Int numbers[T::TOKENS];
+      for (int i = 0; i < T::TOKENS; ++i)
+        numbers[i] = rounded(mul(load(values + (i < count ? i : 0) * HIDDEN_STRIDE + c), scales[i]));
+      T::put_values(panels, key, c, numbers);
     }
   }
 }
@@ -134,15 +133,17 @@ void write_attention(const Tokens& tokens, const float* projected, Rows rows) {
         write_key<T>(tokens, head, slot, words, scale);  // keys are the queries
       }
     }
-    for (int row = 0; row < rows.count; row += 2) {
-      const float* value = projected + row * HIDDEN_STRIDE + value_column + head * head_dim;
-      write_values<T>(tokens, head, rows.slot + row, value, row + 1 < rows.count ? value + HIDDEN_STRIDE : nullptr);
+    for (int row = 0; row < rows.count; row += T::TOKENS) {
+      const float* values = projected + row * HIDDEN_STRIDE + value_column + head * head_dim;
+      write_values<T>(tokens, head, rows.slot + row, values,
+                      rows.count - row < T::TOKENS ? rows.count - row : T::TOKENS);
     }
   }
 }
 
 template <class T>
 void project_own(const Tokens& tokens, const Linear& layer, Rows rows, void* scratch) {
+  [[maybe_unused]] const typename T::Session session;
   auto& room = *static_cast<Scratch<T>*>(scratch);
   const int head_dim = tokens.width / tokens.heads;
   quantise_rows<T>(tokens.x + rows.token * tokens.width, rows.count, tokens.width, room.input, room.scales[0]);
@@ -158,6 +159,7 @@ void project_own(const Tokens& tokens, const Linear& layer, Rows rows, void* scr
 
 template <class T>
 void project_cross(const Tokens& tokens, const Linear& layer, Rows rows, void* scratch) {
+  [[maybe_unused]] const typename T::Session session;
   auto& room = *static_cast<Scratch<T>*>(scratch);
   quantise_rows<T>(tokens.x + rows.token * tokens.width, rows.count, tokens.width, room.input, room.scales[0]);
   linear<T, false>(room.input, room.scales[0], rows.count, layer, room.hidden, HIDDEN_STRIDE);
@@ -180,6 +182,7 @@ PHOTOGLUE_INLINE void norm_gelu(float* x, int channels, const float* weight, con
 
 template <class T>
 void feed_forward(const Tokens& tokens, const FeedForward& net, Rows rows, void* scratch) {
+  [[maybe_unused]] const typename T::Session session;
   auto& room = *static_cast<Scratch<T>*>(scratch);
   const int width = tokens.width, hidden = net.of_state.outputs;
   float* x = tokens.x + rows.token * width;

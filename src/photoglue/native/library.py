@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-ABI = 3
+ABI = 4
 """Changes whenever a function of the library takes or gives something else; a library of another number is not used."""
 VARIABLE = "PHOTOGLUE_NATIVE"
 """The environment variable with the path of the library, if it is not beside this file; empty: use none."""
-INT16_SETS = ("avx512-vnni", "avx-vnni", "avx2")
+INT16_SETS = ("amx-int8", "avx512-vnni", "avx-vnni", "avx2")
 """Instruction sets with which products of int16 are faster than those of float32."""
 
 

@@ -125,7 +125,7 @@ class Pass {
     const long words = slot * network_.width_ / kernels_.numbers;
     tokens_.slots = slot;
     tokens_.keys = work_.keys.room(words);
-    tokens_.values = work_.values.room(words);
+    tokens_.values = work_.values.room(words / KEY_BLOCK * kernels_.value_keys);
     tokens_.key_scales = work_.key_scales.room(heads * slot);
     tokens_.key_biases = work_.key_biases.room(heads * slot);
     tokens_.value_inverses = work_.value_inverses.room(heads * slot);
@@ -284,11 +284,15 @@ class Pass {
 bool Network::fits(int width, int heads, bool int16) {
   const int head_dim = heads > 0 && width % heads == 0 ? width / heads : 0;
   return width <= MAX_WIDTH && head_dim <= MAX_HEAD_DIM && head_dim > 0 && head_dim % HEAD_STEP == 0 &&
-         kernels(int16) && kernels(false);
+         kernels(int16, head_dim) && kernels(false, head_dim);
 }
 
 Network::Network(int width, int heads, int layers, bool int16, const float* const* weights)
-    : width_(width), heads_(heads), kernels_(*kernels(int16)), floats_(*kernels(false)), layers_(layers) {
+    : width_(width),
+      heads_(heads),
+      kernels_(*kernels(int16, width / heads)),
+      floats_(*kernels(false, width / heads)),
+      layers_(layers) {
   for (Layer& layer : layers_) {
     layer.own = pack_linear(kernels_, weights[0], width, weights[1], 3 * width, width);
     layer.cross = pack_linear(kernels_, weights[2], width, weights[3], 2 * width, width);

@@ -18,6 +18,16 @@ float quantised(const float* row, int count, int16_t* out) {
   return back > 0 ? static_cast<float>(back) : 1.f;
 }
 
+// A column of a panel, see tiles_amx.hpp: upper and lower bytes apart.
+void pack_tiles(const int16_t* numbers, int count, int column, int32_t* panel) {
+  auto* bytes = reinterpret_cast<uint8_t*>(panel);
+  for (int i = 0; i < count; ++i) {
+    uint8_t* to = bytes + i / 64 * 4096 + column / 16 * 2048 + i % 64 / 4 * 64 + column % 16 * 4 + i % 4;
+    to[0] = static_cast<uint8_t>(numbers[i] >> 8);
+    to[1024] = static_cast<uint8_t>(numbers[i] & 255);
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<PackedLinear> pack_linear(const Kernels& kernels, const float* weights, long stride, const float* bias,
@@ -37,9 +47,13 @@ std::unique_ptr<PackedLinear> pack_linear(const Kernels& kernels, const float* w
       scale[output] = quantised(from, inputs, narrow);
       source = narrow;
     }
-    for (int step = 0; step < steps; ++step)
-      std::memcpy(words + (static_cast<long>(output / panel) * steps + step) * panel + output % panel,
-                  static_cast<const char*>(source) + step * sizeof(int32_t), sizeof(int32_t));
+    int32_t* to = words + static_cast<long>(output / panel) * steps * panel;
+    if (kernels.tiled)
+      pack_tiles(row.data(), inputs, output % panel, to);
+    else
+      for (int step = 0; step < steps; ++step)
+        std::memcpy(to + static_cast<long>(step) * panel + output % panel,
+                    static_cast<const char*>(source) + step * sizeof(int32_t), sizeof(int32_t));
     biases[output] = bias ? bias[output] : 0;
   }
   packed->layer = Linear{words, scale, biases, inputs, outputs};

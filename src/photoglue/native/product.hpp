@@ -14,6 +14,7 @@
 
 namespace {
 
+using photoglue::KEY_BLOCK;
 using photoglue::Linear;
 using photoglue::MAX_INT16;
 using photoglue::MAX_NORM;
@@ -21,16 +22,39 @@ using photoglue::MAX_NORM;
 constexpr int PANEL = 2 * LANES;
 static_assert((static_cast<int64_t>(MAX_NORM) + 12) * (static_cast<int64_t>(MAX_NORM) + 12) < INT32_MAX);
 
-struct Int16 {
+// Words of a row in their order; words of a panel step by step.
+struct Words {
+  static constexpr bool TILED = false;
+  static constexpr int COLUMN_STEP = PANEL;     // words from one of a panel's column to the next
+  static constexpr int GROUP = 1;               // panels of keys that are one step of a product with their values
+  static constexpr int VALUE_KEYS = KEY_BLOCK;  // that the values of a block of keys have room for
+  static constexpr int TOKENS = 2;              // whose values are words together
+  struct Session {};                            // lives while a thread multiplies
+  PHOTOGLUE_INLINE_MEMBER int column(int column) { return column; }  // where its words begin in a panel
+};
+
+struct Int16 : Words {
   using Sum = Int;
   static constexpr int NUMBERS = 2;  // in a word
   static constexpr bool EXACT = false;
   PHOTOGLUE_INLINE_MEMBER Sum zero() { return all(0); }
   PHOTOGLUE_INLINE_MEMBER Sum step(Sum sums, Int a, Int b) { return dot(sums, a, b); }
   PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return to_float(sums); }
+  // LANES numbers of a row, from channel c on.
+  PHOTOGLUE_INLINE_MEMBER void put(int32_t* words, int c, Int numbers) {
+    store_narrow(reinterpret_cast<int16_t*>(words) + c, numbers);
+  }
+  // Weights of a panel of keys, of which there are GROUP in a step: this part of it.
+  PHOTOGLUE_INLINE_MEMBER void put_weights(int32_t* words, int, Int low, Int high) { store(words, packed(low, high)); }
+  // Values of TOKENS keys of a block, of LANES channels from c on; `panels` are those of the block.
+  PHOTOGLUE_INLINE_MEMBER void put_values(int32_t* panels, long key, int c, const Int* numbers) {
+    const long step = key / PANEL * LANES + place_of_pair(static_cast<int>(key % PANEL) / 2);
+    store(panels + (c / PANEL * (VALUE_KEYS / NUMBERS) + step) * PANEL + c % PANEL,
+          interleaved(numbers[0], numbers[1]));
+  }
 };
 
-struct Float32 {
+struct Float32 : Words {
   using Sum = Float;
   static constexpr int NUMBERS = 1;
   static constexpr bool EXACT = true;
@@ -39,16 +63,23 @@ struct Float32 {
   PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return sums; }
 };
 
-// The product of rows with panels that lie apart, each of some steps, as if they were one. finish(row, half, sums) gets
-// the sums of LANES columns of a row at a time. Rows are template arguments, not the variable of a loop: GCC keeps
-// arrays in registers only if it knows every index before it unrolls loops.
-template <class T, int LDA, class Finish, int... Row>
-PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, int count, long steps, Finish finish,
-                              std::integer_sequence<int, Row...>) {
+}  // namespace
+
+#if defined(PHOTOGLUE_AMX)
+#include "tiles_amx.hpp"
+#endif
+
+namespace {
+
+// See `products`. Rows are template arguments, not the variable of a loop: GCC keeps arrays in registers only if it
+// knows every index before it unrolls loops.
+template <class T, int LDA, class Panel, class Finish, int... Row>
+PHOTOGLUE_INLINE void in_registers(const int32_t* a, int panels, Panel panel, long steps, Finish finish,
+                                   std::integer_sequence<int, Row...>) {
   typename T::Sum left[] = {(static_cast<void>(Row), T::zero())...};
   typename T::Sum right[] = {(static_cast<void>(Row), T::zero())...};
-  for (int panel = 0; panel < count; ++panel) {
-    const int32_t* b = panels[panel];
+  for (int i = 0; i < panels; ++i) {
+    const int32_t* b = panel(i);
     for (long step = 0; step < steps; ++step, ++a, b += PANEL) {
       const Int b0 = load(b), b1 = load(b + LANES);
       (([&] {
@@ -59,12 +90,21 @@ PHOTOGLUE_INLINE void tile_of(const int32_t* a, const int32_t* const* panels, in
        ...);
     }
   }
-  ((finish(Row, 0, T::value(left[Row])), finish(Row, 1, T::value(right[Row]))), ...);
+  (finish(Row, T::value(left[Row]), T::value(right[Row])), ...);
 }
 
-template <class T, int LDA, class Finish>
-PHOTOGLUE_INLINE void tile(const int32_t* a, const int32_t* b, long steps, Finish finish) {
-  tile_of<T, LDA>(a, &b, 1, steps, finish, std::make_integer_sequence<int, TILE_ROWS>());
+// Some tiles of sums, each the product of the rows at rows(tile) with a few panels, panel(tile, i), each of some steps,
+// as if they were one. finish(tile, row, left, right) gets the sums of a row, LANES columns each.
+template <class T, int LDA, class Rows, class Panel, class Finish>
+PHOTOGLUE_INLINE void products(int tiles, Rows rows, int panels, Panel panel, long steps, Finish finish) {
+  if constexpr (T::TILED)
+    T::template multiply<LDA>(tiles, rows, panels, panel, steps, finish);
+  else
+    for (int tile = 0; tile < tiles; ++tile)
+      in_registers<T, LDA>(
+          rows(tile), panels, [&](int i) { return panel(tile, i); }, steps,
+          [&](int row, Float left, Float right) { finish(tile, row, left, right); },
+          std::make_integer_sequence<int, TILE_ROWS>());
 }
 
 // The factor that brings numbers to int16 with a norm of at most MAX_NORM, and what undoes it.
@@ -92,8 +132,7 @@ PHOTOGLUE_INLINE float quantised(const float* x, int channels, int32_t* words) {
       squares = fma(value, value, squares);
     }
     const Scale scale = scale_for(largest_of(largest), sum_of(squares));
-    for (int c = 0; c < channels; c += LANES)
-      store_narrow(reinterpret_cast<int16_t*>(words) + c, rounded(mul(load(x + c), all(scale.forward))));
+    for (int c = 0; c < channels; c += LANES) T::put(words, c, rounded(mul(load(x + c), all(scale.forward))));
     return scale.back;
   }
 }
@@ -111,18 +150,22 @@ PHOTOGLUE_INLINE void linear_panel(const int32_t* a, const float* scales, int ro
   const int32_t* b = layer.words + panel * steps * PANEL;
   const Float scale[] = {load(layer.scale + panel * PANEL), load(layer.scale + panel * PANEL + LANES)};
   const Float bias[] = {load(layer.bias + panel * PANEL), load(layer.bias + panel * PANEL + LANES)};
-  for (int row = 0; row < rows; row += TILE_ROWS) {
-    float* to = out + row * stride + panel * PANEL;
-    const float* of_row = scales + row;
-    tile<T, INPUT_STRIDE<T>>(a + row * INPUT_STRIDE<T>, b, steps, [&](int i, int half, Float value) {
-      float* place = to + i * stride + half * LANES;
-      const Float start = Add ? load(place) : bias[half];
-      if constexpr (T::EXACT)
-        store(place, add(value, start));
-      else
-        store(place, fma(mul(value, scale[half]), all(of_row[i]), start));
-    });
-  }
+  out += panel * PANEL;
+  products<T, INPUT_STRIDE<T>>(
+      (rows + TILE_ROWS - 1) / TILE_ROWS, [&](int tile) { return a + tile * TILE_ROWS * INPUT_STRIDE<T>; }, 1,
+      [&](int, int) { return b; }, steps,
+      [&](int tile, int i, Float left, Float right) {
+        const int row = tile * TILE_ROWS + i;
+        float* place = out + row * stride;
+        const Float start[] = {Add ? load(place) : bias[0], Add ? load(place + LANES) : bias[1]};
+        if constexpr (T::EXACT) {
+          store(place, add(left, start[0]));
+          store(place + LANES, add(right, start[1]));
+        } else {
+          store(place, fma(mul(left, scale[0]), all(scales[row]), start[0]));
+          store(place + LANES, fma(mul(right, scale[1]), all(scales[row]), start[1]));
+        }
+      });
 }
 
 template <class T, bool Add>

@@ -7,6 +7,7 @@ namespace {
 
 template <class T>
 void linear_rows(const float* x, int rows, const Linear& layer, float* out, void* scratch) {
+  [[maybe_unused]] const typename T::Session session;
   auto& room = *static_cast<Scratch<T>*>(scratch);
   for (int row = 0; row < rows; row += BLOCK_ROWS) {
     const int count = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
@@ -20,8 +21,9 @@ void linear_rows(const float* x, int rows, const Linear& layer, float* out, void
 
 template <class T>
 constexpr photoglue::Kernels TABLE{
-    PANEL,           T::NUMBERS, BLOCK_ROWS, TILE_ROWS, sizeof(Scratch<T>), project_own<T>, project_cross<T>, attend<T>,
-    feed_forward<T>, logits,     sum_up,     choose,    linear_rows<T>,
+    PANEL,          T::NUMBERS,       T::TILED,  BLOCK_ROWS,      TILE_ROWS, T::VALUE_KEYS, sizeof(Scratch<T>),
+    project_own<T>, project_cross<T>, attend<T>, feed_forward<T>, logits,    sum_up,        choose,
+    linear_rows<T>,
 };
 
 }  // namespace

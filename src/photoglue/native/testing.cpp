@@ -9,7 +9,7 @@ using photoglue::Kernels;
 
 int32_t photoglue_linear(int32_t int16, const float* x, int64_t rows, const float* weights, const float* bias,
                          int32_t outputs, int32_t inputs, float* out) {
-  const Kernels* kernels = photoglue::kernels(int16 != 0);
+  const Kernels* kernels = photoglue::kernels(int16 != 0, inputs);
   if (!kernels || inputs % 32 || outputs % 32 || inputs > 2 * photoglue::MAX_WIDTH ||
       outputs > 3 * photoglue::MAX_WIDTH)
     return 1;
@@ -21,8 +21,8 @@ int32_t photoglue_linear(int32_t int16, const float* x, int64_t rows, const floa
 
 int32_t photoglue_attend(int32_t int16, const float* x, int64_t count, const float* weights, const float* bias,
                          int32_t width, int32_t heads, float* out) {
-  const Kernels* kernels = photoglue::kernels(int16 != 0);
   const int head_dim = width / heads;
+  const Kernels* kernels = photoglue::kernels(int16 != 0, head_dim);
   if (!kernels || width > photoglue::MAX_WIDTH || head_dim > photoglue::MAX_HEAD_DIM || head_dim % photoglue::HEAD_STEP)
     return 1;
   const auto packed = photoglue::pack_linear(*kernels, weights, width, bias, 3 * width, width);
@@ -49,7 +49,7 @@ int32_t photoglue_attend(int32_t int16, const float* x, int64_t count, const flo
       key_scales.room(heads * slots),
       key_biases.data(),
       value_inverses.room(heads * slots),
-      values.room(slots * width / kernels->numbers),
+      values.room(slots / photoglue::KEY_BLOCK * kernels->value_keys * width / kernels->numbers),
   };
   void* room = scratch.room(kernels->scratch);
   const auto each_block = [&](const auto& work) {
