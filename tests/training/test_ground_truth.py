@@ -353,7 +353,7 @@ def test_far_from_the_origin_a_tenth_of_a_pixel_still_counts():
 
 
 def test_rules_that_contradict_each_other_are_refused(as_a_user):
-    with pytest.raises(ConfigError, match=r"depth_negative_px is 5 and positive_px 6: .* at least as large"):
+    with pytest.raises(ConfigError, match=r"depth_negative_px is 5 and points match within 6: .* at least as large"):
         LabelRules(positive_px=6.0, homography_negative_px=6.0)
     with pytest.raises(ConfigError, match=r"positive_px is -1.0; it must be a positive number of pixels"):
         LabelRules(positive_px=-1.0)
