@@ -89,6 +89,7 @@ def sample_corners(
     corners += extent / 2 - corners.mean(axis=0)
     corners = _rotated(corners, extent, config, generator)
     low, high = -corners.min(axis=0), extent - corners.max(axis=0)
+    high = np.maximum(low, high)  # one that just fits leaves nothing, or by rounding less
     shift = generator.uniform(low, high) * config.translation * config.difficulty
     # To move the middle can push a corner out of the photo; without the limits one patch in 170 shows black there.
     return np.asarray(corners + np.clip(shift, low, high))
@@ -168,7 +169,8 @@ def _rectangle(
     (x, y), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
     area = abs(float((x * y1 - x1 * y).sum())) / 2
     width, height = config.patch_size_of(photo_size)
-    sides = np.array([math.sqrt(area * width / height), math.sqrt(area * height / width)])
+    aspect = (width - 1) / (height - 1)
+    sides = np.array([math.sqrt(area * aspect), math.sqrt(area / aspect)])
     sides *= min(1.0, float((extent / sides).min()))
     return np.asarray((_unit_corners() - 0.5) * sides + corners.mean(axis=0))
 
