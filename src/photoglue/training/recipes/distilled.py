@@ -29,7 +29,7 @@ from photoglue.training.recipes.base import Recipe, RunData
 from photoglue.training.recipes.building import build_once, build_workers
 from photoglue.training.recipes.presets import PRESETS
 
-HELD_OUT_EVERY = 10
+HELD_OUT_EVERY = 8
 VALIDATION_PAIRS = 120
 
 
@@ -152,7 +152,7 @@ class DistilledRecipe(Recipe):
 
 
 def _held_out(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs without every 10th of the photos that are in any, and those with one."""
+    """Pairs without every 8th of the photos that are in any, and those with one."""
     kept = np.unique(seen.photos)[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
     apart = np.isin(seen.photos, kept).any(axis=1)
     if apart.all() or not apart.any():
