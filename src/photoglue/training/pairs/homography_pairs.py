@@ -87,7 +87,7 @@ class HomographyPairs(PairSource):
             cycle, step = divmod(turn, 2 * (count - 1))
             choice = np.random.default_rng([self._seed, 1, photo, cycle]).permutation(2 * (count - 1))[step]
             other, side = divmod(int(choice), 2)
-            return (first, first + other + 1)[:: 1 - 2 * side]
+            return (first + other + 1, first) if side else (first, first + other + 1)
         cycle, step = divmod(turn, count * (count - 1))
         choice = np.random.default_rng([self._seed, 1, photo, cycle]).permutation(count * (count - 1))[step]
         left, right = divmod(int(choice), count - 1)
