@@ -453,6 +453,10 @@ def test_points_far_from_all_that_the_teacher_matched_have_no_partner():
     assert labels.matches0.tolist() == [0, IGNORED, UNMATCHED]
     swapped = replace(pair, features0=pair.features1, features1=pair.features0, seen0=pair.seen1, seen1=pair.seen0)
     assert label(swapped).matches1.tolist() == label(pair).matches0.tolist()
+    near = _features([[100.0, 100.0], [104.0, 106.0], [500.0, 500.0]])  # the second lands 7 px from everything
+    assert label(replace(pair, features0=near)).matches0.tolist() == [0, UNMATCHED, 1]
+    loose = LabelRules(teacher_negative_px=8.0)
+    assert label(replace(pair, features0=near), loose).matches0.tolist() == [0, IGNORED, 1]
     nothing = replace(pair, seen0=around[:0], seen1=around[:0])
     assert label(nothing).matches0.tolist() == [UNMATCHED] * 3
 

@@ -60,9 +60,14 @@ class LabelRules:
     epipolar_px: float | None = 5.0
     """A point without depth has no partner if the epipolar lines are farther than this from every point that is still
     ignored (mean of the two distances from point to line). None: it stays ignored."""
-    teacher_px: float = 100.0
+    teacher_near_px: float = 20.0
+    """A point of a distilled pair that is nearer than this to something that the teacher matched is carried along so
+    well that it has no partner if it lands farther than teacher_negative_px from every point."""
+    teacher_negative_px: float = 4.0
+    """See teacher_near_px."""
+    teacher_far_px: float = 100.0
     """A point of a distilled pair has no partner if it is farther than this from everything that the teacher matched;
-    a nearer one that matches nothing is ignored."""
+    what is between is ignored."""
     scale_octaves: float | None = None
     """Points whose scales differ by more octaves than the local geometry says are ignored instead of matched, such as
     0.5; None, and for features without scales: they do not count."""
@@ -75,7 +80,11 @@ class LabelRules:
             value = getattr(self, field.name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{field.name} is {value}; it must be a positive number.")
-        near = {"homography_negative_px": self.homography_px, "depth_negative_px": self.positive_px}
+        near = {
+            "homography_negative_px": self.homography_px,
+            "depth_negative_px": self.positive_px,
+            "teacher_negative_px": self.positive_px,
+        }
         for name, positive_px in near.items():
             if getattr(self, name) < positive_px:
                 raise ConfigError(
@@ -226,9 +235,12 @@ def _label_homography(landing: _Landing, rules: LabelRules) -> Labels:
 def _label_distilled(landing: _Landing, rules: LabelRules) -> Labels:
     """Labels from a teacher's matches: the surroundings of the nearest one carry a point along."""
     assert landing.far is not None
-    matches0, matches1 = _mutual_nearest(torch.maximum(*landing.squared), rules.positive_px**2)
-    for matches, far in zip((matches0, matches1), landing.far, strict=True):
-        matches[(matches < 0) & (far > rules.teacher_px)] = UNMATCHED
+    squared0, squared1 = landing.squared
+    matches0, matches1 = _mutual_nearest(torch.maximum(squared0, squared1), rules.positive_px**2)
+    nearest = _smallest(squared0, dim=1), _smallest(squared1, dim=0)
+    for matches, far, lands in zip((matches0, matches1), landing.far, nearest, strict=True):
+        alone = (far <= rules.teacher_near_px) & (lands > rules.teacher_negative_px**2)
+        matches[(matches < 0) & (alone | (far > rules.teacher_far_px))] = UNMATCHED
     return Labels(matches0=matches0, matches1=matches1)
 
 

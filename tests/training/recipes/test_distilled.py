@@ -31,7 +31,8 @@ def photos(tmp_path_factory, astronaut):
 def recipe(photos, **changes):
     options = {
         "images": (photos / "far", photos / "near"), "features": "sift", "teacher": "sift", "teacher_keypoints": 128,
-        "keypoints": 100, "min_seen": 20, "neighbors": 2, "build_workers": 0, "model": "edge", "device": "cpu", "config": LOOP,
+        "keypoints": 100, "min_seen": 20, "neighbors": 2, "build_workers": 0, "model": "edge", "device": "cpu",
+        "config": LOOP,
     }  # fmt: skip
     return DistilledRecipe(**options | changes)
 
