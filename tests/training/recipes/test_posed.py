@@ -191,7 +191,7 @@ class TestSharesOfTheMixture:
         recipe = PosedRecipe(homographies=Path("h.h5"), distilled=Path("d"), **options)
         return recipe._mixed(source(), SimpleNamespace(kind="corners"))
 
-    def test_scenes_have_what_the_others_leave(self, monkeypatch):
+    def test_scenes_have_what_the_others_leave(self, as_a_user, monkeypatch):
         mixture = self.mixed(monkeypatch, homography_share=0.2, distilled_share=0.5)
         assert mixture.counts == (45, 30, 75)  # scenes, homographies, the teacher's; of 150
 
