@@ -77,7 +77,7 @@ class Step:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
         self.dtype = dtype
         self.objective = Objective()
-        self.examples = [self.objective.prepare(made_up(options.points, i)).to(self.device) for i in range(batch)]
+        self.examples = [self.objective.prepare(made_up(options.points, i), i).to(self.device) for i in range(batch)]
         self.seconds = dict.fromkeys(PARTS, 0.0)
 
     def __call__(self) -> None:
@@ -141,11 +141,11 @@ def clock(device: torch.device) -> float:
 def label_ms(points: int) -> float:
     """CPU time that the labels of a pair take, milliseconds."""
     pairs = [made_up(points, seed) for seed in range(8)]
-    prepare: Callable[[HomographyPair], Example] = Objective().prepare
-    prepare(pairs[0])
+    prepare: Callable[[HomographyPair, int], Example] = Objective().prepare
+    prepare(pairs[0], 0)
     before = time.process_time()
-    for pair in pairs:
-        prepare(pair)
+    for number, pair in enumerate(pairs):
+        prepare(pair, number)
     return 1000 * (time.process_time() - before) / len(pairs)
 
 

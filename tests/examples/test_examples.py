@@ -113,7 +113,8 @@ def test_draw_labels(tmp_path, shared_data, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(EXAMPLES)])
     module = importlib.import_module("draw_labels")
     truths = []
-    monkeypatch.setattr(module, "label", lambda pair: truths.append(label(pair)) or truths[0])
+    monkeypatch.setattr(module, "PAIRS", 2)
+    monkeypatch.setattr(module, "label", lambda *pair: truths.append(label(*pair)) or truths[-1])
     label = importlib.import_module("photoglue.training.ground_truth").label
     module.main([str(shared_data / "depth_scenes" / "cyprus"), str(tmp_path / "labels.png")])
     assert int((truths[0].matches0 >= 0).sum()) > 20
@@ -121,3 +122,8 @@ def test_draw_labels(tmp_path, shared_data, monkeypatch):
         assert picture.width > 1000
         green = [pixel for pixel in picture.convert("RGB").getdata() if pixel == (0x3D, 0xDC, 0x5B)]
     assert len(green) > 100
+    assert (tmp_path / "labels-errors.png").is_file()
+    photo = next((shared_data / "depth_scenes" / "cyprus" / "images").iterdir())
+    module.main([str(photo), str(tmp_path / "photo.png"), "--unwarped", "--full-circle", "--scale-octaves", "0.5"])
+    assert (tmp_path / "photo-errors.png").is_file()
+    assert int((truths[-1].matches0 >= 0).sum()) > 20

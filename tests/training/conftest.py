@@ -110,7 +110,7 @@ def plain_objective():
 
 
 class PlainObjective:
-    def prepare(self, pair):
+    def prepare(self, pair, number):
         return pair
 
     def __call__(self, model, pairs, *, checkpointed=False):

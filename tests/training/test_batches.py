@@ -136,7 +136,7 @@ def test_what_cannot_be_divided_is_refused(tiny_pairs):
 def test_pairs_are_prepared_where_they_are_read(tiny_pairs, workers):
     import os
 
-    def prepare(pair):
+    def prepare(pair, number):
         return pair.features0, torch.tensor(os.getpid())
 
     batches = make(tiny_pairs(), workers=workers, prepare=prepare)

@@ -10,8 +10,8 @@ import torch
 from photoglue.errors import ConfigError, ShapeError
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.structs import Features
-from photoglue.training.ground_truth import IGNORED, UNMATCHED, LabelRules, label
-from photoglue.training.pairs.base import HomographyPair, PosedPair
+from photoglue.training.ground_truth import EXACT_RULES, IGNORED, UNMATCHED, LabelRules, errors_of, label
+from photoglue.training.pairs.base import DistilledPair, HomographyPair, PosedPair
 
 CAMERA0 = PinholeCamera(fx=500.0, fy=520.0, cx=321.0, cy=239.0, image_size=(640, 480))
 CAMERA1 = PinholeCamera(fx=610.0, fy=600.0, cx=390.0, cy=310.0, image_size=(800, 600))
@@ -353,9 +353,9 @@ def test_far_from_the_origin_a_tenth_of_a_pixel_still_counts():
 
 
 def test_rules_that_contradict_each_other_are_refused(as_a_user):
-    with pytest.raises(ConfigError, match=r"depth_negative_px is 5 and positive_px 6: .* at least as large"):
+    with pytest.raises(ConfigError, match=r"depth_negative_px is 5 and points match within 6: .* at least as large"):
         LabelRules(positive_px=6.0, homography_negative_px=6.0)
-    with pytest.raises(ConfigError, match=r"positive_px is -1.0; it must be a positive number of pixels"):
+    with pytest.raises(ConfigError, match=r"positive_px is -1.0; it must be a positive number"):
         LabelRules(positive_px=-1.0)
 
 
@@ -363,6 +363,102 @@ def test_depths_must_fit_the_keypoints(as_a_user):
     pair = _posed_pair([(1, 2)], [3.0, 4.0], [(1, 2)], [3.0])
     with pytest.raises(ShapeError, match="Image 0 has 1 keypoints and 2 depths"):
         label(pair)
+
+
+# --- scale and orientation ------------------------------------------------------------------------------------------
+
+TURN = torch.tensor([[0.0, -2.0], [2.0, 0.0]], dtype=torch.float64)  # a quarter clockwise, and twice as large
+ANGLES = np.linspace(-3, 3, 12)
+
+
+def _described(points, scales, orientations, size=(900, 900)):
+    return Features.from_arrays(points, np.zeros((len(points), 4)), size, scales=scales, orientations=orientations)
+
+
+def _turned_sides():
+    """12 points, and where a quarter turn and a doubling take them; three partners disagree in scale, two in angle."""
+    points = np.random.default_rng(3).uniform(20, 400, (12, 2)).astype(np.float32)
+    scales, angles = np.full(12, 6.0), ANGLES + math.pi / 2
+    scales[:3] *= 1.6
+    angles[3:5] += math.radians(40)
+    return _described(points, np.full(12, 3.0), ANGLES), _described(points @ TURN.numpy().T + [850, 5], scales, angles)
+
+
+def _turned_homography():
+    homography = torch.eye(3, dtype=torch.float64)
+    homography[:2, :2], homography[:2, 2] = TURN, torch.tensor([850.0, 5.0])
+    one, other = _turned_sides()
+    return HomographyPair(features0=one, features1=other, image1_from_image0=homography)
+
+
+def _turned_distilled():
+    seen = torch.rand(80, 2, generator=torch.Generator().manual_seed(0)) * 420
+    one, other = _turned_sides()
+    carried = seen.double() @ TURN.T + torch.tensor([850.0, 5.0], dtype=torch.float64)
+    return DistilledPair(features0=one, features1=other, seen0=seen, seen1=carried.float())
+
+
+def _turned_posed():
+    """A camera that turned about its axis and has twice the focal length."""
+    one, other = _turned_sides()
+    size = (900, 900)
+    return PosedPair(
+        features0=one,
+        features1=other,
+        depths0=torch.full((12,), 4.0),
+        depths1=torch.full((12,), 4.0),
+        camera0=PinholeCamera(fx=500.0, fy=500.0, cx=200.0, cy=200.0, image_size=size),
+        camera1=PinholeCamera(fx=1000.0, fy=1000.0, cx=450.0, cy=405.0, image_size=size),
+        cam1_from_cam0=_pose(_rotation([0, 0, 1], 90.0), [0.0, 0.0, 0.0]),
+    )
+
+
+@pytest.mark.parametrize("make", [_turned_homography, _turned_distilled, _turned_posed])
+def test_points_that_disagree_in_scale_or_orientation_are_ignored(make):
+    pair = make()
+    for rules, off in (
+        (LabelRules(), 0),
+        (LabelRules(scale_octaves=0.5), 3),
+        (LabelRules(scale_octaves=0.5, orientation_deg=30.0), 5),
+    ):
+        labels = label(pair, rules)
+        expected = [IGNORED] * off + list(range(off, 12))
+        assert labels.matches0.tolist() == labels.matches1.tolist() == expected
+
+
+@pytest.mark.parametrize("make", [_turned_homography, _turned_posed])
+def test_of_features_without_scales_only_the_place_counts(make):
+    pair = make()
+    sides = {side: replace(getattr(pair, side), scales=None, orientations=None) for side in ("features0", "features1")}
+    assert label(replace(pair, **sides), EXACT_RULES).matches0.tolist() == list(range(12))
+
+
+def test_how_exact_labels_are():
+    pair = _turned_homography()
+    found = errors_of(pair, label(pair))
+    assert found.px.max() < 1e-3
+    assert torch.allclose(found.octaves[:4], torch.tensor([0.678, 0.678, 0.678, 0.0]), atol=1e-3)
+    assert torch.allclose(found.degrees[2:6], torch.tensor([0.0, 40.0, 40.0, 0.0]), atol=1e-2)
+
+
+def test_points_far_from_all_that_the_teacher_matched_have_no_partner():
+    points = np.array([[100.0, 100.0], [130.0, 100.0], [500.0, 500.0]])
+    around = 100 + torch.tensor([[-9.0, -9.0], [9.0, -9.0], [9.0, 9.0], [-9.0, 9.0], [0.0, 5.0]])
+    pair = DistilledPair(
+        features0=_features(points), features1=_features(points[[0, 2]] + 20), seen0=around, seen1=around + 20
+    )
+    labels = label(pair)
+    assert labels.matches0.tolist() == [0, IGNORED, 1]  # the map reaches as far as points that fit it
+    labels = label(replace(pair, features1=_features([[120.0, 120.0]])))
+    assert labels.matches0.tolist() == [0, IGNORED, UNMATCHED]
+    swapped = replace(pair, features0=pair.features1, features1=pair.features0, seen0=pair.seen1, seen1=pair.seen0)
+    assert label(swapped).matches1.tolist() == label(pair).matches0.tolist()
+    near = _features([[100.0, 100.0], [104.0, 106.0], [500.0, 500.0]])  # the second lands 7 px from everything
+    assert label(replace(pair, features0=near)).matches0.tolist() == [0, UNMATCHED, 1]
+    loose = LabelRules(teacher_negative_px=8.0)
+    assert label(replace(pair, features0=near), loose).matches0.tolist() == [0, IGNORED, 1]
+    nothing = replace(pair, seen0=around[:0], seen1=around[:0])
+    assert label(nothing).matches0.tolist() == [UNMATCHED] * 3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -157,7 +157,7 @@ def test_what_readers_prepare_gives_the_same_loss_as_what_the_trainer_labels(sif
 
     objective = Objective(rules=LabelRules(positive_px=2.0))
     pairs = [sift_pairs[0], replace(sift_pairs[1], features0=sift_pairs[1].features0[:50]), *sift_pairs[2:]]
-    travelled = PackedPairs.pack([objective.prepare(pair) for pair in pairs]).unpack()
+    travelled = PackedPairs.pack([objective.prepare(pair, number) for number, pair in enumerate(pairs)]).unpack()
     assert all(isinstance(example, Example) for example in travelled)
     plain, prepared = objective(small, pairs), objective(small, travelled)
     assert torch.equal(plain.total, prepared.total)
@@ -165,3 +165,24 @@ def test_what_readers_prepare_gives_the_same_loss_as_what_the_trainer_labels(sif
     assert (plain.matchable, plain.unmatchable) == (prepared.matchable, prepared.unmatchable)
     turned = objective(small, travelled[::-1])
     assert torch.allclose(plain.total, turned.total, rtol=1e-5)
+
+
+def test_turned_pairs_keep_their_labels_and_are_the_same_for_the_same_number(sift_pairs):
+    from photoglue.training.objective import Objective
+
+    objective = Objective(turn=0.5)
+    plain = Objective().prepare(sift_pairs[0], 0)
+    examples = [objective.prepare(sift_pairs[0], number) for number in range(40)]
+    moved = [
+        [
+            not torch.equal(getattr(one, side).keypoints, getattr(plain, side).keypoints)
+            for side in ("features0", "features1")
+        ]
+        for one in examples
+    ]
+    assert {tuple(each) for each in moved} == {(False, False), (True, False), (False, True)}
+    assert 10 < sum(map(any, moved)) < 30
+    for example in examples:
+        assert torch.equal(example.labels.matches0, plain.labels.matches0)
+    again = objective.prepare(sift_pairs[0], 7)
+    assert torch.equal(again.features0.keypoints, examples[7].features0.keypoints)

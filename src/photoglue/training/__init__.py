@@ -4,6 +4,7 @@ from photoglue.training.config import TrainingConfig
 from photoglue.training.progress import Hooks, Outcome
 from photoglue.training.recipes import RECIPES
 from photoglue.training.recipes.confidence import ConfidenceRecipe
+from photoglue.training.recipes.distilled import DistilledRecipe
 from photoglue.training.recipes.homography import HomographyRecipe
 from photoglue.training.recipes.posed import PosedRecipe
 from photoglue.training.recipes.presets import PRESETS
@@ -13,6 +14,7 @@ __all__ = [
     "PRESETS",
     "RECIPES",
     "ConfidenceRecipe",
+    "DistilledRecipe",
     "HomographyRecipe",
     "Hooks",
     "Outcome",

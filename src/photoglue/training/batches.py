@@ -83,7 +83,7 @@ class Batches:
         processes: Processes,
         *,
         start: int = 0,
-        prepare: Callable[[TrainingPair], Any] | None = None,
+        prepare: Callable[[TrainingPair, int], Any] | None = None,
     ) -> None:
         """
         Args:
@@ -91,7 +91,8 @@ class Batches:
             config: Batch size, parts and workers of the run.
             processes: The processes that train together; each gets an equal part of a batch.
             start: Number of the first batch.
-            prepare: Applied to each pair by the process that reads it; None: pairs come as they are.
+            prepare: Applied to each pair and its number in the run by the process that reads it; None: pairs come as
+                they are.
 
         Raises:
             ConfigError: If a batch cannot be divided equally, or the source is empty.
@@ -151,7 +152,7 @@ class _Numbered(Dataset[PackedPairs | PhotoGlueError]):
         source: PairSource,
         config: TrainingConfig,
         processes: Processes,
-        prepare: Callable[[TrainingPair], Any] | None,
+        prepare: Callable[[TrainingPair, int], Any] | None,
         workers: int,
     ) -> None:
         self.source, self.prepare, self.workers, self.batch_size = source, prepare, workers, config.batch_size
@@ -162,8 +163,9 @@ class _Numbered(Dataset[PackedPairs | PhotoGlueError]):
         first = batch * self.batch_size
         try:
             # Sources give their pairs in an order that is random already.
-            pairs = [self.source.pair(*divmod(first + i, len(self.source))) for i in self.part]
-            return PackedPairs.pack(pairs if self.prepare is None else [self.prepare(pair) for pair in pairs])
+            pairs = [(self.source.pair(*divmod(first + i, len(self.source))), first + i) for i in self.part]
+            prepare = self.prepare or (lambda pair, _: pair)
+            return PackedPairs.pack([prepare(*numbered) for numbered in pairs])
         except PhotoGlueError as error:  # raised again in the trainer's process, without this one's traceback
             if self.workers == 0:
                 raise

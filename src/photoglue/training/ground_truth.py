@@ -4,11 +4,14 @@ Two one-way distances carry everything: how far a point of image 0, brought into
 and the same backwards. Points match if both are small and they are each other's nearest; a point has no partner if it
 lands far from everything. What is between, or hidden, or without depth, is ignored by the losses.
 
-The rules are those of the official training code (glue-factory); one is added for depth: see `_label_posed`.
+The rules are those of the official training code (glue-factory); one is added for depth: see `_label_posed`. If asked
+for, points that match by place must also agree in scale and orientation, once the local geometry has changed them; two
+that do not show different things at one place, and are ignored (`consistency.py`).
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -19,7 +22,8 @@ from photoglue.errors import ConfigError, ShapeError
 from photoglue.geometry.epipolar import all_line_distances, fundamental_matrix
 from photoglue.geometry.homography import warp_points
 from photoglue.structs import TensorStruct
-from photoglue.training.pairs.base import HomographyPair, PosedPair, TrainingPair
+from photoglue.training.consistency import carried, disagreements, homography_affines, nearby_affines
+from photoglue.training.pairs.base import DistilledPair, HomographyPair, PosedPair, TrainingPair
 
 UNMATCHED = -1
 """The point has no partner in the other image."""
@@ -42,11 +46,13 @@ class LabelRules:
     """Distances below which points match, and above which they do not, in pixels of the image that a point lands in.
 
     Raises:
-        ConfigError: If a distance is not positive, or a point could be a match and none at once.
+        ConfigError: If a limit is not positive, or a point could be a match and none at once.
     """
 
     positive_px: float = 3.0
     """Points match if they are each other's nearest and land nearer than this, in both images."""
+    homography_positive_px: float | None = None
+    """As positive_px, for homography pairs, whose geometry is exact; None: the same."""
     homography_negative_px: float = 3.0
     """A point of a homography pair has no partner if it lands farther than this from every point."""
     depth_negative_px: float = 5.0
@@ -54,22 +60,48 @@ class LabelRules:
     epipolar_px: float | None = 5.0
     """A point without depth has no partner if the epipolar lines are farther than this from every point that is still
     ignored (mean of the two distances from point to line). None: it stays ignored."""
+    teacher_near_px: float = 20.0
+    """A point of a distilled pair that is nearer than this to something that the teacher matched is carried along so
+    well that it has no partner if it lands farther than teacher_negative_px from every point."""
+    teacher_negative_px: float = 4.0
+    """See teacher_near_px."""
+    teacher_far_px: float = 100.0
+    """A point of a distilled pair has no partner if it is farther than this from everything that the teacher matched;
+    what is between is ignored."""
+    scale_octaves: float | None = None
+    """Points whose scales differ by more octaves than the local geometry says are ignored instead of matched, such as
+    0.5; None, and for features without scales: they do not count."""
+    orientation_deg: float | None = None
+    """Points whose orientations differ by more degrees than the local geometry says are ignored instead of matched,
+    such as 30; None, and for features without orientations: they do not count."""
 
     def __post_init__(self) -> None:
-        for name in ("positive_px", "homography_negative_px", "depth_negative_px", "epipolar_px"):
-            value = getattr(self, name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} is {value}; it must be a positive number of pixels.")
-        for name in ("homography_negative_px", "depth_negative_px"):
-            if getattr(self, name) < self.positive_px:
+                raise ConfigError(f"{field.name} is {value}; it must be a positive number.")
+        near = {
+            "homography_negative_px": self.homography_px,
+            "depth_negative_px": self.positive_px,
+            "teacher_negative_px": self.positive_px,
+        }
+        for name, positive_px in near.items():
+            if getattr(self, name) < positive_px:
                 raise ConfigError(
-                    f"{name} is {getattr(self, name):g} and positive_px {self.positive_px:g}: a point between the two "
-                    f"would match and have no partner at once. Make {name} at least as large."
+                    f"{name} is {getattr(self, name):g} and points match within {positive_px:g}: a point between the "
+                    f"two would match and have no partner at once. Make {name} at least as large."
                 )
+
+    @property
+    def homography_px(self) -> float:
+        """Distance below which points of a homography pair match, pixels."""
+        return self.homography_positive_px or self.positive_px
 
 
 # Frozen, so that one can serve as the default of every call.
 DEFAULT_RULES = LabelRules()
+EXACT_RULES = LabelRules(positive_px=1.5, scale_octaves=0.5, orientation_deg=30.0)
+"""Rules by which only points that show the same thing match: those of a teacher's pairs."""
 
 
 def label(pair: TrainingPair, rules: LabelRules = DEFAULT_RULES) -> Labels:
@@ -81,44 +113,148 @@ def label(pair: TrainingPair, rules: LabelRules = DEFAULT_RULES) -> Labels:
     Raises:
         ShapeError: If a posed pair has not one depth for each keypoint.
     """
+    landing = _landing(pair)
     if isinstance(pair, HomographyPair):
-        return _label_homography(pair, rules)
-    return _label_posed(pair, rules)
+        labels = _label_homography(landing, rules)
+    elif isinstance(pair, DistilledPair):
+        labels = _label_distilled(landing, rules)
+    else:
+        labels = _label_posed(pair, landing, rules)
+    if rules.scale_octaves is not None or rules.orientation_deg is not None:
+        rows = torch.nonzero(labels.matches0 >= 0).flatten()
+        found = errors_of(pair, labels, landing)
+        off = torch.zeros_like(rows, dtype=torch.bool)
+        for values, limit in ((found.octaves, rules.scale_octaves), (found.degrees, rules.orientation_deg)):
+            if limit is not None and values is not None:
+                off |= ~(values.abs() <= limit)  # NaN agrees with nothing
+        labels.matches1[labels.matches0[rows[off]]] = IGNORED
+        labels.matches0[rows[off]] = IGNORED
+    return labels
 
 
-def _label_homography(pair: HomographyPair, rules: LabelRules) -> Labels:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelErrors(TensorStruct):
+    """How exact true matches are, in the order of their points in image 0."""
+
+    px: Float[Tensor, " k"]
+    """Distance between the landed point and its partner, pixels: the larger one of both directions."""
+    octaves: Float[Tensor, " k"] | None
+    """By how much scales differ beyond what the local geometry says, octaves; None: the features have none."""
+    degrees: Float[Tensor, " k"] | None
+    """By how much orientations differ beyond what it says, degrees; None: the features have none."""
+
+
+def errors_of(pair: TrainingPair, labels: Labels, landing: "_Landing | None" = None) -> LabelErrors:
+    """How exact the labels of a pair are: what a histogram of them shows.
+
+    Args:
+        pair: The pair.
+        labels: Its true matches.
+        landing: Where its points land, if that is known already.
+    """
+    landing = landing or _landing(pair)
+    rows = torch.nonzero(labels.matches0 >= 0).flatten()
+    partners = labels.matches0[rows]
+    apart = torch.maximum(
+        (landing.forth[rows] - landing.points1[partners]).norm(dim=1),
+        (landing.points0[rows] - landing.back[partners]).norm(dim=1),
+    )
+    octaves, degrees = disagreements(pair.features0[rows], pair.features1[partners], landing.affines(rows))
+    return LabelErrors(px=apart, octaves=octaves, degrees=degrees)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Landing:
+    """Where the points of a pair land in the other image; infinitely far away where that is not known."""
+
+    points0: Float[Tensor, "m 2"]
+    points1: Float[Tensor, "n 2"]
+    forth: Float[Tensor, "m 2"]
+    """Places in image 1 of the points of image 0."""
+    back: Float[Tensor, "n 2"]
+    """Places in image 0 of the points of image 1."""
+    affines: Callable[[Int64[Tensor, " k"]], Float[Tensor, "k 2 2"]]
+    """How the surroundings of some points of image 0 are changed on the way."""
+    far: tuple[Float[Tensor, " m"], Float[Tensor, " n"]] | None = None
+    """Distance of each point from the nearest one that the teacher matched, pixels; only of a distilled pair."""
+
+    @property
+    def squared(self) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n"]]:
+        """Squared distances between landed points of image 0 and those of image 1, and the other way round."""
+        return _squared_distances(self.forth, self.points1), _squared_distances(self.points0, self.back)
+
+
+def _landing(pair: TrainingPair) -> _Landing:
+    if isinstance(pair, PosedPair):
+        return _posed_landing(pair)
     points0, points1 = pair.features0.keypoints, pair.features1.keypoints
-    forth = pair.image1_from_image0.to(points0.device)
-    squared0 = _squared_distances(_warped(points0, forth), points1)
-    squared1 = _squared_distances(points0, _warped(points1, torch.linalg.inv(forth)))
-    matches0, matches1 = _mutual_nearest(torch.maximum(squared0, squared1), rules.positive_px**2)
+    if isinstance(pair, HomographyPair):
+        homography = pair.image1_from_image0.to(points0.device)
+        return _Landing(
+            points0=points0,
+            points1=points1,
+            forth=_warped(points0, homography),
+            back=_warped(points1, torch.linalg.inv(homography)),
+            affines=lambda rows: homography_affines(points0[rows], homography),
+        )
+    forth, affines, far0 = carried(points0, pair.seen0, pair.seen1)
+    back, _, far1 = carried(points1, pair.seen1, pair.seen0)
+    return _Landing(
+        points0=points0, points1=points1, forth=forth, back=back, affines=lambda rows: affines[rows], far=(far0, far1)
+    )
+
+
+def _posed_landing(pair: PosedPair) -> _Landing:
+    points0, points1 = pair.points0, pair.points1
+    depths0, depths1 = (depths.to(points0.device) for depths in (pair.depths0, pair.depths1))
+    for points, depths, side in ((points0, depths0, 0), (points1, depths1, 1)):
+        if len(points) != len(depths):
+            raise ShapeError(f"Image {side} has {len(points)} keypoints and {len(depths)} depths; give one for each.")
+    pose = pair.cam1_from_cam0.to(points0.device)
+    forth = project_points(points0, depths0, pair.camera0, pair.camera1, pose)
+    back = project_points(points1, depths1, pair.camera1, pair.camera0, torch.linalg.inv(pose))
+    there = forth.isfinite().all(dim=1)
+    return _Landing(
+        points0=points0,
+        points1=points1,
+        forth=forth.nan_to_num(nan=math.inf),
+        back=back.nan_to_num(nan=math.inf),
+        affines=lambda rows: nearby_affines(points0[rows], points0[there], forth[there].to(points0)),
+    )
+
+
+def _label_homography(landing: _Landing, rules: LabelRules) -> Labels:
+    squared0, squared1 = landing.squared
+    matches0, matches1 = _mutual_nearest(torch.maximum(squared0, squared1), rules.homography_px**2)
     limit = rules.homography_negative_px**2
     matches0[_smallest(squared0, dim=1) > limit] = UNMATCHED
     matches1[_smallest(squared1, dim=0) > limit] = UNMATCHED
     return Labels(matches0=matches0, matches1=matches1)
 
 
-def _label_posed(pair: PosedPair, rules: LabelRules) -> Labels:
+def _label_distilled(landing: _Landing, rules: LabelRules) -> Labels:
+    """Labels from a teacher's matches: the surroundings of the nearest one carry a point along."""
+    assert landing.far is not None
+    squared0, squared1 = landing.squared
+    matches0, matches1 = _mutual_nearest(torch.maximum(squared0, squared1), rules.positive_px**2)
+    nearest = _smallest(squared0, dim=1), _smallest(squared1, dim=0)
+    for matches, far, lands in zip((matches0, matches1), landing.far, nearest, strict=True):
+        alone = (far <= rules.teacher_near_px) & (lands > rules.teacher_negative_px**2)
+        matches[(matches < 0) & (alone | (far > rules.teacher_far_px))] = UNMATCHED
+    return Labels(matches0=matches0, matches1=matches1)
+
+
+def _label_posed(pair: PosedPair, landing: _Landing, rules: LabelRules) -> Labels:
     """Labels from depth, pose and cameras.
 
     Beyond the official rules, no point is called unmatched where the depth of the *other* image says that something
     may be there. Beside a hole or an edge in the depth, the official rules match one of two neighbouring points and
     call its twin, a pixel away, unmatched.
     """
-    points0, points1 = pair.points0, pair.points1
-    depths0, depths1 = (depths.to(points0.device) for depths in (pair.depths0, pair.depths1))
-    for points, depths, side in ((points0, depths0, 0), (points1, depths1, 1)):
-        if len(points) != len(depths):
-            raise ShapeError(f"Image {side} has {len(points)} keypoints and {len(depths)} depths; give one for each.")
-    forth = pair.cam1_from_cam0.to(points0.device)
-    landed0 = project_points(points0, depths0, pair.camera0, pair.camera1, forth).nan_to_num(nan=math.inf)
-    landed1 = project_points(points1, depths1, pair.camera1, pair.camera0, torch.linalg.inv(forth)).nan_to_num(
-        nan=math.inf
-    )
-    squared0, squared1 = _squared_distances(landed0, points1), _squared_distances(points0, landed1)
+    squared0, squared1 = landing.squared
     matches0, matches1 = _mutual_nearest(torch.maximum(squared0, squared1), rules.positive_px**2)
 
-    known0, known1 = has_depth(depths0), has_depth(depths1)
+    known0, known1 = (has_depth(depths).to(matches0.device) for depths in (pair.depths0, pair.depths1))
     limit = rules.depth_negative_px**2
     far0, far1 = _smallest(squared0, dim=1) > limit, _smallest(squared1, dim=0) > limit
     twin0 = _smallest(squared1[:, matches1 >= 0], dim=1) < rules.positive_px**2

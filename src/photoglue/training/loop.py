@@ -46,8 +46,8 @@ FAILURES_IN_A_ROW = 5
 class Objective(Protocol):
     """A loss that the network learns from pairs by."""
 
-    def prepare(self, pair: TrainingPair) -> Any:
-        """Make of a pair what the loss needs; called in the processes that read, for the one that trains."""
+    def prepare(self, pair: TrainingPair, number: int) -> Any:
+        """Make of a pair, with its number in the run, what the loss needs; called in the processes that read."""
 
     def __call__(self, model: LightGlue, pairs: Sequence[Any], *, checkpointed: bool = False) -> LossTerms:
         """The loss of some prepared pairs, a mean over them."""

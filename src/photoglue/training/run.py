@@ -91,10 +91,12 @@ def _run(recipe: Recipe, folder: Path, hooks: Hooks, record: RunRecord | None) -
     hooks.on_message(f"{'began' if resuming else 'begins'} with {record.started_from}")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not recipe.heads_only or name.startswith("token_confidence."))
-    objective = Objective(LossConfig(matcher=not recipe.heads_only))
+    objective = Objective(
+        LossConfig(matcher=not recipe.heads_only), recipe.labels, turn=recipe.turned, seed=recipe.config.seed
+    )
     processes = Processes.join(device)
     if hooks.validate is None and data.validation and is_first():
-        hooks = replace(hooks, validate=_validator(data, recipe.heads_only))
+        hooks = replace(hooks, validate=_validator(data, recipe))
     trainer = Trainer(model, data.source, objective, recipe.config, folder, processes=processes, hooks=hooks)
     if resuming:
         trainer.resume()
@@ -110,13 +112,13 @@ def _run(recipe: Recipe, folder: Path, hooks: Hooks, record: RunRecord | None) -
     return replace(outcome, files=tuple(write_results(folder, _facts(recipe, data, record))))
 
 
-def _validator(data: RunData, heads_only: bool) -> Callable[[LightGlue], Score]:
+def _validator(data: RunData, recipe: Recipe) -> Callable[[LightGlue], Score]:
     """Measures how good weights are on the held-out pairs."""
-    validation = Validation(data.validation)
+    validation = Validation(data.validation, rules=recipe.labels)
 
     def score(model: LightGlue) -> Score:
         result = validation(model)
-        if heads_only and result.confidence_loss is not None:  # matches at full depth do not change then
+        if recipe.heads_only and result.confidence_loss is not None:  # matches at full depth do not change then
             return replace(result.score(), score=-result.confidence_loss)
         return result.score()
 

@@ -11,14 +11,14 @@ def parsed(*words):
     return parse(["train", *words]).command
 
 
-@pytest.mark.parametrize("command", ["homography", "posed", "confidence", "calibrate", "resume"])
+@pytest.mark.parametrize("command", ["homography", "posed", "distilled", "confidence", "calibrate", "resume"])
 def test_help(cli, command):
     code, out, _ = cli("train", command, "--help")
     assert code == 0
     assert f"usage: photoglue train {command}" in out
 
 
-@pytest.mark.parametrize("command", ["homography", "posed", "confidence"])
+@pytest.mark.parametrize("command", ["homography", "posed", "distilled", "confidence"])
 def test_no_option_is_there_twice(cli, command):
     _, out, _ = cli("train", command, "--help")
     options = re.findall(r"^. (--[a-z][a-z-]*)", out, re.MULTILINE)
@@ -28,7 +28,12 @@ def test_no_option_is_there_twice(cli, command):
 
 @pytest.mark.parametrize(
     ("command", "preset"),
-    [("homography", "warm-start"), ("posed", "warm-start-posed"), ("confidence", "confidence")],
+    [
+        ("homography", "warm-start"),
+        ("posed", "warm-start-posed"),
+        ("distilled", "warm-start-posed"),
+        ("confidence", "confidence"),
+    ],
 )
 def test_without_preset_the_values_are_those_of_the_preset_that_help_names(command, preset):
     from photoglue.training import PRESETS
@@ -106,3 +111,22 @@ def test_without_a_command(cli):
     code, _, err = cli("train")
     assert code == 2
     assert "homography" in err
+
+
+def test_rules_of_labels_are_options_and_views_of_photos_too():
+    run = parsed(
+        "homography", "--images", "x", "--unwarped", "--full-circle", "--shear", "0.5", "--turned", "0.3",
+        "--positive-px", "1.5", "--homography-positive-px", "1", "--homography-negative-px", "2",
+        "--scale-octaves", "0.5", "--orientation-deg", "30",
+    )  # fmt: skip
+    recipe, labels = run.recipe, run.recipe.labels
+    assert (recipe.unwarped, recipe.full_circle, recipe.shear, recipe.turned) == (True, True, 0.5, 0.3)
+    assert (labels.positive_px, labels.homography_px, labels.homography_negative_px) == (1.5, 1.0, 2.0)
+    assert (labels.scale_octaves, labels.orientation_deg, labels.depth_negative_px) == (0.5, 30.0, 5.0)
+
+
+def test_a_teachers_pairs_have_exact_labels_unless_told_otherwise():
+    from photoglue.training.ground_truth import EXACT_RULES
+
+    assert parsed("distilled", "--images", "a", "b").recipe.labels == EXACT_RULES
+    assert parsed("distilled", "--images", "a", "--scale-octaves", "None").recipe.labels.scale_octaves is None

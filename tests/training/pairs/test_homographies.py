@@ -214,3 +214,35 @@ def test_a_photo_smaller_than_the_patch_is_enlarged(astronaut):
     patch = warp_photo(small, sample_homography((200, 160), HomographyConfig(), np.random.default_rng(0)), (640, 480))
     assert patch.shape == (480, 640, 3)
     assert patch.std() > 20
+
+
+class TestMilderViews:
+    def test_full_circle_turns_by_any_angle_inside_the_photo(self):
+        corners = corners_of_many((640, 480), 300, full_circle=True, shear=0.0, patch_size=(480, 480))
+        assert corners.min() >= -1e-9
+        assert (corners.max(axis=(0, 1)) <= [639 + 1e-9, 479 + 1e-9]).all()
+        tops = corners[:, 1] - corners[:, 0]
+        angles = np.rad2deg(np.arctan2(tops[:, 1], tops[:, 0]))
+        assert np.histogram(angles, bins=8, range=(-180, 180))[0].min() > 15
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_without_shear_views_are_rotated_scaled_and_moved_only(self, size):
+        generator, config = np.random.default_rng(0), HomographyConfig(shear=0.0, full_circle=True)
+        for _ in range(20):
+            found = sample_homography(size, config, generator)
+            linear = found[:2, :2]
+            scale = np.sqrt(np.linalg.det(linear))
+            assert np.allclose(linear.T @ linear, scale**2 * np.eye(2), atol=1e-6 * scale**2)
+            assert np.allclose(found[2], [0, 0, 1], atol=1e-9)
+
+    def test_shear_is_a_share_of_what_it_was(self):
+        def skew(shear):
+            corners = corners_of_many((640, 480), 200, shear=shear, n_angles=0, translation=0.0)
+            return np.abs(corners[:, 0] - corners[:, 1] + corners[:, 2] - corners[:, 3]).mean()
+
+        assert skew(0.5) == pytest.approx(skew(1.0) / 2, rel=1e-6)
+        assert skew(0.0) < 1e-9
+
+    def test_shear_is_a_share(self, as_a_user):
+        with pytest.raises(ConfigError, match="shear is 2; it must be between 0 and 1"):
+            HomographyConfig(shear=2.0)

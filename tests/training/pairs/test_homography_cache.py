@@ -259,3 +259,18 @@ def test_options_that_make_no_sense_are_refused(photos, tmp_path):
             replace(CONFIG, **options)
     with pytest.raises(ConfigError, match="workers is -1"):
         build_homography_cache(photos, sift(), tmp_path / "c.h5", CONFIG, workers=-1)
+
+
+def test_the_first_view_may_be_the_photo_itself(photos, tmp_path):
+    config = replace(CONFIG, unwarped=True, photometric=0.0)
+    photo = read_photo(photos.path(0))
+    first, *others = photo_views(photo, 0, config)
+    assert np.array_equal(first.image, photo)
+    assert np.allclose(first.view_from_photo, np.eye(3))
+    assert [view.image.shape[:2] for view in others] == [(150, 200)] * 2
+    summary = build_homography_cache(photos, sift(), tmp_path / "c.h5", config)
+    cache = FeatureCache.open(tmp_path / "c.h5")
+    assert summary.photos == len(set(cache.per_image("photo")))
+    whole = cache.per_image("view_from_photo")[cache.per_image("view") == 0]
+    assert len(whole) == summary.photos
+    assert np.allclose(whole, np.eye(3))

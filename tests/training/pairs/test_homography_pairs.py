@@ -152,3 +152,16 @@ def test_points_of_real_views_land_on_each_other(tmp_path, astronaut, motorcycle
         total += len(errors)
     assert total > 300
     assert right > 0.7 * total
+
+
+def test_with_photos_themselves_each_pair_has_one_on_either_side(tmp_path, cache):
+    with atomic_store(tmp_path / "u.h5", {"unwarped": True}, CacheWriter) as writer:
+        features = [cache.features(i) for i in range(len(cache))]
+        columns = {name: cache.per_image(name) for name in ("photo", "view_from_photo")}
+        writer.append(features, steps=7, per_image=columns)
+    pairs = HomographyPairs(FeatureCache.open(tmp_path / "u.h5"), pairs_per_epoch=18)
+    found = [views(pairs.pair(0, i)) for i in range(18)]
+    firsts = {0, 4, 6}  # of photos with 4, 2 and 3 views
+    assert all(len(firsts & set(pair)) == 1 for pair in found)
+    of_first = [pair for pair in found if set(pair) & set(range(4))]
+    assert sorted(of_first) == [(0, 1), (0, 2), (0, 3), (1, 0), (2, 0), (3, 0)]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,3 +171,38 @@ class TestMaps:
     def test_nothing_to_train_on(self, tmp_path):
         with pytest.raises(ConfigError, match="Train on what"):
             PosedRecipe()._scenes()
+
+
+class TestSharesOfTheMixture:
+    """Homographies and a teacher's pairs beside those of scenes; made-up sources, since only their numbers count."""
+
+    def mixed(self, monkeypatch, kind="corners", **options):
+        from types import SimpleNamespace
+
+        import photoglue.training.recipes.posed as module
+
+        def source(*_, **__):
+            cache = SimpleNamespace(kind=kind, path="other.h5")
+            return type("Source", (), {"cache": cache, "__len__": lambda _: 50})()
+
+        monkeypatch.setattr(module, "HomographyPairs", source)
+        monkeypatch.setattr(module, "DistilledPairs", source)
+        monkeypatch.setattr(module.FeatureCache, "open", lambda _: None)
+        recipe = PosedRecipe(homographies=Path("h.h5"), distilled=Path("d"), **options)
+        return recipe._mixed(source(), SimpleNamespace(kind="corners"))
+
+    def test_scenes_have_what_the_others_leave(self, as_a_user, monkeypatch):
+        mixture = self.mixed(monkeypatch, homography_share=0.2, distilled_share=0.5)
+        assert mixture.counts == (45, 30, 75)  # scenes, homographies, the teacher's; of 150
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"homography_share": 0.5, "distilled_share": 0.5}, "leave nothing for the scenes"),
+            ({"distilled_share": 0.0}, "share of pairs is 0; it must be between 0 and 1"),
+            ({"kind": "other"}, "'other.h5' has other features; those of the scenes are corners"),
+        ],
+    )
+    def test_what_cannot_be_mixed(self, as_a_user, monkeypatch, options, message):
+        with pytest.raises(ConfigError, match=message):
+            self.mixed(monkeypatch, **options)

@@ -10,12 +10,19 @@ import tyro
 from rich.console import Console
 
 from photoglue.cli.train.calibrate import TrainCalibrate
-from photoglue.cli.train.commands import NewRun, TrainConfidence, TrainHomography, TrainPosed, TrainResume
+from photoglue.cli.train.commands import (
+    NewRun,
+    TrainConfidence,
+    TrainDistilled,
+    TrainHomography,
+    TrainPosed,
+    TrainResume,
+)
 from photoglue.training import PRESETS, RECIPES, TrainingConfig
 
 T = TypeVar("T")
 NEW_RUNS: Mapping[str, type[NewRun]] = MappingProxyType(
-    {"homography": TrainHomography, "posed": TrainPosed, "confidence": TrainConfidence}
+    {"homography": TrainHomography, "posed": TrainPosed, "distilled": TrainDistilled, "confidence": TrainConfidence}
 )
 """The commands that begin a run, by name."""
 
@@ -30,6 +37,7 @@ class Train:
     command: (
         Annotated[TrainHomography, tyro.conf.subcommand("homography")]
         | Annotated[TrainPosed, tyro.conf.subcommand("posed")]
+        | Annotated[TrainDistilled, tyro.conf.subcommand("distilled")]
         | Annotated[TrainConfidence, tyro.conf.subcommand("confidence")]
         | Annotated[TrainCalibrate, tyro.conf.subcommand("calibrate")]
         | Annotated[TrainResume, tyro.conf.subcommand("resume")]

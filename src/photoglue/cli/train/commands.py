@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from photoglue.cli.train.progress import duration, printing
-from photoglue.training import ConfidenceRecipe, HomographyRecipe, Outcome, PosedRecipe, resume, train
+from photoglue.training import ConfidenceRecipe, DistilledRecipe, HomographyRecipe, Outcome, PosedRecipe, resume, train
 from photoglue.training.distributed import is_first
 from photoglue.training.recipes.base import Recipe
 from photoglue.training.recipes.presets import PresetName
@@ -48,6 +48,15 @@ class TrainPosed(NewRun):
     """Train on pairs of real photos with known depth and poses: the second stage."""
 
     recipe: PosedRecipe
+    preset: PresetName = "warm-start-posed"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrainDistilled(NewRun):
+    """Train on photos without poses, by what another matcher, the teacher, finds in them."""
+
+    recipe: DistilledRecipe
     preset: PresetName = "warm-start-posed"
 
 

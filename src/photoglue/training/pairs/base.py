@@ -74,7 +74,19 @@ class PosedPair(TensorStruct):
         )
 
 
-TrainingPair: TypeAlias = HomographyPair | PosedPair
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DistilledPair(TensorStruct):
+    """Two photos of which nothing is known but where another matcher, the teacher, found the same things in both."""
+
+    features0: Features
+    features1: Features
+    seen0: Float[Tensor, "k 2"]
+    """(x, y) in pixels of image 0 of the teacher's matches, all of which agree with one epipolar geometry."""
+    seen1: Float[Tensor, "k 2"]
+    """Their partners, pixels of image 1."""
+
+
+TrainingPair: TypeAlias = HomographyPair | PosedPair | DistilledPair
 
 
 class PairSource(ABC):

@@ -27,6 +27,12 @@ class HomographyConfig:
     """Rotations are between plus and minus this times ``difficulty``; up to 180."""
     n_angles: int = 10
     """Rotations tried, evenly spaced; the first that leaves the quadrilateral inside the photo is taken. 0: none."""
+    full_circle: bool = False
+    """Turn each quadrilateral by any angle, and shrink it where it would leave the photo; ``max_angle_deg`` and
+    ``n_angles`` do not count then."""
+    shear: float = 1.0
+    """Share that is left of what tells the random quadrilateral from a rectangle of its middle and area and the patch's
+    aspect, in [0, 1]: at 0, views differ by rotation, scale and translation alone."""
     min_convexity: float = 0.05
     """Least sine of the angles at the corners, on a photo scaled to a square."""
     patch_size: tuple[int, int] | None = (640, 480)
@@ -37,6 +43,7 @@ class HomographyConfig:
         for name, low, high in (
             ("difficulty", 0.0, 1.0),
             ("translation", 0.0, 1.0),
+            ("shear", 0.0, 1.0),
             ("max_angle_deg", 0.0, 180.0),
             ("min_convexity", 0.0, 0.9),
         ):
@@ -77,9 +84,12 @@ def sample_corners(
     """Where in the photo the corners of a random patch lie: top left, top right, bottom right, bottom left; pixels."""
     extent = np.array(photo_size, dtype=np.float64) - 1
     corners = _convex_corners(config, generator) * extent
+    if config.shear < 1:
+        corners = config.shear * corners + (1 - config.shear) * _rectangle(corners, extent, photo_size, config)
     corners += extent / 2 - corners.mean(axis=0)
     corners = _rotated(corners, extent, config, generator)
     low, high = -corners.min(axis=0), extent - corners.max(axis=0)
+    high = np.maximum(low, high)  # one that just fits leaves nothing, or by rounding less
     shift = generator.uniform(low, high) * config.translation * config.difficulty
     # To move the middle can push a corner out of the photo; without the limits one patch in 170 shows black there.
     return np.asarray(corners + np.clip(shift, low, high))
@@ -125,17 +135,44 @@ def _rotated(
     config: HomographyConfig,
     generator: np.random.Generator,
 ) -> Float64[np.ndarray, "4 2"]:
-    """The corners turned about their middle by the first random angle that leaves them inside; else as they are."""
+    """The corners turned about their middle by the first random angle that leaves them inside; else as they are.
+
+    Full circle: by any angle, and shrunk if they would not be inside.
+    """
+    if config.full_circle:
+        turned = _turned(corners, generator.uniform(-math.pi, math.pi))
+        fits = float((extent / 2 / np.maximum(np.abs(turned - extent / 2), 1e-12)).min())
+        return np.asarray((turned - extent / 2) * min(1.0, fits) + extent / 2)
     largest = math.radians(config.max_angle_deg) * config.difficulty
     # The official loop never comes to the last of its shuffled angles.
     angles = generator.permutation(np.linspace(-largest, largest, config.n_angles))[:-1]
-    middle = corners.mean(axis=0)
     for angle in angles:
-        cosine, sine = math.cos(angle), math.sin(angle)
-        turned = (corners - middle) @ np.array([[cosine, sine], [-sine, cosine]]) + middle
+        turned = _turned(corners, angle)
         if ((turned >= 0) & (turned <= extent)).all():
-            return np.asarray(turned)
+            return turned
     return corners
+
+
+def _turned(corners: Float64[np.ndarray, "4 2"], angle: float) -> Float64[np.ndarray, "4 2"]:
+    """The corners turned about their middle, clockwise as seen, by radians."""
+    middle, cosine, sine = corners.mean(axis=0), math.cos(angle), math.sin(angle)
+    return np.asarray((corners - middle) @ np.array([[cosine, sine], [-sine, cosine]]) + middle)
+
+
+def _rectangle(
+    corners: Float64[np.ndarray, "4 2"],
+    extent: Float64[np.ndarray, " 2"],
+    photo_size: tuple[int, int],
+    config: HomographyConfig,
+) -> Float64[np.ndarray, "4 2"]:
+    """The upright rectangle of a quadrilateral's middle and area with the patch's aspect, or as much as fits."""
+    (x, y), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
+    area = abs(float((x * y1 - x1 * y).sum())) / 2
+    width, height = config.patch_size_of(photo_size)
+    aspect = (width - 1) / (height - 1)
+    sides = np.array([math.sqrt(area * aspect), math.sqrt(area / aspect)])
+    sides *= min(1.0, float((extent / sides).min()))
+    return np.asarray((_unit_corners() - 0.5) * sides + corners.mean(axis=0))
 
 
 def _homography(source: Float64[np.ndarray, "4 2"], target: Float64[np.ndarray, "4 2"]) -> Float64[np.ndarray, "3 3"]:

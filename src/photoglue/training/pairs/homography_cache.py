@@ -54,6 +54,8 @@ class HomographyCacheConfig(CacheConfig):
 
     views: int = 8
     """Random views of each photo, at least 2."""
+    unwarped: bool = False
+    """The first view is the photo itself, and is on one side of each pair; so only the other side is warped."""
     photometric: float = PROBABILITY
     """Probability that a view's light, sharpness or compression changes."""
     longest_side: int | None = 1024
@@ -77,7 +79,7 @@ class HomographyCacheConfig(CacheConfig):
     def describe(self, extractor: Extractor, photo: list[View]) -> Described | str:
         """The views with enough points, without their pixels; or why there are too few."""
         kept, most = self.extracted(extractor, [view.image for view in photo])
-        if len(kept) >= 2:
+        if len(kept) >= 2 and (not self.unwarped or kept[0][0] == 0):
             return [(number, features, photo[number].view_from_photo) for number, features in kept]
         return (
             f"too few points: {len(kept)} of its {len(photo)} views have {self.min_keypoints} or more, and 2 are "
@@ -144,6 +146,10 @@ def photo_views(photo: UInt8[np.ndarray, "h w 3"], photo_number: int, config: Ho
     patch_size = config.homographies.patch_size_of(smaller.resized_size)
     for number in range(config.views):
         generator = np.random.default_rng([config.seed, photo_number, number])
+        if config.unwarped and number == 0:
+            plain = augment(photo, generator, probability=config.photometric)
+            yield View(number=number, image=plain, view_from_photo=smaller_from_photo)
+            continue
         patch_from_smaller = sample_homography(smaller.resized_size, config.homographies, generator)
         patch = augment(warp_photo(photo, patch_from_smaller, patch_size), generator, probability=config.photometric)
         yield View(number=number, image=patch, view_from_photo=patch_from_smaller @ smaller_from_photo)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from photoglue.errors import ConfigError
-from photoglue.store.cache import FeatureCache
+from photoglue.store.cache import CacheWriter, FeatureCache
 from photoglue.structs import Features
 from photoglue.training.pairs.base import HomographyPair, PairSource
 
@@ -55,6 +55,8 @@ class HomographyPairs(PairSource):
         self.cache = cache
         self._seed, self._max_keypoints, self._selection = seed, max_keypoints, selection
         self._view_from_photo = cache.per_image("view_from_photo")
+        with CacheWriter.open(cache.path, "r") as store:
+            self._unwarped = bool((store.options or {}).get("unwarped"))
         _, self._first_view, self._views = np.unique(cache.per_image("photo"), return_index=True, return_counts=True)
         self._length = pairs_per_epoch or max(1, len(cache) // 2)
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
@@ -81,6 +83,11 @@ class HomographyPairs(PairSource):
             self._order = (turn, order)
         photo = int(self._order[1][position])
         count, first = int(self._views[photo]), int(self._first_view[photo])
+        if self._unwarped:
+            cycle, step = divmod(turn, 2 * (count - 1))
+            choice = np.random.default_rng([self._seed, 1, photo, cycle]).permutation(2 * (count - 1))[step]
+            other, side = divmod(int(choice), 2)
+            return (first + other + 1, first) if side else (first, first + other + 1)
         cycle, step = divmod(turn, count * (count - 1))
         choice = np.random.default_rng([self._seed, 1, photo, cycle]).permutation(count * (count - 1))[step]
         left, right = divmod(int(choice), count - 1)

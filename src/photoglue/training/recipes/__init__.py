@@ -5,10 +5,11 @@ from types import MappingProxyType
 
 from photoglue.training.recipes.base import Recipe
 from photoglue.training.recipes.confidence import ConfidenceRecipe
+from photoglue.training.recipes.distilled import DistilledRecipe
 from photoglue.training.recipes.homography import HomographyRecipe
 from photoglue.training.recipes.posed import PosedRecipe
 
 RECIPES: Mapping[str, type[Recipe]] = MappingProxyType(
-    {kind.name: kind for kind in (HomographyRecipe, PosedRecipe, ConfidenceRecipe)}
+    {kind.name: kind for kind in (HomographyRecipe, PosedRecipe, DistilledRecipe, ConfidenceRecipe)}
 )
 """Every recipe, by the name that the command line and the folder of a run give it."""

@@ -14,6 +14,7 @@ from photoglue.extractors.named import training_extractor
 from photoglue.matchers.lightglue import LightGlueShape
 from photoglue.structs import Features
 from photoglue.training.config import TrainingConfig
+from photoglue.training.ground_truth import DEFAULT_RULES, LabelRules
 from photoglue.training.pairs.base import PairSource, TrainingPair
 from photoglue.training.pairs.homography_pairs import Selection
 from photoglue.training.progress import Hooks
@@ -68,6 +69,10 @@ class Recipe(ABC):
     """Where to compute, such as cpu or cuda; None: on a GPU if there is one."""
     data_licence: str = "not stated"
     """Terms that the photos are under, for the card."""
+    labels: LabelRules = DEFAULT_RULES
+    """Which points match, which have no partner, and which do not count."""
+    turned: float = 0.0
+    """Share of the pairs of which one image is turned by any angle, in [0, 1]; only for features with orientations."""
     config: TrainingConfig
 
     @abstractmethod
@@ -87,8 +92,10 @@ class Recipe(ABC):
         """Refuse what cannot work before anything is built.
 
         Raises:
-            ConfigError: If there are no weights to begin with.
+            ConfigError: If there are no weights to begin with, or a share is none.
         """
+        if not 0 <= self.turned <= 1:
+            raise ConfigError(f"--turned is {self.turned:g}; it must be a share of the pairs, between 0 and 1.")
         if self.heads_only and self.init is None:
             raise ConfigError(
                 "The confidence heads of which network? Give its weights, or the folder of its run, as --init."
@@ -150,10 +157,10 @@ def command_line(recipe: Recipe) -> str:
     Options that have their defaults are left out, and folders and files have their last names only.
     """
     defaults = {field.name: field.default for field in fields(recipe)}
-    default_config = defaults.pop("config")
+    inner = {name: defaults.pop(name) for name in ("labels", "config")}
     options = [(name, getattr(recipe, name), default) for name, default in defaults.items()]
-    for name, value in vars(recipe.config).items():
-        options.append((name, value, getattr(default_config, name)))
+    for part, default in inner.items():
+        options += [(name, value, getattr(default, name)) for name, value in vars(getattr(recipe, part)).items()]
     words = ["photoglue", "train", recipe.name]
     for name, value, default in options:
         # Of the two lengths of a run, the one that is given switches the other off.

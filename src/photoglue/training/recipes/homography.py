@@ -43,6 +43,12 @@ class PhotosRecipe(Recipe):
     """Rotation of a view, degrees at full difficulty (0.7 of it by default); up to 180."""
     difficulty: float = 0.7
     """Difficulty of the views, in [0, 1]."""
+    full_circle: bool = False
+    """Turn views by any angle, and cut them smaller where they would not fit; --max-angle does not count then."""
+    shear: float = 1.0
+    """Share of the random distortion of views that is left, in [0, 1]; at 0 they are rotated, scaled and moved only."""
+    unwarped: bool = False
+    """Pair the views with the photo itself, which counts as one of them, instead of with each other."""
     patch_size: tuple[int, int] = (640, 480)
     """Width and height of the views, pixels."""
     longest_side: int = 1024
@@ -102,8 +108,13 @@ class PhotosRecipe(Recipe):
             max_keypoints=per_view,
             min_keypoints=min(HomographyCacheConfig.min_keypoints, per_view),
             longest_side=self.longest_side,
+            unwarped=self.unwarped,
             homographies=HomographyConfig(
-                difficulty=self.difficulty, max_angle_deg=self.max_angle, patch_size=self.patch_size
+                difficulty=self.difficulty,
+                max_angle_deg=self.max_angle,
+                full_circle=self.full_circle,
+                shear=self.shear,
+                patch_size=self.patch_size,
             ),
         )
 

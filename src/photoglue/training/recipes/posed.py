@@ -13,6 +13,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.store.cache import FeatureCache
 from photoglue.training.config import TrainingConfig
 from photoglue.training.pairs.base import PairSource
+from photoglue.training.pairs.distilled import DistilledPairs
 from photoglue.training.pairs.homography_pairs import HomographyPairs
 from photoglue.training.pairs.map_scenes import read_maps
 from photoglue.training.pairs.mixture import Mixture
@@ -59,6 +60,10 @@ class PosedRecipe(Recipe):
     """Mix with pairs from this cache, which `photoglue train homography --cache` made."""
     homography_share: float = 0.3
     """Share of the pairs from --homographies among all pairs, in (0, 1)."""
+    distilled: Path | None = None
+    """Mix with pairs from this folder, which `photoglue train distilled --cache` made."""
+    distilled_share: float = 0.3
+    """Share of the pairs from --distilled among all pairs, in (0, 1)."""
     resize: int | None = None
     """Length of the longer side of the photos that the extractor sees, in pixels; None: as they are."""
     config: TrainingConfig = PRESETS["warm-start-posed"].config
@@ -91,6 +96,7 @@ class PosedRecipe(Recipe):
                 f"overlap above {self.overlap[0]:g}, up to {self.overlap[1]:g}, at most "
                 f"{self.keypoints} points of a photo",
                 *([f"{self.homography_share:.0%} of all pairs from homographies"] if self.homographies else []),
+                *([f"{self.distilled_share:.0%} of all pairs by a teacher"] if self.distilled else []),
                 f"validated on {len(validation)} pairs of {places}",
             ),
         )
@@ -158,19 +164,28 @@ class PosedRecipe(Recipe):
         )
 
     def _mixed(self, source: PosedPairs, extractor: Extractor) -> PairSource:
-        """The pairs, mixed with homographies if that was asked for."""
-        if self.homographies is None:
-            return source
-        if not 0 < self.homography_share < 1:
-            raise ConfigError(f"--homography-share is {self.homography_share:g}; it must be between 0 and 1.")
-        cache = FeatureCache.open(self.homographies)
-        if cache.kind != extractor.kind:
+        """The pairs, mixed with homographies and pairs of a teacher if that was asked for."""
+        seed, some = self.config.seed, {"max_keypoints": self.keypoints, "selection": self.select}
+        parts: list[tuple[HomographyPairs | DistilledPairs, float]] = []
+        if self.homographies is not None:
+            cached = FeatureCache.open(self.homographies)
+            parts.append((HomographyPairs(cached, seed=seed, **some), self.homography_share))  # type: ignore[arg-type]
+        if self.distilled is not None:
+            parts.append((DistilledPairs(self.distilled, seed=seed, **some), self.distilled_share))  # type: ignore[arg-type]
+        for other, share in parts:
+            if not 0 < share < 1:
+                raise ConfigError(f"A share of pairs is {share:g}; it must be between 0 and 1.")
+            if other.cache.kind != extractor.kind:
+                raise ConfigError(
+                    f"{str(other.cache.path)!r} has {other.cache.kind} features; those of the scenes are "
+                    f"{extractor.kind}."
+                )
+        own = 1 - sum(share for _, share in parts)
+        if own <= 0:
             raise ConfigError(
-                f"{str(self.homographies)!r} has {cache.kind} features; those of the scenes are {extractor.kind}."
+                "--homography-share and --distilled-share leave nothing for the scenes: they add up to 1."
             )
-        seed = self.config.seed
-        others = HomographyPairs(cache, seed=seed, max_keypoints=self.keypoints, selection=self.select)
-        return Mixture([(source, 1 - self.homography_share), (others, self.homography_share)], seed=seed)
+        return Mixture([(source, own), *parts], seed=seed) if parts else source
 
 
 def _only_scene(scene: Scene, apart: tuple[Scene, Scene] | None) -> str:
