@@ -19,6 +19,7 @@ from photoglue.cli.bench import Bench
 from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
 from photoglue.cli.evaluate import Evaluate
+from photoglue.cli.export import Export
 from photoglue.cli.extract import Extract
 from photoglue.cli.map import Map
 from photoglue.cli.match import Match, UsageError, implied_by_preset
@@ -39,6 +40,7 @@ Command: TypeAlias = (
     | Annotated[Index, tyro.conf.subcommand("index")]
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[ConvertModel, tyro.conf.subcommand("convert-model")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Map, tyro.conf.subcommand("map")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]

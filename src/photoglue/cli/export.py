@@ -1,0 +1,106 @@
+"""`photoglue export matcher | extractor | bundle | verify`: models as ONNX files, each with its certificate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from photoglue.export import export_matcher, verify
+from photoglue.export.flavours import FLAVOURS
+from photoglue.exported import Certificate, certificate_path
+
+if TYPE_CHECKING:  # the names are known when the program runs
+    FlavourName: TypeAlias = str
+else:
+    FlavourName = Literal[tuple(FLAVOURS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportMatcher:
+    """Write LightGlue as an ONNX file for other programs, languages and devices, checked against PyTorch."""
+
+    out: Path
+    """The file to write, ending in .onnx; its certificate is written beside it."""
+    features: str = "aliked"
+    """Features that it matches: aliked, disk, sift, superpoint, doghardnet; or a checkpoint of your own."""
+    layers: int | None = None
+    """Only the first so many layers; None: all."""
+    flavour: FlavourName = "photoglue"
+    """What it is for: photoglue is the general form, others are what the program of that name loads."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """What the products of the layers compute in; inputs and outputs are always float32."""
+    opset: int = 18
+    """Version of ONNX's operations."""
+    photos: tuple[Path, ...] = ()
+    """Photos to check it with, each with the next one; none: those that come with scikit-image."""
+
+    def run(self, console: Console) -> int:
+        """Write and check; returns 1 if it does not agree with PyTorch."""
+        certificate = export_matcher(
+            self.out,
+            self.features,
+            n_layers=self.layers,
+            flavour=self.flavour,
+            dtype=self.dtype,
+            opset=self.opset,
+            photos=self.photos,
+        )
+        return tell(console, self.out, certificate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Check an exported file on this machine: its hashes, and its results against PyTorch's, which lie beside it."""
+
+    file: tyro.conf.Positional[Path]
+    """The .onnx file; FILE.onnx.npz lies beside it."""
+    provider: tuple[str, ...] = ()
+    """Providers of onnxruntime, such as CUDAExecutionProvider; none: the fastest that are there."""
+    allow_noncommercial: bool = False
+    """Accept weights that may not be used commercially (SuperPoint)."""
+
+    def run(self, console: Console) -> int:
+        """Check; returns 1 if it does not agree with PyTorch."""
+        certificate = verify(self.file, providers=self.provider or None, allow_noncommercial=self.allow_noncommercial)
+        return tell(console, self.file, certificate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write matchers and extractors as ONNX files, each with a certificate that it agrees with PyTorch."""
+
+    command: (
+        Annotated[ExportMatcher, tyro.conf.subcommand("matcher")] | Annotated[Verify, tyro.conf.subcommand("verify")]
+    )
+
+    def run(self, console: Console) -> int:
+        """Run the command."""
+        return self.command.run(console)
+
+
+def tell(console: Console, path: Path, certificate: Certificate) -> int:
+    """Print what a certificate says; returns 1 if it has faults."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    extractor = certificate.role == "extractor"
+    columns = ("checked with", "points" if extractor else "matches", "equal", "max. Δscore", "mean Δscore")
+    for column in (*columns, *(("max. Δ px",) if extractor else ()), "exit"):
+        table.add_column(column, justify="left" if column == "checked with" else "right")
+    for check in certificate.checks:
+        cells = [check.name + ("" if check.real else " (made up)"), str(check.count), f"{check.equal:.2%}"]
+        cells += [f"{check.max_error:.1e}", f"{check.mean_error:.1e}"]
+        cells += [] if check.position_error is None else [f"{check.position_error:.1e}"]
+        cells.append("–" if check.exit_layer is None else f"{check.exit_layer}")
+        table.add_row(*cells)
+    console.print(table)
+    commercial = "" if certificate.commercial else ", NON-COMMERCIAL"
+    console.print(f"weights     {certificate.weights} ({certificate.licence}{commercial})", soft_wrap=True)
+    console.print(
+        f"file        {path} (opset {certificate.opset}, {certificate.dtype}, {certificate.flavour})", soft_wrap=True
+    )
+    console.print(f"certificate {certificate_path(path)}", soft_wrap=True)
+    for fault in certificate.faults:
+        console.print(f"differs     {fault}", soft_wrap=True)
+    return 1 if certificate.faults else 0

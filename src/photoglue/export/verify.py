@@ -1,0 +1,117 @@
+"""Comparing an exported file with what PyTorch made of the same inputs."""
+
+import importlib.metadata
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from photoglue.errors import WeightsError, require
+from photoglue.export.cases import Case, read_cases
+from photoglue.export.convert import graph_sha256
+from photoglue.export.flavours import FLAVOURS
+from photoglue.exported import Certificate, Check, OnnxFile, cases_path, certificate_path
+from photoglue.files import from_json
+from photoglue.weights import sha256_of
+
+
+def verify(
+    path: str | os.PathLike[str], *, providers: Sequence[str] | None = None, allow_noncommercial: bool = False
+) -> Certificate:
+    """Check an exported file here and now: its hashes, and its results against those of PyTorch that lie beside it.
+
+    PyTorch computes nothing. ``faults`` of what is returned says what does not agree.
+
+    Args:
+        path: The file; the files that were written with it, with the endings .json and .npz, lie beside it.
+        providers: Providers of onnxruntime to run on; None: the fastest that are there.
+        allow_noncommercial: Accept weights whose licence forbids commercial use.
+
+    Returns:
+        The certificate, with the checks of this run.
+
+    Raises:
+        WeightsError: If the file is cut off, changed, or none of ours.
+        LicenceError: If the weights are non-commercial and that was not accepted.
+        ConfigError: If the files beside it are missing.
+        MissingExtra: If onnx or onnxruntime are not installed.
+    """
+    path = Path(path)
+    file = OnnxFile(path, providers=providers, threads=1, allow_noncommercial=allow_noncommercial)
+    beside = certificate_path(path)
+    expected = from_json(Certificate, beside.read_text(), origin=str(beside)).file_sha256 if beside.is_file() else ""
+    found = sha256_of(path)
+    model = require("onnx", extra="export").load(str(path))
+    if expected not in ("", found) or graph_sha256(model) != file.certificate.graph_sha256:
+        raise WeightsError(f"{str(path)!r} was changed after it was certified; export it again.")
+    checked = run_checks(file, read_cases(cases_path(path)))
+    return replace(checked, file_sha256=found)
+
+
+def run_checks(file: OnnxFile, cases: Sequence[Case]) -> Certificate:
+    """The certificate of an open file with the checks of these cases."""
+    check = check_extractor if file.certificate.role == "extractor" else check_matcher
+    return replace(
+        file.certificate,
+        checks=tuple(check(file, case) for case in cases),
+        providers=file.providers,
+        versions=versions(),
+    )
+
+
+def check_matcher(file: OnnxFile, case: Case) -> Check:
+    """A matcher's answer to one case, compared."""
+    flavour = FLAVOURS[file.certificate.flavour]
+    m, n = (case.inputs[f"kpts{i}"].shape[1] for i in "01")
+    expected, scores = case.expected["matches0"], case.expected["mscores0"]
+    if not flavour.batched and not (m and n):  # no masks: the consumer answers these itself
+        found, found_scores = expected, scores
+    else:
+        found, found_scores = flavour.matches(file.run(**flavour.adapted(case.inputs)), m)
+    if flavour.outputs == ("matches0", "mscores0") and flavour.normalised:  # scores of matches alone
+        scores, found_scores = scores * (expected >= 0), found_scores * (expected >= 0)
+    errors = np.abs(found_scores - scores)
+    return Check(
+        name=case.name,
+        real=case.real,
+        sizes=(m, n),
+        count=int((expected >= 0).sum()),
+        equal=float(np.mean(found == expected)) if m else 1.0,
+        max_error=float(errors.max(initial=0)),
+        mean_error=float(errors.mean()) if m else 0.0,
+    )
+
+
+def check_extractor(file: OnnxFile, case: Case) -> Check:
+    """An extractor's answer to one case, compared: each of PyTorch's points with the nearest one."""
+    image = case.inputs["image"]
+    found = {name: array[0] for name, array in file.run(image=image).items()}
+    points, scores = case.expected["keypoints"], case.expected["scores"]
+    found_points, found_scores = found["keypoints"], found["scores"]
+    distances = np.linalg.norm(points[:, None] - found_points[None], axis=2)
+    nearest = distances.argmin(axis=1)
+    reach = distances.min(axis=1)
+    same = reach < 0.01
+    errors = np.abs(found_scores[nearest] - scores)[same]
+    return Check(
+        name=case.name,
+        real=case.real,
+        sizes=(image.shape[3], image.shape[2]),
+        count=len(points),
+        equal=float(same.mean()),
+        max_error=float(errors.max(initial=0)),
+        mean_error=float(errors.mean()),
+        position_error=float(reach[same].max(initial=0)),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the programs that take part."""
+    found = {}
+    for name in ("photoglue", "torch", "onnx", "onnxscript", "onnxruntime"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
