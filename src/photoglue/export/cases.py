@@ -62,6 +62,13 @@ def real_pairs(
     return found
 
 
+def single_photos(photos: Sequence[str | os.PathLike[str]]) -> list[tuple[str, torch.Tensor]]:
+    """Names and images of photos; without photos those that come with scikit-image, if it is installed."""
+    if photos:
+        return [(Path(path).name, load_image(path)) for path in photos]
+    return [(name.partition(" and ")[0], image) for name, image, _ in _photos_of_scikit_image()]
+
+
 def _photos_of_scikit_image() -> list[tuple[str, torch.Tensor, torch.Tensor]]:
     try:
         from skimage import __file__ as place
@@ -145,13 +152,12 @@ def _case(model: LightGlue, name: str, features0: Features, features1: Features,
 
 
 def cases_to_bytes(cases: Sequence[Case]) -> bytes:
-    """The cases as one .npz file; descriptors in half precision, which they were rounded to."""
+    """The cases as one .npz file: descriptors in half precision, images in whole shades, which they were rounded to."""
     arrays = {}
     for number, case in enumerate(cases):
         for part, named in (("inputs", case.inputs), ("expected", case.expected)):
             for name, array in named.items():
-                small = array.astype(np.float16) if part == "inputs" and name.startswith("desc") else array
-                arrays[f"{number}/{part}/{name}"] = small
+                arrays[f"{number}/{part}/{name}"] = _small(name, array)
     facts = json.dumps([{"name": case.name, "real": case.real} for case in cases])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, cases=np.array(facts), **arrays)
@@ -178,8 +184,20 @@ def read_cases(path: Path) -> list[Case]:
                 place, _, rest = name.partition("/")
                 part, _, key = rest.partition("/")
                 if place == str(number):
-                    parts[part][key] = array.astype(np.float32) if array.dtype == np.float16 else array
+                    parts[part][key] = _large(array)
             cases.append(Case(name=str(fact["name"]), real=bool(fact["real"]), **parts))
     except Exception as error:
         raise WeightsError(f"{str(path)!r} cannot be read: {error}. It may be cut off; export again.") from error
     return cases
+
+
+def _small(name: str, array: np.ndarray) -> np.ndarray:
+    if name == "image":
+        return np.round(array * 255).astype(np.uint8)
+    return array.astype(np.float16) if name.startswith("desc") else array
+
+
+def _large(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return (torch.from_numpy(array).float() / 255).numpy()
+    return array.astype(np.float32) if array.dtype == np.float16 else array

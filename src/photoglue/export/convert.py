@@ -45,6 +45,7 @@ def to_onnx(
     axes: Mapping[str, Mapping[int, str]],
     *,
     opset: int = OLDEST_OPSET,
+    optimize: bool = True,
 ) -> Any:
     """The graph of a module, an ``onnx.ModelProto`` that holds its weights.
 
@@ -54,13 +55,14 @@ def to_onnx(
         outputs: Names of its outputs, in its order.
         axes: For each input the axes whose length may change, and its name.
         opset: Version of ONNX's operations.
+        optimize: Fold constants; without it each weight keeps its name.
 
     Raises:
         ConfigError: If it cannot be had in that version.
         MissingExtra: If the packages of the export are not installed.
     """
     check_opset(opset)
-    shapes = tuple({axis: name for axis, name in axes.get(key, {}).items()} or None for key in inputs)
+    shapes = tuple(dict(axes.get(key, {})) or None for key in inputs)
     with _silent(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
@@ -71,6 +73,7 @@ def to_onnx(
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes=shapes,
+            optimize=optimize,
             verbose=False,
         )
     assert program is not None

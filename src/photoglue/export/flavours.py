@@ -25,7 +25,7 @@ class ColmapForm(nn.Module):
         super().__init__()
         self.plain = plain
 
-    def forward(  # noqa: PLR0913  (the inputs of the exported graph)
+    def forward(  # noqa: PLR0913, PLR0917  (the inputs of the graph)
         self,
         kpts0: Float[Tensor, "1 m 2"],
         kpts1: Float[Tensor, "1 n 2"],

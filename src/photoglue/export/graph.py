@@ -20,7 +20,7 @@ from photoglue.matchers.lightglue.encoding import SCALE_LONG_SIDE
 from photoglue.matchers.lightglue.model import LightGlue
 
 MASKED = -3e4
-"""What stands for minus infinity: finite, so that an image of masked points alone gives no NaN, in half precision too."""
+"""What stands for minus infinity: finite in half precision too, so that an image of masked points gives no NaN."""
 
 
 def gelu(x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
@@ -207,7 +207,7 @@ class PlainMatcher(nn.Module):
         self.layers = nn.ModuleList(PlainLayer(cast("TransformerLayer", each), dtype) for each in model.transformers)
         self.head = Head(cast("MatchAssignment", model.log_assignment[-1]), model.config.filter_threshold)
 
-    def forward(  # noqa: PLR0913  (the inputs of the exported graph)
+    def forward(  # noqa: PLR0913, PLR0917  (the inputs of the graph)
         self,
         kpts0: Float[Tensor, "b m 2"],
         kpts1: Float[Tensor, "b n 2"],

@@ -73,15 +73,21 @@ def check_matcher(file: OnnxFile, case: Case) -> Check:
         found, found_scores = flavour.matches(file.run(**flavour.adapted(case.inputs)), m)
     if flavour.outputs == ("matches0", "mscores0") and flavour.normalised:  # scores of matches alone
         scores, found_scores = scores * (expected >= 0), found_scores * (expected >= 0)
-    errors = np.abs(found_scores - scores)
+    return compared(replace(case, expected={"matches0": expected, "mscores0": scores}), found, found_scores, (m, n))
+
+
+def compared(case: Case, matches0: np.ndarray, scores0: np.ndarray, sizes: tuple[int, int]) -> Check:
+    """A matcher's answer beside the one that was expected."""
+    expected = case.expected["matches0"]
+    errors = np.abs(scores0 - case.expected["mscores0"])
     return Check(
         name=case.name,
         real=case.real,
-        sizes=(m, n),
+        sizes=sizes,
         count=int((expected >= 0).sum()),
-        equal=float(np.mean(found == expected)) if m else 1.0,
+        equal=float(np.mean(matches0 == expected)) if sizes[0] else 1.0,
         max_error=float(errors.max(initial=0)),
-        mean_error=float(errors.mean()) if m else 0.0,
+        mean_error=float(errors.mean()) if sizes[0] else 0.0,
     )
 
 
