@@ -8,7 +8,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from photoglue.export import export_matcher, verify
+from photoglue.errors import ConfigError
+from photoglue.export import export_bundle, export_extractor, export_matcher, export_staged, verify
 from photoglue.export.flavours import FLAVOURS
 from photoglue.exported import Certificate, certificate_path
 
@@ -23,7 +24,7 @@ class ExportMatcher:
     """Write LightGlue as an ONNX file for other programs, languages and devices, checked against PyTorch."""
 
     out: Path
-    """The file to write, ending in .onnx; its certificate is written beside it."""
+    """The file to write, ending in .onnx, beside which its certificate is written; with --staged a folder."""
     features: str = "aliked"
     """Features that it matches: aliked, disk, sift, superpoint, doghardnet; or a checkpoint of your own."""
     layers: int | None = None
@@ -36,9 +37,16 @@ class ExportMatcher:
     """Version of ONNX's operations."""
     photos: tuple[Path, ...] = ()
     """Photos to check it with, each with the next one; none: those that come with scikit-image."""
+    staged: bool = False
+    """Write a folder of stages, whose runtime exits early and drops points, as PyTorch does."""
 
     def run(self, console: Console) -> int:
         """Write and check; returns 1 if it does not agree with PyTorch."""
+        if self.staged:
+            if self.flavour != "photoglue" or self.dtype != "float32":
+                raise ConfigError("--staged is for --flavour photoglue and --dtype float32; leave those out.")
+            staged = export_staged(self.out, self.features, n_layers=self.layers, opset=self.opset, photos=self.photos)
+            return tell(console, self.out, staged)
         certificate = export_matcher(
             self.out,
             self.features,
@@ -52,11 +60,84 @@ class ExportMatcher:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportExtractor:
+    """Write an extractor as an ONNX file for photos of any size, checked against PyTorch."""
+
+    out: Path
+    """The file to write, ending in .onnx; its certificate is written beside it."""
+    features: str = "aliked"
+    """aliked, aliked-t16, aliked-n16rot, aliked-n32, disk or superpoint."""
+    max_keypoints: int = 2048
+    """Number of points that it gives; those that a photo has not have the score 0."""
+    deform: Literal["native", "portable"] = "native"
+    """ALIKED's deformable convolutions: one operation each (opset 22), or for what lacks it, such as OpenVINO."""
+    opset: int | None = None
+    """Version of ONNX's operations; None: 22 where it is needed, else 18."""
+    photos: tuple[Path, ...] = ()
+    """Photos to check it with; none: those that come with scikit-image."""
+    allow_noncommercial: bool = False
+    """Accept weights that may not be used commercially (SuperPoint)."""
+
+    def run(self, console: Console) -> int:
+        """Write and check; returns 1 if it does not agree with PyTorch."""
+        certificate = export_extractor(
+            self.out,
+            self.features,
+            max_keypoints=self.max_keypoints,
+            deform=self.deform,
+            opset=self.opset,
+            photos=self.photos,
+            allow_noncommercial=self.allow_noncommercial,
+        )
+        return tell(console, self.out, certificate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportBundle:
+    """Write an extractor and its matcher into a folder, with a manifest, checked against PyTorch."""
+
+    out: Path
+    """The folder; it is made."""
+    features: str = "aliked"
+    """aliked, aliked-n16rot, aliked-n32, disk or superpoint."""
+    layers: int | None = None
+    """Only the first so many layers of the matcher; None: all."""
+    max_keypoints: int = 2048
+    """Number of points that the extractor gives."""
+    deform: Literal["native", "portable"] = "native"
+    """ALIKED's deformable convolutions: one operation each (opset 22), or for what lacks it, such as OpenVINO."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """What the products of the matcher's layers compute in."""
+    photos: tuple[Path, ...] = ()
+    """Photos to check them with, each with the next one; none: those that come with scikit-image."""
+    allow_noncommercial: bool = False
+    """Accept weights that may not be used commercially (SuperPoint)."""
+
+    def run(self, console: Console) -> int:
+        """Write and check; returns 1 if one does not agree with PyTorch."""
+        bundle = export_bundle(
+            self.out,
+            self.features,
+            n_layers=self.layers,
+            max_keypoints=self.max_keypoints,
+            deform=self.deform,
+            dtype=self.dtype,
+            photos=self.photos,
+            allow_noncommercial=self.allow_noncommercial,
+        )
+        codes = [
+            tell(console, self.out / "extractor.onnx", bundle.extractor),
+            tell(console, self.out / "matcher.onnx", bundle.matcher),
+        ]
+        return max(codes)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verify:
     """Check an exported file on this machine: its hashes, and its results against PyTorch's, which lie beside it."""
 
     file: tyro.conf.Positional[Path]
-    """The .onnx file; FILE.onnx.npz lies beside it."""
+    """The .onnx file, beside which FILE.onnx.npz lies, or the folder of a staged matcher."""
     provider: tuple[str, ...] = ()
     """Providers of onnxruntime, such as CUDAExecutionProvider; none: the fastest that are there."""
     allow_noncommercial: bool = False
@@ -73,7 +154,10 @@ class Export:
     """Write matchers and extractors as ONNX files, each with a certificate that it agrees with PyTorch."""
 
     command: (
-        Annotated[ExportMatcher, tyro.conf.subcommand("matcher")] | Annotated[Verify, tyro.conf.subcommand("verify")]
+        Annotated[ExportMatcher, tyro.conf.subcommand("matcher")]
+        | Annotated[ExportExtractor, tyro.conf.subcommand("extractor")]
+        | Annotated[ExportBundle, tyro.conf.subcommand("bundle")]
+        | Annotated[Verify, tyro.conf.subcommand("verify")]
     )
 
     def run(self, console: Console) -> int:
@@ -100,7 +184,8 @@ def tell(console: Console, path: Path, certificate: Certificate) -> int:
     console.print(
         f"file        {path} (opset {certificate.opset}, {certificate.dtype}, {certificate.flavour})", soft_wrap=True
     )
-    console.print(f"certificate {certificate_path(path)}", soft_wrap=True)
+    beside = path / "staged.json" if path.is_dir() else certificate_path(path)
+    console.print(f"certificate {beside}", soft_wrap=True)
     for fault in certificate.faults:
         console.print(f"differs     {fault}", soft_wrap=True)
     return 1 if certificate.faults else 0

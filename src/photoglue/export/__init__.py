@@ -1,8 +1,32 @@
 """Exported models: LightGlue and extractors as ONNX files, each with a certificate that it gives the same results."""
 
+from photoglue.export.bundle import Bundle, export_bundle
+from photoglue.export.extractor import export_extractor
+from photoglue.export.load import load_extractor, load_matcher, named_matcher
 from photoglue.export.matcher import export_matcher
+from photoglue.export.runtime import StagedMatcher
+from photoglue.export.staged import StagedLightGlue, export_staged
 from photoglue.export.verify import verify
 from photoglue.exported import Certificate, Check, OnnxFile, Port
+from photoglue.extractors.onnx import OnnxExtractor
 from photoglue.matchers.onnx import OnnxMatcher
 
-__all__ = ["Certificate", "Check", "OnnxFile", "OnnxMatcher", "Port", "export_matcher", "verify"]
+__all__ = [
+    "Bundle",
+    "Certificate",
+    "Check",
+    "OnnxExtractor",
+    "OnnxFile",
+    "OnnxMatcher",
+    "Port",
+    "StagedLightGlue",
+    "StagedMatcher",
+    "export_bundle",
+    "export_extractor",
+    "export_matcher",
+    "export_staged",
+    "load_extractor",
+    "load_matcher",
+    "named_matcher",
+    "verify",
+]

@@ -3,6 +3,7 @@
 They are written beside the file, so that it can be checked where there is no PyTorch, and on every provider.
 """
 
+import importlib.util
 import io
 import json
 import os
@@ -70,11 +71,10 @@ def single_photos(photos: Sequence[str | os.PathLike[str]]) -> list[tuple[str, t
 
 
 def _photos_of_scikit_image() -> list[tuple[str, torch.Tensor, torch.Tensor]]:
-    try:
-        from skimage import __file__ as place
-    except ImportError:
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
         return []
-    folder = Path(place).parent / "data"
+    folder = Path(spec.origin).parent / "data"
     left, right = (load_image(folder / f"motorcycle_{side}.png") for side in ("left", "right"))
     pairs = [("motorcycle left right", left, right)]
     for number, name in enumerate(("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")):

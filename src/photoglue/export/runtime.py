@@ -9,6 +9,7 @@ wrote, into a program that has numpy and onnxruntime only.
 Reference: LightGlue (arXiv 2306.13643), Sec. 3.3; exit and pruning are those of the official code.
 """
 
+import importlib
 import json
 import math
 import os
@@ -123,9 +124,8 @@ class StagedMatcher:
         return _spread([each[0] for each in found], counts, rows, survived, stop)
 
     def _run(self, stage: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        import onnxruntime
-
         if stage not in self._sessions:
+            onnxruntime = importlib.import_module("onnxruntime")
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.threads
             path = str(self.folder / f"{stage}.onnx")

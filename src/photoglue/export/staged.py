@@ -192,6 +192,7 @@ class StagedLightGlue(Matcher):
         certificate = read_staged(Path(folder))
         self.shape, stored = options_from_json(certificate.options, str(folder))
         self.config = config or stored
+        self.graph_sha256 = certificate.graph_sha256  # kept with matches, as what made them
         if certificate.verdict:
             self.verdict = from_json(PairVerdict, certificate.verdict, origin=str(folder))
         self.folder, self.providers = Path(folder), providers

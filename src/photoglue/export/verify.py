@@ -26,7 +26,8 @@ def verify(
     PyTorch computes nothing. ``faults`` of what is returned says what does not agree.
 
     Args:
-        path: The file; the files that were written with it, with the endings .json and .npz, lie beside it.
+        path: The file, beside which those with the endings .json and .npz lie that were written with it; or the
+            folder of a staged matcher.
         providers: Providers of onnxruntime to run on; None: the fastest that are there.
         allow_noncommercial: Accept weights whose licence forbids commercial use.
 
@@ -40,6 +41,10 @@ def verify(
         MissingExtra: If onnx or onnxruntime are not installed.
     """
     path = Path(path)
+    if path.is_dir():
+        from photoglue.export.staged import verify_staged
+
+        return verify_staged(path, providers)
     file = OnnxFile(path, providers=providers, threads=1, allow_noncommercial=allow_noncommercial)
     beside = certificate_path(path)
     expected = from_json(Certificate, beside.read_text(), origin=str(beside)).file_sha256 if beside.is_file() else ""

@@ -12,6 +12,7 @@ from typing import Any
 from photoglue.errors import ConfigError
 from photoglue.extractors import EXTRACTORS, create_extractor
 from photoglue.extractors.base import Extractor
+from photoglue.extractors.onnx import OnnxExtractor
 from photoglue.files import digest_of_file
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -68,7 +69,7 @@ def named_extractor(name: str, *, allow_noncommercial: bool = False, **options: 
 
     Args:
         name: A key of ``EXTRACTORS``; or "package.module:Class" or "path/file.py:Class", a subclass of ``Extractor``
-            that is made without arguments.
+            that is made without arguments; or a file that ``photoglue export extractor`` wrote, ending in .onnx.
         allow_noncommercial: Accept released weights whose licence forbids commercial use.
         **options: Fields of its config to change from their defaults. A class of the user's is made first, and its
             ``config`` replaced then.
@@ -80,6 +81,8 @@ def named_extractor(name: str, *, allow_noncommercial: bool = False, **options: 
     """
     if is_class(name):
         return _made(extractor_class(name), name, options)
+    if name.endswith(".onnx"):
+        return OnnxExtractor.from_file(name, allow_noncommercial=allow_noncommercial, **options)
     if name not in EXTRACTORS:
         raise ConfigError(
             f"There are no features {name!r}. There are: {', '.join(EXTRACTORS)}; or name a class of yours, as "

@@ -37,6 +37,7 @@ class OnnxMatcher(Matcher):
                 f"{str(file.path)!r} is made for {file.certificate.flavour}; export it again with --flavour photoglue."
             )
         self.file = file
+        self.graph_sha256 = file.certificate.graph_sha256  # kept with matches, as what made them
         self.shape, self.config = options_from_json(file.certificate.options, repr(str(file.path)))
         if file.certificate.verdict:
             self.verdict = from_json(PairVerdict, file.certificate.verdict, origin=repr(str(file.path)))

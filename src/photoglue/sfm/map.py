@@ -14,11 +14,11 @@ from photoglue import batch
 from photoglue.batch.extract import masks_in
 from photoglue.datasets.photos import pairs_in, photos_of, write_pairs
 from photoglue.errors import ConfigError, ImageError, require
+from photoglue.export import named_matcher
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import is_class, named_extractor, source_digest
 from photoglue.files import as_json
 from photoglue.matchers.base import Matcher
-from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import create_matcher
 from photoglue.precision import choose_device
 from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
@@ -65,8 +65,8 @@ class MapOptions:
     rotation: Literal["auto", "off"] = "auto"
     """"auto": photos that nothing connects with the others are looked at in four turns, and extracted again turned if
     one of them fits (``sfm/turns.py``). "off": photos are taken as they are."""
-    matcher: Literal["lightglue", "nearest"] = "lightglue"
-    """LightGlue, or mutual nearest neighbours."""
+    matcher: str = "lightglue"
+    """"lightglue", "nearest" (mutual nearest neighbours), or a file that ``photoglue export matcher`` wrote."""
     preset: Literal["default", "fast", "best"] = "default"
     """"default": LightGlue on all pairs. "fast": nearest neighbours where they are plainly enough, and LightGlue on the
     others. "best": as default, and keypoints are refined to fractions of a pixel."""
@@ -302,8 +302,9 @@ def _extractor(options: MapOptions) -> Extractor:
 
 
 def _matcher(options: MapOptions, kind: str, device: Any) -> Matcher:
-    if options.matcher == "nearest":
-        return NearestNeighbor()
+    other = named_matcher(options.matcher)
+    if other is not None:
+        return other
     lightglue = create_matcher(kind, None, None, device, "auto")
     return Cascade(lightglue, resize=options.resize) if options.preset == "fast" else lightglue
 
