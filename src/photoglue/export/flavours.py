@@ -46,8 +46,8 @@ class ColmapForm(nn.Module):
         return matches0[0], scores0[0]
 
 
-class OpenCVForm(nn.Module):
-    """``cv2.LightGlueMatcher`` of the 5.0 wheels: positions come normalised, matches leave as pairs.
+class NormalisedForm(nn.Module):
+    """What ``cv2.LightGlueMatcher`` gives: positions that are normalised, and no size of the image.
 
     OpenCV divides x by the width and y by the height. ``setPairInfo(keypoints0, keypoints1, (L, L), (L, L))`` with L
     the longer side makes that our unit; the origin is another, which rotary encoding does not see.
@@ -64,6 +64,10 @@ class OpenCVForm(nn.Module):
         embed = self.plain.embedding
         return embed.projection(desc), embed.turn(kpts)
 
+
+class OpenCVForm(NormalisedForm):
+    """``cv2.LightGlueMatcher`` of the 5.0 wheels: matches leave as pairs."""
+
     def forward(
         self,
         kpts0: Float[Tensor, "1 m 2"],
@@ -77,8 +81,8 @@ class OpenCVForm(nn.Module):
         return torch.stack([rows, matches0[0][rows]], dim=1), scores0[0][rows]
 
 
-class OpenCVDiskForm(OpenCVForm):
-    """``cv2.LightGlueMatcher`` of type LG_DISK: as ``OpenCVForm``, with four outputs of fixed length."""
+class OpenCVDiskForm(NormalisedForm):
+    """``cv2.LightGlueMatcher`` of type LG_DISK: four outputs of fixed length."""
 
     def forward(
         self,

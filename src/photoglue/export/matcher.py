@@ -136,7 +136,9 @@ def _extractor_for(model: LightGlue) -> Extractor | None:
     for kind in model.shape.kinds or ():
         if kind in EXTRACTOR_OF_KIND:
             try:
-                options = {"max_keypoints": 2048, "detection_threshold": 0.0} if "aliked" in kind else {}
+                options: dict[str, Any] = (
+                    {"max_keypoints": 2048, "detection_threshold": 0.0} if "aliked" in kind else {}
+                )
                 return create_extractor(EXTRACTOR_OF_KIND[kind], precision="float32", **options)
             except PhotoGlueError:  # its weights or its package are not there: made-up features do as well
                 return None

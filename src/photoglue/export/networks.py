@@ -18,7 +18,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.deform_conv import DeformConv
 from photoglue.extractors.disk import DISK
 from photoglue.extractors.disk_layers import EPSILON
-from photoglue.extractors.superpoint import SuperPoint, SuperPointConfig
+from photoglue.extractors.superpoint import SuperPoint
 
 Points = tuple[Float[Tensor, "1 k 2"], Float[Tensor, "1 k"], Float[Tensor, "1 k d"]]
 """Keypoints (x, y) in pixels of the image, scores, and descriptors."""
@@ -243,7 +243,7 @@ class PlainDISK(nn.Module):
         maps = functional.pad(image, (0, (16 - width % 16) % 16, 0, (16 - height % 16) % 16))
         skipped = []
         for level, conv in enumerate(self.downs):
-            maps = _gated(functional.avg_pool2d(maps, 2), conv) if level else conv[3](maps)
+            maps = _gated(functional.avg_pool2d(maps, 2), conv) if level else cast("nn.Sequential", conv)[3](maps)
             skipped.append(maps)
         maps = skipped.pop()
         for conv in self.ups:
@@ -265,7 +265,7 @@ class PlainSuperPoint(nn.Module):
 
     def __init__(self, extractor: SuperPoint, count: int) -> None:
         super().__init__()
-        self.config, self.count = cast("SuperPointConfig", extractor.config), count
+        self.config, self.count = extractor.config, count
         names = ("1a", "1b", "2a", "2b", "3a", "3b", "4a", "4b")
         self.encoder = nn.ModuleList(getattr(extractor, f"conv{name}") for name in names)
         self.score_head = nn.Sequential(extractor.convPa, nn.ReLU(), extractor.convPb)

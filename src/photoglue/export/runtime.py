@@ -79,7 +79,8 @@ class StagedMatcher:
             ``matches0`` (m; -1: none), ``matches1``, ``mscores0``, ``mscores1``, the exit layer ``stop``, and
             ``prune0`` and ``prune1``: for each point 1 + the number of pruning steps that it survived.
         """
-        states, counts = [], (len(keypoints0), len(keypoints1))
+        states: list[list[np.ndarray]] = []
+        counts = (len(keypoints0), len(keypoints1))
         steps = self.n_layers if width_confidence is None else 1
         survived = [np.full(count, steps, np.int64) for count in counts]
         if not all(counts):
@@ -98,7 +99,7 @@ class StagedMatcher:
                 f"layer{layer}",
                 {"x0": states[0][0], "x1": states[1][0], "turn0": states[0][1], "turn1": states[1][1]},
             )
-            states = [(x0, states[0][1]), (x1, states[1][1])]
+            states = [[x0, states[0][1]], [x1, states[1][1]]]
             if layer == self.n_layers - 1:
                 break
             confidences, matchabilities = [each[0] for each in facts[:2]], [each[0] for each in facts[2:]]
@@ -117,7 +118,7 @@ class StagedMatcher:
                         keep |= confidences[i] <= threshold
                     rows[i] = rows[i][keep]
                     survived[i][rows[i]] += 1
-                    states[i] = (states[i][0][:, keep], states[i][1][:, :, :, keep])
+                    states[i] = [states[i][0][:, keep], states[i][1][:, :, :, keep]]
             if not all(map(len, rows)):
                 return _spread(None, counts, rows, survived, layer + 2)
         found = self._run(f"head{stop - 1}", {"x0": states[0][0], "x1": states[1][0]})

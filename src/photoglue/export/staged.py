@@ -30,7 +30,7 @@ from photoglue.matchers.lightglue.assignment import unmatched
 from photoglue.matchers.lightglue.config import options_from_json, options_to_json
 from photoglue.matchers.lightglue.inputs import checked_pairs
 from photoglue.matchers.lightglue.verdict import PairVerdict
-from photoglue.matchers.onnx import NAMES
+from photoglue.matchers.onnx import NAMES, graph_inputs
 from photoglue.structs import Features, Matches
 
 CERTIFICATE, CASES = "staged.json", "staged.npz"
@@ -246,15 +246,11 @@ def staged_cases(model: LightGlue, pairs: Sequence[tuple[str, Features, Features
     cases = []
     for name, real, *both in named:
         matches = reference.match(*both)
-        inputs = {}
-        for i, features in enumerate(both):
-            arrays = {"kpts": features.keypoints, "desc": features.descriptors}
-            if model.shape.add_scale_ori:
-                arrays |= {"scales": features.scales, "oris": features.orientations}
-            inputs |= {f"{key}{i}": array.numpy() for key, array in arrays.items()}
-            inputs[f"image_size{i}"] = np.array(features.image_size)
+        inputs = {name: array[0] for i in (0, 1) for name, array in graph_inputs(both[i], i).items()}
+        if not model.shape.add_scale_ori:
+            inputs = {name: array for name, array in inputs.items() if not name.startswith(("scales", "oris"))}
         expected = {"matches0": matches.matches0.numpy(), "mscores0": matches.matching_scores0.numpy()}
-        expected |= {"prune0": matches.prune0.numpy(), "stop": np.array(matches.stop)}
+        expected |= {"prune0": cast("Tensor", matches.prune0).numpy(), "stop": np.array(matches.stop)}
         cases.append(Case(name=name, real=real, inputs=inputs, expected=expected))
     return cases
 
@@ -269,7 +265,7 @@ def _checked(
 
 
 def _check(runtime: StagedMatcher, case: Case) -> Check:
-    points = [case.inputs[f"{name}{i}"] for i in (0, 1) for name in ("kpts", "desc", "image_size")]
+    points: list[Any] = [case.inputs[f"{name}{i}"] for i in (0, 1) for name in ("kpts", "desc", "image_size")]
     extra: dict[str, Any] = {}
     if runtime.with_scales:
         extra = {"scales": (case.inputs["scales0"], case.inputs["scales1"])}
