@@ -37,10 +37,11 @@ def small_lightglue(*, scales: bool = True, n_layers: int = 3):
                 block.ffn[3].bias.mul_(0.1)
         for head in model.log_assignment:
             torch.nn.init.orthogonal_(head.final_proj.weight, gain=7.0)
-            head.matchability.weight.mul_(12)
-            head.matchability.bias.fill_(2.0)
+            head.matchability.weight.mul_(18)
+            head.matchability.bias.fill_(3.0)
         for confidence in model.token_confidence:
-            confidence.token[0].bias.fill_(2.5)
+            confidence.token[0].bias.fill_(2.3)
+            confidence.token[0].weight.mul_(3)
     return model.eval().requires_grad_(False)
 
 
