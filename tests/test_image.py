@@ -1,5 +1,6 @@
 """Whatever a user holds becomes the same tensor; what is no image is named as such."""
 
+import io
 import sys
 
 import numpy as np
@@ -247,3 +248,24 @@ class TestMask:
         for mode in ("L", "RGB", "RGBA"):
             picture = PIL.Image.new("L", (7, 5), color).convert(mode)
             assert load_mask(picture).unique().tolist() == [white]
+
+
+def test_the_content_of_a_file(pixels):
+    """As it comes over a wire, under a name; only formats that are wanted are read."""
+    from photoglue.errors import ImageError
+    from photoglue.image import opened_content
+
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "PNG")
+    content = buffer.getvalue()
+    with opened_content(content, "a.png") as picture:
+        assert np.array_equal(np.asarray(picture), pixels)
+    with (
+        pytest.raises(ImageError, match=r"'a.png' is not an image"),
+        opened_content(content, "a.png", ["BMP"]),
+    ):
+        pass
+    with opened_content(content, "a", ["PNG", "of the future"]) as picture:
+        assert picture.format == "PNG"
+    with pytest.raises(ImageError, match=r"'b.png' is damaged"), opened_content(content[:300], "b.png") as cut:
+        cut.load()

@@ -65,6 +65,11 @@ def test_json_holds_points_and_facts(tmp_path):
     assert (found["format"], found["format_version"]) == ("photoglue-matches", 1)
 
 
+def test_text_is_what_the_file_holds(tmp_path):
+    result().save(tmp_path / "m.json", {"resize": 320})
+    assert result().to_json({"resize": 320}) == (tmp_path / "m.json").read_text()
+
+
 def test_npz_holds_what_json_holds(tmp_path):
     result().save(tmp_path / "m.npz")
     with np.load(tmp_path / "m.npz") as opened:

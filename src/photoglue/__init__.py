@@ -36,7 +36,7 @@ from photoglue.pair import PairResult, save_matches
 from photoglue.pipeline import Pipeline, match_images, match_pair, preset
 from photoglue.solvers.poselib import verify
 from photoglue.solvers.verification import Verification
-from photoglue.structs import Features, Matches
+from photoglue.structs import Features, Matches, Remedies
 from photoglue.version import __version__
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "PairResult",
     "PinholeCamera",
     "Pipeline",
+    "Remedies",
     "SIFTConfig",
     "SuperPoint",
     "SuperPointConfig",

@@ -3,9 +3,10 @@
 Inside the package an image is ``Float[Tensor, "c h w"]``, RGB or gray (c = 3 or 1), in [0, 1].
 """
 
+import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,30 +105,56 @@ def _opened(path: Path) -> Iterator[PIL.Image.Image]:
             if path.exists()
             else f"There is no file {str(path)!r}."
         )
-    if path.suffix.lower() in HEIC_SUFFIXES:
+    with _decoded(path, str(path)) as picture:
+        yield picture
+
+
+@contextmanager
+def opened_content(content: bytes, name: str, formats: Sequence[str] | None = None) -> Iterator[PIL.Image.Image]:
+    """The picture in what a file holds, not yet loaded; whatever goes wrong while it is used is an ``ImageError``.
+
+    Args:
+        content: All bytes of the file.
+        name: What the file is called; its ending says whether it may be HEIC.
+        formats: Names of the formats that are accepted, as PIL has them, those that it lacks left out; None: all.
+
+    Raises:
+        ImageError: If it is no image, it is damaged, or it is HEIC and pillow-heif is missing.
+    """
+    with _decoded(io.BytesIO(content), name, formats) as picture:
+        yield picture
+
+
+@contextmanager
+def _decoded(source: Path | io.BytesIO, name: str, formats: Sequence[str] | None = None) -> Iterator[PIL.Image.Image]:
+    suffix = Path(name).suffix.lower()
+    if suffix in HEIC_SUFFIXES:
         try:
             require("pillow_heif", extra="heic").register_heif_opener()
         except MissingExtra as error:
-            raise ImageError(f"{str(path)!r} is a HEIC photo. {error}, or make a JPEG of it.") from error
+            raise ImageError(f"{name!r} is a HEIC photo. {error}, or make a JPEG of it.") from error
+    if formats is not None:
+        PIL.Image.init()
+        formats = [each for each in formats if each in PIL.Image.OPEN]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path) as picture:
+            with PIL.Image.open(source, formats=formats) as picture:
                 yield picture
     except ImageError as error:
-        raise ImageError(f"{str(path)!r}: {error}") from None
+        raise ImageError(f"{name!r}: {error}") from None
     except PIL.UnidentifiedImageError:
-        hint = " AVIF needs Pillow 11.3 or newer." if path.suffix.lower() == ".avif" else ""
-        raise ImageError(f"{str(path)!r} is not an image that can be read (JPEG, PNG, TIFF, WebP, …).{hint}") from None
+        hint = " AVIF needs Pillow 11.3 or newer." if suffix == ".avif" else ""
+        raise ImageError(f"{name!r} is not an image that can be read (JPEG, PNG, TIFF, WebP, …).{hint}") from None
     except PIL.Image.DecompressionBombError as error:
         raise ImageError(
-            f"{str(path)!r} is too large to read safely: {error}. Make it smaller first, or, if you trust it, set "
+            f"{name!r} is too large to read safely: {error}. Make it smaller first, or, if you trust it, set "
             "PIL.Image.MAX_IMAGE_PIXELS = None."
         ) from None
     except MemoryError:
         raise
     except Exception as error:  # each format's decoder has its own ways to fail
-        raise ImageError(f"{str(path)!r} is damaged or cut off and cannot be read whole: {error}.") from error
+        raise ImageError(f"{name!r} is damaged or cut off and cannot be read whole: {error}.") from error
 
 
 def load_image(source: ImageSource | Photo) -> Float[Tensor, "c h w"]:

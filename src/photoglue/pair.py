@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from photoglue.files import check_output, write_whole
-from photoglue.solvers.verification import Verification
+from photoglue.geometry.camera import PinholeCamera
+from photoglue.solvers import poselib
+from photoglue.solvers.verification import Model, Verification
 from photoglue.structs import Features, Matches, TensorStruct
 from photoglue.version import __version__
 from photoglue.viz import draw_matches, draw_pruning
@@ -64,8 +66,12 @@ class PairResult(TensorStruct):
     """How likely the photos overlap, 0…1; None if the meaning of the matcher's scores is not known."""
     verification: Verification | None
     """The geometric model and the matches that agree with it; None if it was not asked for."""
+    partnered_share: float | None = None
+    """How many of the points among the inliers are inliers themselves, 0…1, see ``limits.partnered_share``: less than
+    one half is what look-alikes give. None: without geometry, or with fewer than eight inliers."""
     seconds: Mapping[str, float]
-    """Seconds that each stage took: "read", "extract", "match" and, if asked for, "refine" and "verify"."""
+    """Seconds that each stage took: "read", "extract", "match", "limits" where one pass was not enough, and, if asked
+    for, "refine" and "verify"."""
 
     @property
     def inliers(self) -> Bool[Tensor, " k"] | None:
@@ -105,7 +111,9 @@ class PairResult(TensorStruct):
             "exit_layer": self.matches.stop,
             "n_layers": self.matches.n_layers,
             "refine": self.matches.refine,
+            "remedies": None if self.matches.remedies is None else asdict(self.matches.remedies),
             "overlap_probability": self.overlap_probability,
+            "partnered_share": self.partnered_share,
             "verification": None if self.verification is None else self.verification.facts(),
         }
 
@@ -122,6 +130,14 @@ class PairResult(TensorStruct):
         """
         save_matches(self.matches, path, inliers=self.inliers, facts=self.facts(options))
 
+    def to_json(self, options: Mapping[str, Any] | None = None) -> str:
+        """What ``save`` writes into a .json file.
+
+        Args:
+            options: How the matches were made, to be kept with them; None: nothing.
+        """
+        return _json(_columns(self.matches, self.inliers), self.facts(options)).decode()
+
     def draw(self) -> Any:
         """Both photos with a line for each match as a matplotlib figure; see ``viz.draw_matches``."""
         return draw_matches(self.image0, self.image1, self.matches, inliers=self.inliers)
@@ -129,6 +145,34 @@ class PairResult(TensorStruct):
     def draw_pruning(self) -> Any:
         """Both photos with the layer at which each point was dropped; see ``viz.draw_pruning``."""
         return draw_pruning(self.image0, self.image1, self.matches)
+
+
+def verify_pair(
+    matches: Matches,
+    model: Model,
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+    cameras: tuple[PinholeCamera | str | None, PinholeCamera | str | None],
+    threshold_px: float,
+) -> Verification:
+    """The geometry that most matches agree with, by PoseLib.
+
+    Args:
+        matches: Of two photos.
+        model: "homography", "fundamental" or "essential".
+        sizes: (width, height) of the photos, pixels.
+        cameras: For "essential": cameras, or texts as ``PinholeCamera.parse`` reads them.
+        threshold_px: Largest error of a match that agrees, pixels.
+
+    Raises:
+        ConfigError: If there is no such model, or a camera is missing or makes no sense.
+        MissingExtra: If PoseLib is not installed.
+    """
+    camera0, camera1 = (
+        PinholeCamera.parse(camera, size) if isinstance(camera, str) else camera
+        for camera, size in zip(cameras, sizes, strict=True)
+    )
+    points = matches.points0, matches.points1
+    return poselib.verify(*points, model, camera0=camera0, camera1=camera1, threshold_px=threshold_px)
 
 
 def save_matches(
@@ -154,6 +198,11 @@ def save_matches(
     """
     path = Path(path)
     check_output(path, FORMATS)
+    encode = {".json": _json, ".npz": _npz, ".csv": _csv}[path.suffix.lower()]
+    write_whole(path, encode(_columns(matches, inliers), facts or {}))
+
+
+def _columns(matches: Matches, inliers: Bool[Tensor, " k"] | None) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray] = {
         "points0": matches.points0.cpu().numpy(),
         "points1": matches.points1.cpu().numpy(),
@@ -162,8 +211,7 @@ def save_matches(
     }
     if inliers is not None:
         columns["inliers"] = inliers.cpu().numpy()
-    encode = {".json": _json, ".npz": _npz, ".csv": _csv}[path.suffix.lower()]
-    write_whole(path, encode(columns, facts or {}))
+    return columns
 
 
 def _json(columns: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:

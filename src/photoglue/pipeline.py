@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -16,11 +16,13 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
+from photoglue.limits.look_alikes import partnered_share
+from photoglue.limits.remedies import Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.nearest import NearestNeighbor
-from photoglue.pair import Clock, PairResult
+from photoglue.pair import Clock, PairResult, verify_pair
 from photoglue.precision import Precision, choose_device
 from photoglue.solvers import poselib
 from photoglue.solvers.poselib import Model
@@ -131,21 +133,29 @@ class Pipeline:
         *,
         mask0: ImageSource | None = None,
         mask1: ImageSource | None = None,
+        rotation: When = "auto",
+        zoom: When = "auto",
+        tiles: When = "auto",
+        max_memory_gb: float | None = None,
     ) -> Matches:
-        """Matches of two images.
+        """Matches of two images. What was done beyond one pass is in ``Matches.remedies``.
 
         Args:
             image0: A path, PIL image, numpy array (h × w × c) or tensor (c × h × w).
             image1: The second image, in any of these forms.
             mask0: No keypoints of image0 where it is black; a file or PIL image is in stored pixels, an array upright.
             mask1: No keypoints of image1 where it is black, in pixels as for mask0.
+            rotation: Turn image1 if it is turned against image0: "auto" where one pass fails, "off" or "always".
+            zoom: Match crops of what the images share: "auto" where one pass fails or finds little; "off" or "always".
+            tiles: Match large images part by part: "auto" where one pass finds little; "off" or "always".
+            max_memory_gb: Memory for tiles, beside the images, in 10⁹ bytes; None: no limit.
 
         Raises:
             ImageError: If an image or mask cannot be read, or their sizes differ.
+            ConfigError: If a word is not one of three, or tiles do not fit into the memory.
         """
-        photos = load_photo(image0), load_photo(image1)
-        features0, features1 = self.extractor.extract_many(photos, [mask0, mask1])
-        return self._refined(photos, (features0, features1), self.matcher.match(features0, features1))
+        limits = Limits(rotation=rotation, zoom=zoom, tiles=tiles, max_memory_gb=max_memory_gb)
+        return self.run(image0, image1, mask0=mask0, mask1=mask1, limits=limits).matches
 
     def match_many(self, images: Sequence[ImageSource], pairs: Iterable[tuple[int, int]]) -> list[Matches]:
         """Matches of many pairs of images, in their order. Each image is read and extracted once.
@@ -178,9 +188,11 @@ class Pipeline:
         if self.refine is None:
             return matches
         options = Subpixel() if self.refine == "subpixel" else self.refine
-        return refine_matches(*images, matches, resize=self.extractor.config.resize, options=options, features=features)
+        closer = matches.remedies is not None and not {"zoom", "tiles"}.isdisjoint(matches.remedies.applied)
+        resize = None if closer else self.extractor.config.resize
+        return refine_matches(*images, matches, resize=resize, options=options, features=features)
 
-    def run(
+    def run(  # noqa: PLR0913  (everything that can be asked of two photos)
         self,
         image0: ImageSource,
         image1: ImageSource,
@@ -191,6 +203,7 @@ class Pipeline:
         camera0: PinholeCamera | str | None = None,
         camera1: PinholeCamera | str | None = None,
         threshold_px: float | None = None,
+        limits: Limits | None = None,
     ) -> PairResult:
         """Match two images, say how likely they overlap, and check the matches against one geometric model.
 
@@ -206,6 +219,7 @@ class Pipeline:
             camera1: The second camera; None: the same as the first.
             threshold_px: Largest error of a match that agrees, pixels; None: what suits the model and the size of the
                 photos (``solvers.poselib.scaled_threshold_px``).
+            limits: What is done where one pass fails, as ``match`` has it; None: what helps, each "auto".
 
         Raises:
             ImageError: If an image or mask cannot be read, or their sizes differ.
@@ -221,25 +235,24 @@ class Pipeline:
             features0, features1 = self.extractor.extract_many(photos, [mask0, mask1])
         with clock("match"):
             matches = self.matcher.match(features0, features1)
-            overlap_probability = self.matcher.overlap_probability(matches)
+        with clock("limits"):
+            tools, first = (self.extractor, self.matcher), (features0, features1, matches)
+            features0, features1, matches = remedied(photos, (mask0, mask1), first, tools, limits or Limits())
+        if matches.remedies is None:
+            del clock.seconds["limits"]
+        overlap_probability = self.matcher.overlap_probability(matches)
         if self.refine is not None:
             with clock("refine"):
                 matches = self._refined(photos, (features0, features1), matches)
-        verification = None
+        verification = share = None
         if verify is not None:
             with clock("verify"):
-                sizes = [features0.image_size, features1.image_size]
-                threshold = threshold_px
-                if threshold is None:
-                    threshold = poselib.scaled_threshold_px(verify, sizes, self.extractor.config.resize)
-                verification = poselib.verify(
-                    matches.points0,
-                    matches.points1,
-                    verify,
-                    camera0=_camera(camera0, sizes[0]),
-                    camera1=_camera(camera0 if camera1 is None else camera1, sizes[1]),
-                    threshold_px=threshold,
-                )
+                sizes = features0.image_size, features1.image_size
+                cameras = camera0, camera0 if camera1 is None else camera1
+                if threshold_px is None:
+                    threshold_px = poselib.scaled_threshold_px(verify, sizes, self.extractor.config.resize)
+                verification = verify_pair(matches, verify, sizes, cameras, threshold_px)
+                share = partnered_share(features0, features1, matches, verification.inliers)
         return PairResult(
             image0=photos[0].image.cpu(),
             image1=photos[1].image.cpu(),
@@ -249,6 +262,7 @@ class Pipeline:
             matches=matches,
             overlap_probability=overlap_probability,
             verification=verification,
+            partnered_share=share,
             seconds=clock.seconds,
         )
 
@@ -301,10 +315,12 @@ def match_pair(
         camera0: The first camera, for "essential", such as "fx,fy,cx,cy" in pixels.
         camera1: The second camera; None: the same as the first.
         threshold_px: Largest error of a match that agrees, pixels; None: what suits model and photos.
-        **options: Whatever ``Pipeline.pretrained`` takes: ``features``, ``resize``, ``matcher``, ``precision``, ….
+        **options: Whatever ``Pipeline.pretrained`` and ``limits.Limits`` take: ``features``, ``resize``, ``matcher``,
+            ``rotation``, ``zoom``, ``tiles``, ….
     """
-    geometry: dict[str, Any] = {"camera0": camera0, "camera1": camera1, "threshold_px": threshold_px}
-    return _cached_pipeline(**options).run(image0, image1, mask0=mask0, mask1=mask1, verify=verify, **geometry)
+    more: dict[str, Any] = {"camera0": camera0, "camera1": camera1, "threshold_px": threshold_px}
+    more["limits"] = Limits(**{each.name: options.pop(each.name) for each in fields(Limits) if each.name in options})
+    return _cached_pipeline(**options).run(image0, image1, mask0=mask0, mask1=mask1, verify=verify, **more)
 
 
 def match_images(  # noqa: PLR0913  (the first function that a user meets names what is chosen most often)
@@ -338,7 +354,7 @@ def match_images(  # noqa: PLR0913  (the first function that a user meets names 
         verify: Keep only matches that agree with one "homography", "fundamental" or "essential" matrix; None: all.
         device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
         allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
-        **options: Whatever else ``match_pair`` takes: ``matcher``, ``config``, ``weights``, ``refine``, ….
+        **options: Whatever else ``match_pair`` takes: ``rotation``, ``zoom``, ``matcher``, ``config``, ``refine``, ….
 
     Raises:
         ImageError: If an image cannot be read.
@@ -350,10 +366,6 @@ def match_images(  # noqa: PLR0913  (the first function that a user meets names 
     options |= {"mask0": mask0, "mask1": mask1, "verify": verify, "allow_noncommercial": allow_noncommercial}
     result = match_pair(image0, image1, **options)
     return result.matches if result.inliers is None else result.matches.select(result.inliers)
-
-
-def _camera(camera: PinholeCamera | str | None, image_size: tuple[int, int]) -> PinholeCamera | None:
-    return PinholeCamera.parse(camera, image_size) if isinstance(camera, str) else camera
 
 
 _NEAREST = NearestNeighbor()

@@ -220,6 +220,28 @@ class Features(TensorStruct):
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remedies:
+    """What was done beyond one pass of extractor and matcher."""
+
+    tried: tuple[str, ...]
+    """What was tried, in its order, of "rotation", "zoom" and "tiles"."""
+    turned_deg: float = 0.0
+    """By how many degrees image 1 was turned counterclockwise before its features were extracted, in [0, 360)."""
+    turn_sums: tuple[float, ...] = ()
+    """How well few points matched with image 1 turned by 0, 1, 2 and 3 quarters: sums of scores; empty if not tried."""
+    boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]] | None = None
+    """The parts of image 0, and of image 1 as it was turned, that were matched: left, top, right, bottom; None: all."""
+    tiles: int = 0
+    """Pairs of tiles that were matched; 0: the images were matched as a whole."""
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """What gave better matches than one pass, and was kept."""
+        kept = {"rotation": self.turned_deg != 0, "zoom": self.boxes is not None, "tiles": self.tiles > 0}
+        return tuple(name for name in self.tried if kept[name])
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Matches(TensorStruct):
     """What a matcher says of one pair of images with ``m`` and ``n`` keypoints."""
@@ -251,6 +273,8 @@ class Matches(TensorStruct):
     refine: str | None = None
     """"subpixel" if the points of image 1 were moved to where they look most like their partners: then ``keypoints1``
     are no longer the keypoints of the features. None: they are as the extractor found them."""
+    remedies: Remedies | None = None
+    """What was done beyond one pass of extractor and matcher; None: nothing."""
 
     def __post_init__(self) -> None:
         m = _check(self.matches0, "matches0", (None,), floating=False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rendered_scene
 import tiny_training
+from moving_picture import frames, write_folder
 from tiny_model import write_tiny_model
 
 from photoglue.evaluation import MapRun
@@ -177,4 +178,18 @@ def test_models(cli, tmp_path, monkeypatch):
     assert (code, err) == (0, "") and "2/2" in printed and str(out / "maps.md") in printed
     assert "| scene (K unknown) | fast | 2/2 |" in (out / "maps.md").read_text()
     code, _, err = cli(scene, "--benchmark", "sfm", "--seeds", 2)
+    assert code != 0 and "leave out --estimator" in err
+
+
+def test_tracking(cli, tmp_path):
+    folder = tmp_path / "walk"
+    folder.mkdir()
+    write_folder(folder / "images", frames(12))
+    (folder / "trajectory_tum.txt").write_text("\n".join(f"{i / 30} {i / 75} 0 0 0 0 0 1" for i in range(12)))
+    (folder / "intrinsics.txt").write_text("150")
+    out = tmp_path / "out"
+    code, printed, err = cli(folder, "--benchmark", "tracking", "--methods", "orb", "--out", out, "--max-frames", 11)
+    assert (code, err) == (0, "") and str(out / "tracking.md") in printed
+    assert "| walk | orb | 11 |" in (out / "tracking.md").read_text()
+    code, _, err = cli(folder, "--benchmark", "tracking", "--seeds", 2)
     assert code != 0 and "leave out --estimator" in err

@@ -1,6 +1,7 @@
 """`photoglue index` and `photoglue search`: what they print, write and return."""
 
 import warnings
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -40,9 +41,16 @@ def test_index_and_search(cli):
     assert out.splitlines()[-1] == "picture → sheet.jpg"
     with PIL.Image.open("sheet.jpg") as sheet:
         assert sheet.width > 600
-    code, out, _ = cli("search", "--pairs", "--in", "index.h5", "--min-score", "0.99")
+    code, out, _ = cli(
+        *("search", "--pairs", "--in", "index.h5", "--min-score", "0.99", "--out", "alike.txt", "--plot", "pairs.png")
+    )
     assert code == 0
-    assert sum(".png" in line for line in out.splitlines()) == 1
+    assert sum(".png" in line for line in out.splitlines()[:-2]) == 1
+    assert out.splitlines()[-2:] == ["picture → pairs.png", "1 pair → alike.txt"]
+    assert Path("alike.txt").read_text(encoding="utf-8") == "0.png 1.png\n"
+    with PIL.Image.open("pairs.png") as sheet:
+        assert sheet.width > 600
+        assert sheet.height < 320
 
 
 @pytest.mark.slow
@@ -74,8 +82,9 @@ def test_names_of_several_lines_and_photos_that_cannot_be_read(cli, tmp_path):
         (["search", "photos/0.png", "--in", "absent.h5"], "There is no index 'absent.h5'"),
         (["search", "photos/0.png", "--in", "photos", "--top", "0"], "top is 0"),
         (["search", "photos/0.png", "--in", "photos", "--plot", "sheet.pdf"], "must end in .jpg"),
-        (["search", "--pairs", "--in", "absent.h5", "--plot", "sheet.jpg"], "it has no use for --pairs"),
+        (["search", "--pairs", "--in", "photos", "--out", "alike.csv"], "must end in .txt"),
         (["search", "photos/0.png", "--in", "photos", "--plot", "photos/0.png"], "are one file"),
+        (["search", "photos/0.png", "--in", "photos", "--out", "a.txt"], "--out is the list of --pairs"),
         (["search", "photos/0.png", "--in", "photos", "--min-score", "0.5"], "--min-score is that of --pairs"),
         (["search", "--pairs", "--in", "photos", "--min-score", "nan"], "min_score is nan"),
         (["search", "--pairs", "--in", "photos", "--top", "0"], "neighbors is 0"),

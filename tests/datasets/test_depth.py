@@ -10,7 +10,7 @@ import torch
 from rendered_scene import CAMERA, SIZE, exact_depth, poses, render, write_scene
 
 from photoglue.datasets.depth import project_points, read_depth, sample_depth
-from photoglue.datasets.scenes import read_scene
+from photoglue.datasets.scenes import DepthFile, read_scene
 from photoglue.errors import ImageError
 from photoglue.geometry.pose import relative_pose
 
@@ -33,25 +33,25 @@ def test_hdf5_is_read(tmp_path):
     stored[0, :3] = [0.0, -1.0, np.inf]
     with h5py.File(tmp_path / "depth.h5", "w") as file:
         file["depth"] = stored
-    depth = read_depth(replace(frame, depth_path=tmp_path / "depth.h5", depth_scale=1.0))
+    depth = read_depth(replace(frame, depth=DepthFile(path=tmp_path / "depth.h5", scale=1.0)))
     assert torch.isnan(depth[0, :3]).all()
     assert (depth[1:] == 2.5).all()
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["range"] = stored
     with pytest.raises(ImageError, match=r"other\.h5' of photo '0' cannot be read"):
-        read_depth(replace(frame, depth_path=tmp_path / "other.h5"))
+        read_depth(replace(frame, depth=DepthFile(path=tmp_path / "other.h5", scale=1.0)))
 
 
 def test_depth_that_does_not_fit_is_named(tmp_path):
     folder = write_scene(tmp_path / "wall", count=2)
     frame = read_scene(folder).frames[0]
-    PIL.Image.fromarray(np.ones((5, 7), np.uint16)).save(frame.depth_path)
+    PIL.Image.fromarray(np.ones((5, 7), np.uint16)).save(frame.depth.path)
     with pytest.raises(ImageError, match=r"has shape \(5, 7\), and photo '0' 240 × 180 pixels"):
         read_depth(frame)
-    PIL.Image.fromarray(np.ones((180, 240), np.uint8)).save(frame.depth_path)
+    PIL.Image.fromarray(np.ones((180, 240), np.uint8)).save(frame.depth.path)
     with pytest.raises(ImageError, match="mode L; 16 bits and one channel were wanted"):
         read_depth(frame)
-    frame.depth_path.write_bytes(frame.depth_path.read_bytes()[:40])
+    frame.depth.path.write_bytes(frame.depth.path.read_bytes()[:40])
     with pytest.raises(ImageError, match="of photo '0' cannot be read"):
         read_depth(frame)
 

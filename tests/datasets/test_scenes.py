@@ -33,7 +33,7 @@ def test_a_scene_is_read_as_it_was_written(tmp_path):
     assert np.array_equal(frame.camera.matrix.numpy(), CAMERA)
     assert frame.camera.image_size == SIZE
     assert np.array_equal(frame.cam_from_world.numpy(), poses(4)[2])
-    assert frame.image_path.name == frame.depth_path.name == "2.png"
+    assert frame.image_path.name == frame.depth.path.name == "2.png"
     assert scene.pairs.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
     assert scene.overlaps.tolist() == pytest.approx([0.8, 0.65, 0.5, 0.8, 0.65, 0.8])
 
@@ -212,8 +212,8 @@ def test_megadepth_as_it_is_published(tmp_path):
     # COLMAP's principal point of 15 lies on the left edge of the pixel with index 15.
     assert (scene.frames[0].camera.cx, scene.frames[0].camera.cy) == (14.5, 9.5)
     assert [frame.camera.image_size for frame in scene.frames] == [(30, 20), (30, 21), (30, 24)]
-    assert scene.frames[2].depth_path == tmp_path / "depth_undistorted/0015/4.h5"
-    assert scene.frames[0].depth_scale == 1.0
+    assert scene.frames[2].depth.path == tmp_path / "depth_undistorted/0015/4.h5"
+    assert scene.frames[0].depth.scale == 1.0
     # The smaller direction counts; photos 0 and 4 overlap in one direction only.
     assert scene.pairs.tolist() == [[0, 1], [1, 2]]
     assert scene.overlaps.tolist() == [0.3, 0.4]

@@ -57,7 +57,9 @@ def test_an_image_of_padding_alone():
 def test_half_precision_is_near():
     model = small_lightglue()
     features0, features1 = made_up(model, 100, 100)
-    arrays = {n: torch.from_numpy(a) for i, f in enumerate((features0, features1)) for n, a in graph_inputs(f, i).items()}
+    arrays = {
+        n: torch.from_numpy(a) for i, f in enumerate((features0, features1)) for n, a in graph_inputs(f, i).items()
+    }
     exact, half = PlainMatcher(model)(**arrays), PlainMatcher(model, torch.float16)(**arrays)
     assert 0 < (exact[2] - half[2]).abs().max() < 0.1 and half[2].dtype == torch.float32
     assert (exact[0] == half[0]).float().mean() > 0.9

@@ -35,7 +35,11 @@ def test_exits_and_drops_as_pytorch_does(staged_folder):
             assert found["stop"] == expected.stop
             for i in "01":
                 for name, field in (("matches", "matches"), ("prune", "prune")):
-                    assert (found[f"{name}{i}"] == getattr(expected, f"{field}{i}").numpy()).all(), (depth, width, sizes)
+                    assert (found[f"{name}{i}"] == getattr(expected, f"{field}{i}").numpy()).all(), (
+                        depth,
+                        width,
+                        sizes,
+                    )
                 scores = getattr(expected, f"matching_scores{i}").numpy()
                 assert np.abs(found[f"mscores{i}"] - scores).max(initial=0) < 5e-5
             stops.add(expected.stop)

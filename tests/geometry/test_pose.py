@@ -8,6 +8,7 @@ import torch
 
 from photoglue.geometry.pose import (
     pose_error_deg,
+    quaternion_from_rotation,
     relative_pose,
     rotation_error_deg,
     rotation_from_quaternion,
@@ -118,3 +119,12 @@ def test_an_estimate_that_is_not_finite_has_no_finite_error():
     assert math.isnan(rotation_error_deg(nothing, true[:3, :3]))
     assert pose_error_deg(nothing, true[:3, 3], true) == math.inf
     assert pose_error_deg(true[:3, :3], nothing[0], true) == math.inf
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 1e-5, 40.0, 120.0, 179.9999, 180.0])
+def test_a_quaternion_of_a_rotation(angle_deg):
+    axis = torch.tensor([0.36, -0.48, 0.8], dtype=torch.float64)
+    quaternion = quaternion_from_rotation(_rotation(axis, angle_deg))
+    assert float(quaternion.norm()) == pytest.approx(1)
+    assert float(quaternion[0]) >= 0
+    torch.testing.assert_close(rotation_from_quaternion(quaternion), _rotation(axis, angle_deg), atol=1e-12, rtol=0)

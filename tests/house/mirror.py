@@ -15,7 +15,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ELSEWHERE: dict[str, str] = {
     "extractors/__init__.py": "extractors/test_base.py",
+    "video/results.py": "video/test_tracker.py",
+    "sfm/matching.py": "sfm/test_map.py",
+    "sfm/options.py": "sfm/test_map.py",
+    "sfm/stages.py": "sfm/test_map.py",
     "extractors/disk_joined.py": "extractors/test_disk_layers.py",
+    "sfm/locating/answer.py": "sfm/test_localize.py",
+    "sfm/locating/drawing.py": "sfm/locating/test_page.py",
+    "sfm/locating/placing.py": "sfm/test_localize.py",
+    "sfm/locating/writing.py": "sfm/locating/test_many.py",
+    "solvers/colmap_triangulation.py": "sfm/locating/test_adopt.py",
 }
 """Module → the file that tests it, where that is not the file that mirrors it."""
 

@@ -134,3 +134,18 @@ print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_nothing_large_is_committed():
+    """Nothing beyond 300 kB but the weights that were trained here, and no package of anybody's."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    assert len(files) > 500
+    assert_none(
+        f"{shown(path)}: {path.stat().st_size} bytes"
+        for path in files
+        if path.suffix in (".whl", ".zip", ".gz")
+        or (path.stat().st_size > 300_000 and path.parent != ROOT / "src" / "photoglue" / "pretrained")
+    )

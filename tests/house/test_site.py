@@ -91,9 +91,19 @@ ELSEWHERE = {
     *("--no-deps", "--help", "--version", "--debug", "--no-python", "--nproc-per-node", "--shutdown-timeout"),
     *("--docs", "--data", "--sets", "--peers", "--only", "--pairs", "--batch-rounds", "--rounds", "--contestants"),
     *("--cpu-time", "--every", "--sweep-every", "--threads", "--torch-attention", "--tf32", "--batch", "--part"),
-    *("--steps", "--head", "--port", "--autoscaling-config"),
+    *(
+        "--steps",
+        "--head",
+        "--port",
+        "--autoscaling-config",
+        "--foreign",
+        "--large",
+        "--memory",
+        "--correct",
+        "--align",
+    ),
 }
-"""Options of other programs: pip, torchrun, benchmarks, ray."""
+"""Options of other programs: pip, torchrun, benchmarks, ray, evo."""
 
 
 @pytest.mark.slow

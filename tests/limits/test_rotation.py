@@ -98,7 +98,7 @@ class TestTurned:
     @pytest.mark.weights
     @pytest.mark.slow
     def test_a_turned_photo_matches_as_upright(self):
-        skimage = pytest.importorskip("skimage.data")
+        skimage = pytest.importorskip("skimage.data", exc_type=ImportError)
         from photoglue import Pipeline
 
         pipeline = Pipeline.pretrained("aliked", max_keypoints=256, resize=400)

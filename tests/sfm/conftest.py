@@ -24,3 +24,16 @@ def sift_features(two_things, tmp_path_factory):
     store = tmp_path_factory.mktemp("features") / "features.h5"
     batch.extract(two_things, store, create_extractor("sift"))
     return store
+
+
+@pytest.fixture(scope="session")
+def placed(tmp_path_factory):
+    """A folder with a map, and queries in queries/: 3 of the mapped place, 8 of another, 48 with nothing in it."""
+    for package in ("pycolmap", "h5py", "poselib"):
+        pytest.importorskip(package, exc_type=ImportError)
+    from mapped_scene import EMPTY, PLACES, write
+    from placed_scene import write_map
+
+    folder = write_map(tmp_path_factory.mktemp("placed"))
+    write(folder / "queries", 3, PLACES, PLACES * EMPTY)
+    return folder

@@ -13,7 +13,7 @@ from photoglue.errors import ConfigError, ImageError, OutputError
 from photoglue.image import read_image_size
 from photoglue.sfm import deliver
 from photoglue.sfm.deliver import undistort, write_ply, write_text
-from photoglue.sfm.model import read_model
+from photoglue.solvers.colmap_model import read_model
 
 pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError)
 TURN = PIL.ExifTags.Base.Orientation

@@ -35,6 +35,14 @@ def test_a_folder_that_was_moved_is_known_by_its_names(tmp_path):
         prepared(tmp_path / "c", out)
 
 
+def test_keyframes_of_a_video_are_gone_on_from(tmp_path):
+    photos = write(tmp_path / "k" / "images", 0, 1)
+    for name in ("features.h5", "matches.h5", "keyframes.json"):
+        (tmp_path / "k" / name).write_text("")
+    assert prepared(photos, tmp_path / "k") == []
+    assert (tmp_path / "k" / "run.json").exists()
+
+
 def test_what_is_no_map_is_refused(tmp_path):
     photos = write(tmp_path / "a", 0)
     (tmp_path / "out").mkdir()

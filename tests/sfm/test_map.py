@@ -247,3 +247,14 @@ def test_killed_at_any_moment_it_comes_to_the_same_model(tmp_path):
     assert len(summary.model.placed) == 6
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert list((tmp_path / "out").glob("*.partial*")) == []
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_preset_of_keyframes_is_that_of_the_tracker():
+    from photoglue.matchers.lightglue import LightGlueConfig
+    from photoglue.sfm.matching import matcher_of
+    from photoglue.sfm.options import MapOptions
+
+    matcher = matcher_of(MapOptions(preset="realtime"), "aliked-n16", "cpu")
+    assert matcher.config == LightGlueConfig.realtime()

@@ -7,8 +7,8 @@ import pytest
 from tiny_model import write_tiny_model
 
 from photoglue.errors import ConfigError, ImageError
-from photoglue.sfm.model import read_model
 from photoglue.sfm.nerfstudio import write_nerfstudio
+from photoglue.solvers.colmap_model import read_model
 
 PINHOLE = ("PINHOLE", (60.0, 60.0, 32.0, 24.0))
 

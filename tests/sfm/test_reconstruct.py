@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import mapped_scene
 import numpy as np
 import pytest
 from mapped_scene import PLACES, Scene, position_error
@@ -11,10 +12,11 @@ from mapped_scene import PLACES, Scene, position_error
 from photoglue.errors import ConfigError, OutputError
 from photoglue.sfm import reconstruct
 from photoglue.sfm.database import write_database
-from photoglue.sfm.model import read_model
 from photoglue.sfm.reconstruct import made_from
 from photoglue.solvers import colmap_mapping
-from photoglue.solvers.colmap_mapping import MapperOptions, numbers_in
+from photoglue.solvers.colmap_facts import numbers_in
+from photoglue.solvers.colmap_mapping import MapperOptions
+from photoglue.solvers.colmap_model import read_model
 
 pytest.importorskip("h5py", exc_type=ImportError)
 pytest.importorskip("poselib", exc_type=ImportError)
@@ -78,7 +80,7 @@ def test_a_focal_length_that_runs_away_is_held_the_second_time(tmp_path, monkeyp
             (params,) = base.execute("SELECT params FROM cameras").fetchone()
             base.execute("UPDATE cameras SET params = ?", (np.array([9000.0]).tobytes() + params[8:],))
 
-    def recorded(module, places, options, run):
+    def recorded(module, places, options, run, first=None):
         starts.append(options.refine_focal_length)
         found = incremental(module, places, options, run)
         return [] if lost and len(starts) == 1 else found
@@ -92,6 +94,24 @@ def test_a_focal_length_that_runs_away_is_held_the_second_time(tmp_path, monkeyp
     assert sorted(path.name for path in (scene.folder / "out").iterdir()) == ["sparse"]
     (focal,) = {camera.parameters[0] for camera in read_model(model.path).cameras.values()}
     assert focal == pytest.approx(280, rel=0.08)  # refined in the end: the guess is 310
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [True, False])
+def test_a_walk_straight_ahead(tmp_path, monkeypatch, again):
+    """Where each photo lies ahead of the one before, COLMAP alone finds no two photos to begin with."""
+
+    def ahead(number):
+        return np.c_[np.eye(3), [0.02 * number, 0, -0.3 * number]]
+
+    monkeypatch.setattr(mapped_scene, "pose", ahead)
+    monkeypatch.setattr(colmap_mapping, "FEW", 0.8 if again else 0.0)
+    scene = Scene(tmp_path, *range(8), focal="280")
+    found = reconstruct(database(scene), scene.folder / "photos", scene.folder / "out")
+    if again:
+        assert len(found[0].placed) == 8 and position_error(found[0].path) < 0.1
+    else:
+        assert not found or len(found[0].placed) < 8
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from photoglue.sfm.unplaced import PairRow, what_helps, why_unplaced, with_parallax
-from photoglue.solvers.colmap_mapping import ColmapModel
+from photoglue.solvers.colmap_facts import ColmapModel
 
 
 def row(name0, name1, inliers, kind="uncalibrated", matches=200):

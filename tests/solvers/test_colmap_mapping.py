@@ -1,4 +1,4 @@
-"""What pycolmap lacks is named, and a model says what is in it. Mapping itself is in tests/sfm/test_reconstruct.py."""
+"""What pycolmap lacks is named, and what it fails at. Mapping itself is in tests/sfm/test_reconstruct.py."""
 
 from types import ModuleType, SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers import colmap_mapping
-from photoglue.solvers.colmap_mapping import MapperOptions, map_photos, numbers_in, read_model
+from photoglue.solvers.colmap_mapping import MapperOptions, map_photos
 
 
 @pytest.mark.parametrize(
@@ -18,25 +18,6 @@ def test_an_old_pycolmap_is_told_what_it_lacks(tmp_path, monkeypatch, mapper, ca
     monkeypatch.setattr(colmap_mapping, "pycolmap", lambda: old)
     with pytest.raises(ConfigError, match=rf"\(3\.9\) has no {capability}.*pip install --upgrade pycolmap"):
         map_photos(tmp_path / "d.db", tmp_path, tmp_path, MapperOptions(mapper=mapper))
-
-
-def test_no_model(tmp_path):
-    pytest.importorskip("pycolmap", exc_type=ImportError)
-    for read in (read_model, numbers_in):
-        with pytest.raises(ConfigError, match="no COLMAP model"):
-            read(tmp_path)
-
-
-def test_a_model_says_what_is_in_it(tmp_path):
-    """Two photos and one point, in COLMAP's text format."""
-    pytest.importorskip("pycolmap", exc_type=ImportError)
-    (tmp_path / "cameras.txt").write_text("3 PINHOLE 100 80 90 90 50 40\n")
-    (tmp_path / "images.txt").write_text("7 1 0 0 0 0 0 0 3 b.jpg\n50 43 5\n2 1 0 0 0 -1 0 0 3 a.jpg\n5 40 5 1 2 -1\n")
-    (tmp_path / "points3D.txt").write_text("5 0 0 2 255 0 0 0.5 7 0 2 0\n")
-    model = read_model(tmp_path)
-    assert (model.path, model.placed, model.points) == (tmp_path, ("a.jpg", "b.jpg"), 1)
-    assert (model.mean_track, model.observations) == (2.0, {"a.jpg": 1, "b.jpg": 1})
-    assert numbers_in(tmp_path) == {"a.jpg": (2, 3), "b.jpg": (7, 3)}
 
 
 @pytest.mark.parametrize(

@@ -107,16 +107,7 @@ def _swapped(pair):
             features1=pair.features0,
             image1_from_image0=torch.linalg.inv(pair.image1_from_image0),
         )
-    return replace(
-        pair,
-        features0=pair.features1,
-        features1=pair.features0,
-        depths0=pair.depths1,
-        depths1=pair.depths0,
-        camera0=pair.camera1,
-        camera1=pair.camera0,
-        cam1_from_cam0=torch.linalg.inv(pair.cam1_from_cam0),
-    )
+    return pair.swapped()
 
 
 def _point_counts(matches):
@@ -247,6 +238,19 @@ def test_posed_labels_are_those_of_the_loops(seed, epipolar):
     assert labels.matches0.tolist() == matches0
     assert labels.matches1.tolist() == matches1
     assert min(_point_counts(labels.matches0) + _point_counts(labels.matches1)) > 0
+
+
+def test_distortion_is_taken_off_first():
+    pair = _random_posed_pair(3)
+    bent = replace(
+        pair,
+        features0=replace(pair.features0, keypoints=pair.features0.keypoints * 0.7),
+        features1=replace(pair.features1, keypoints=pair.features1.keypoints + 40),
+        straight0=pair.features0.keypoints,
+        straight1=pair.features1.keypoints,
+    )
+    assert torch.equal(label(bent).matches0, label(pair).matches0)
+    assert not torch.equal(label(replace(bent, straight1=None)).matches0, label(pair).matches0)
 
 
 @pytest.mark.parametrize("make", [_random_homography_pair, _random_posed_pair])

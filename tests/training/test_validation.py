@@ -1,6 +1,7 @@
 """Precision and recall by hand; the whole validation on pairs whose answer is known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -168,6 +169,17 @@ def test_poses(pairs):
     assert right.recall == 1.0
     mixed = Validation([*pairs, posed_pair(), posed_pair(matching=False)]).baseline
     assert mixed.pose_auc[2] == pytest.approx(right.pose_auc[2] / 2, abs=0.05)
+
+
+def test_poses_are_found_without_distortion():
+    pytest.importorskip("poselib", exc_type=ImportError)
+    from photoglue.training.validation import Validation
+
+    pair = posed_pair()
+    straight = pair.features0.keypoints
+    bent = replace(pair, features0=replace(pair.features0, keypoints=straight**1.05), straight0=straight)
+    assert Validation([bent]).baseline.pose_auc[0] > 0.95
+    assert Validation([replace(bent, straight0=None)]).baseline.pose_auc[0] < 0.5
 
 
 def test_a_model_is_measured_as_it_matches(pairs, tiny_model):

@@ -137,9 +137,19 @@ def masks_in(folder: Place, names: Sequence[str]) -> tuple[dict[str, Path], dict
     return found, notes
 
 
+def made_from_photo(photo: Path, mask: Path | None, quarters: int = 0) -> dict[str, Any]:
+    """What features depend on besides the options of the extractor: what is kept with those of a photo."""
+    return {
+        "version": ENTRIES,
+        "photo": digest_of_photo(photo),
+        "mask": None if mask is None else digest_of_photo(mask),
+        "quarters": quarters or None,
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class _MadeFrom:
-    """What features depend on besides the options of the extractor."""
+    """What the features of many photos depend on besides the options of the extractor."""
 
     photos: Mapping[str, Path]
     masks: Mapping[str, Path]
@@ -147,13 +157,7 @@ class _MadeFrom:
 
     def record(self, name: str) -> dict[str, Any]:
         """What is kept with the features of a photo."""
-        mask = self.masks.get(name)
-        return {
-            "version": ENTRIES,
-            "photo": digest_of_photo(self.photos[name]),
-            "mask": None if mask is None else digest_of_photo(mask),
-            "quarters": self.quarters.get(name) or None,
-        }
+        return made_from_photo(self.photos[name], self.masks.get(name), self.quarters.get(name, 0))
 
 
 def digest_of_photo(path: Path) -> str:

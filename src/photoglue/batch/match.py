@@ -123,13 +123,14 @@ def _stale(store: MatchStore, pair: Pair, digests: Mapping[str, str]) -> str | N
     recorded = store.made_from_pair(*pair)
     if recorded is None and (recorded := store.made_from_pair(*pair[::-1])) is not None:
         pair = pair[::-1]
-    why = compared(recorded, _made_from(*(digests[name] for name in pair)), STALE)
+    why = compared(recorded, made_from_features(*(digests[name] for name in pair)), STALE)
     if why is None:
         store.check(*pair)
     return why
 
 
-def _made_from(digest0: str, digest1: str) -> dict[str, Any]:
+def made_from_features(digest0: str, digest1: str) -> dict[str, Any]:
+    """What matches depend on besides the options of the matcher: the digests of both photos' features."""
     return {"version": ENTRIES, "features0": digest0, "features1": digest1}
 
 
@@ -180,6 +181,6 @@ def _work(state: tuple[Matcher, Path], pairs: Sequence[Pair]) -> list[tuple[Pair
             return [result for pair in pairs for result in _work(state, [pair])]
         return [(pairs[0], str(error))]
     return [
-        (pair, (matches.cpu(), _made_from(digests[pair[0]], digests[pair[1]])))
+        (pair, (matches.cpu(), made_from_features(digests[pair[0]], digests[pair[1]])))
         for pair, matches in zip(pairs, found, strict=True)
     ]

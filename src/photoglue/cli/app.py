@@ -18,16 +18,20 @@ from rich.text import Text
 from photoglue.cli.bench import Bench
 from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
+from photoglue.cli.doctor import Doctor
 from photoglue.cli.evaluate import Evaluate
 from photoglue.cli.export import Export
 from photoglue.cli.extract import Extract
+from photoglue.cli.localize import Localize
 from photoglue.cli.map import Map
 from photoglue.cli.match import Match, UsageError, implied_by_preset
 from photoglue.cli.match_many import MatchPairs
 from photoglue.cli.pairs import Pairs
 from photoglue.cli.reconstruct import Reconstruct, Verify
 from photoglue.cli.search import Index, Search
+from photoglue.cli.track import Track
 from photoglue.cli.train import Train, defaults
+from photoglue.cli.web import Web
 from photoglue.cli.weights import Weights
 from photoglue.errors import PhotoGlueError, PhotoGlueWarning
 from photoglue.machine import choice_lines, version_line
@@ -42,9 +46,13 @@ Command: TypeAlias = (
     | Annotated[ConvertModel, tyro.conf.subcommand("convert-model")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Map, tyro.conf.subcommand("map")]
+    | Annotated[Localize, tyro.conf.subcommand("localize")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[Track, tyro.conf.subcommand("track")]
+    | Annotated[Web, tyro.conf.subcommand("web")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

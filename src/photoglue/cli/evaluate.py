@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import tyro
 from rich.console import Console
@@ -14,12 +14,26 @@ from rich.text import Text
 
 from photoglue.datasets.layouts import load_dataset
 from photoglue.errors import ConfigError
-from photoglue.evaluation import Settings, evaluate, measure_maps
+from photoglue.evaluation import (
+    LocalisationOptions,
+    Settings,
+    evaluate,
+    localising,
+    measure_localisation,
+    measure_maps,
+    measure_tracking,
+)
 from photoglue.evaluation.maps.run import COLUMNS, Intrinsics, row_of
 from photoglue.evaluation.report.groups import groups_of
 from photoglue.evaluation.report.tables import values_grid
 from photoglue.evaluation.results import Result
 from photoglue.evaluation.run import Progress as OnProgress
+from photoglue.evaluation.tracking.run import COLUMNS as TRACKING_COLUMNS
+from photoglue.evaluation.tracking.run import row_of as tracking_row
+
+BenchmarkName: TypeAlias = Literal[
+    "relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm", "localisation", "tracking"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +45,8 @@ class Evaluate:
     (or ratio0.9), or a file of LightGlue weights. @float32 or @bfloat16 behind it fixes the precision, ~refined at the
     end refines matches to fractions of a pixel. Methods of search: EXTRACTOR+vlad, EXTRACTOR+mean, efficientnet,
     EXTRACTOR+vlad+efficientnet; all but the third also with +rerank. Methods of sfm: the presets of `photoglue map`,
-    such as default and fast, FEATURES+PRESET, and colmap.
+    such as default and fast, FEATURES+PRESET, and colmap; of localisation EXTRACTOR+MATCHER. Methods of tracking:
+    tracker, tracker:EVERY, klt, orb, and aliked+lightglue on every frame.
     """
 
     data: tyro.conf.Positional[tuple[Path, ...]]
@@ -39,22 +54,30 @@ class Evaluate:
     lists of SuperGlue, LoFTR and glue-factory; or folders of such folders, as one data set. Reading LoFTR's MegaDepth
     files can run code in them: use only those that LoFTR released."""
     methods: tuple[str, ...] = ()
-    """What to measure; none: aliked+lightglue, aliked+vlad for searches, default and colmap for sfm."""
+    """What to measure; none: aliked+lightglue, aliked+vlad for searches, default and colmap for sfm,
+    aliked+lightglue and sift+ratio for localisation, tracker and klt for tracking."""
     protocol: str = "photoglue"
     """photoglue, lightglue-paper, glue-factory, loftr or superglue."""
     out: Path = Path("runs/evaluation")
     """Folder for results, report, and features. Results that it has of other methods and data join the report."""
-    benchmark: Literal["relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm"] | None = None
+    benchmark: BenchmarkName | None = None
     """Which kind, if a folder has several; overlap: pairs of photos of different scenes; retrieval: each photo of a
-    bag of scenes, or of places.tsv, is searched for; sfm: a model is made of each scene's images/."""
+    bag of scenes, or of places.tsv, is searched for; sfm: a model is made of each scene's images/; localisation: every
+    fourth photo of a scene is placed in a map of the others; tracking: videos with trajectory_tum.txt are tracked."""
     all_pairs: bool = False
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
     """At most so many pairs of each data set, evenly taken."""
     max_photos: int | None = None
-    """For sfm: at most so many photos of each scene, evenly taken."""
+    """For sfm and localisation: at most so many photos of each scene, evenly taken."""
+    max_frames: int | None = None
+    """For tracking: at most so many frames of each video, from the beginning."""
     intrinsics: tuple[Intrinsics, ...] = ("known", "unknown")
-    """For sfm: whether mappers are told the true cameras; with both, each scene is mapped twice."""
+    """For sfm and localisation: whether the true cameras are told; with both, each scene is done twice."""
+    metres: bool = False
+    """For localisation: the unit of the poses is the metre, though cameras.json does not say so."""
+    strangers: tuple[Path, ...] = ()
+    """For localisation: photos of other places, or folders of them, none of which should get a place."""
     skip_missing: bool = False
     """Leave out pairs whose images are missing, and say how many, instead of an error."""
     seeds: int = 1
@@ -76,8 +99,9 @@ class Evaluate:
 
     def run(self, console: Console) -> int:
         """Measure, and print a table for each data set and where the report is."""
-        if self.benchmark == "sfm":
-            return self._maps(console)
+        other = {"sfm": self._maps, "localisation": self._places, "tracking": self._tracking}.get(self.benchmark or "")
+        if other is not None:
+            return other(console)
         settings = Settings(
             protocol=self.protocol,
             estimator=self.estimator,
@@ -109,11 +133,7 @@ class Evaluate:
 
     def _maps(self, console: Console) -> int:
         """Measure mappers, and print a table of all models."""
-        if (self.estimator, self.threshold_px, self.max_pairs, self.seeds) != (None, None, None, 1) or self.all_pairs:
-            raise ConfigError(
-                "sfm maps as photoglue map does: leave out --estimator, --threshold-px, --seeds, --max-pairs and "
-                "--all-pairs."
-            )
+        self._check_unused("sfm maps as photoglue map does")
         with _progress(console) as progress:
             results = measure_maps(
                 self.data,
@@ -123,14 +143,60 @@ class Evaluate:
                 max_photos=self.max_photos,
                 progress=progress,
             )
-        shown = Table(*COLUMNS)
-        for column in shown.columns[2:]:
-            column.justify = "right"
-        for result in results:
-            shown.add_row(*(Text(cell) for cell in row_of(result)))
-        console.print(shown)
+        _print_rows(console, COLUMNS, [row_of(result) for result in results])
         console.print(f"table → {self.out / 'maps.md'}", soft_wrap=True)
         return 0
+
+    def _tracking(self, console: Console) -> int:
+        """Measure trackers, and print a table of all videos."""
+        given = (self.estimator, self.threshold_px, self.max_pairs, self.max_photos, self.seeds, self.all_pairs)
+        if given != (None, None, None, None, 1, False):
+            raise ConfigError(
+                "tracking is measured in one way: leave out --estimator, --threshold-px, --seeds, --max-pairs, "
+                "--max-photos and --all-pairs."
+            )
+        with _progress(console) as progress:
+            results = measure_tracking(
+                self.data,
+                self.methods or ("tracker", "klt"),
+                self.out,
+                max_frames=self.max_frames,
+                device=self.device,
+                progress=progress,
+            )
+        _print_rows(console, TRACKING_COLUMNS, [tracking_row(result) for result in results])
+        console.print(f"table → {self.out / 'tracking.md'}", soft_wrap=True)
+        return 0
+
+    def _places(self, console: Console) -> int:
+        """Measure localisation, and print a table."""
+        self._check_unused("localisation places photos as photoglue localize does")
+        options = LocalisationOptions(
+            intrinsics=self.intrinsics,
+            max_photos=self.max_photos,
+            metres=self.metres or None,
+            strangers=self.strangers,
+            allow_noncommercial=self.allow_noncommercial,
+        )
+        methods = self.methods or ("aliked+lightglue", "sift+ratio")
+        with _progress(console) as progress:
+            results = measure_localisation(self.data, methods, self.out, options, progress=progress)
+        _print_rows(console, localising.COLUMNS, [localising.row_of(result) for result in results])
+        console.print(f"table → {self.out / 'localisation.md'}", soft_wrap=True)
+        return 0
+
+    def _check_unused(self, why: str) -> None:
+        if (self.estimator, self.threshold_px, self.max_pairs, self.seeds) != (None, None, None, 1) or self.all_pairs:
+            raise ConfigError(f"{why}: leave out --estimator, --threshold-px, --seeds, --max-pairs and --all-pairs.")
+
+
+def _print_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    shown = Table(*columns)
+    for column in shown.columns[2:]:
+        column.justify = "right"
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    console.print(shown)
 
 
 @contextmanager

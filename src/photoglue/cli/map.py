@@ -19,7 +19,7 @@ from photoglue.sfm.cameras import MODELS
 from photoglue.sfm.stages import Progress as Told
 from photoglue.sfm.summary import Delivery
 from photoglue.sfm.unplaced import what_helps
-from photoglue.solvers.colmap_mapping import ColmapModel
+from photoglue.solvers.colmap_facts import ColmapModel
 
 if TYPE_CHECKING:  # the names are known when the program runs
     CameraModel: TypeAlias = str
@@ -118,9 +118,10 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     0: with none."""
     matcher: MatcherName = "lightglue"
     """LightGlue, mutual nearest neighbours, or a file that `photoglue export matcher` wrote."""
-    preset: Literal["default", "fast", "best"] = "default"
+    preset: Literal["default", "fast", "best", "realtime"] = "default"
     """default: LightGlue on all pairs; fast: nearest neighbours where they are plainly enough, and LightGlue on the
-    others; best: as default, and keypoints are refined to fractions of a pixel."""
+    others; best: as default, and keypoints are refined to fractions of a pixel; realtime: earlier exits, for keyframes
+    of `photoglue track`."""
     rotation: Literal["auto", "off"] = "auto"
     """auto: photos that nothing connects with the others are looked at in four turns, and taken turned if one fits;
     off: photos are taken as they are."""

@@ -1,5 +1,6 @@
 """`photoglue match A B`: match two photos; `photoglue match PHOTOS… --store matches.h5`: the pairs of many."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,10 +15,13 @@ from photoglue.export import named_matcher
 from photoglue.extractors import EXTRACTORS
 from photoglue.files import as_json, check_output
 from photoglue.image import load_mask
+from photoglue.limits import Limits, When
+from photoglue.limits.look_alikes import LEAST_SHARE
 from photoglue.pair import FORMATS, Clock, PairResult
 from photoglue.pipeline import EXTRACTION, PRESETS, Pipeline
 from photoglue.precision import Precision
 from photoglue.solvers.poselib import Model
+from photoglue.structs import Remedies
 from photoglue.viz import save_figure
 from photoglue.viz.save import PICTURES
 
@@ -38,9 +42,14 @@ FEW = 50
 """Keypoints of a photo below which a note says what its values are."""
 
 
-FOR_TWO = ("out", "plot", "plot_pruning", "refine", "verify", "intrinsics", "threshold", "mask0", "mask1")
+FOR_TWO = (
+    *("out", "plot", "plot_pruning", "refine", "rotation", "zoom", "tiles", "max_memory", "verify", "intrinsics"),
+    *("threshold", "mask0", "mask1"),
+)
 FOR_MANY = ("features_store", "pairs", "masks", "jobs", "engine", "address")
 """Options that only two, or only many photos have a use for."""
+UNSAID = (None, (), 0, "local", "auto")
+"""Their values that ask for nothing."""
 
 
 class UsageError(ConfigError):
@@ -82,6 +91,15 @@ class Match:
     """No keypoints of the first photo where this image is black; of its size, in stored pixels (before EXIF turns)."""
     mask1: Path | None = None
     """No keypoints of the second photo where this image is black; of its size, in stored pixels (before EXIF turns)."""
+    rotation: When = "auto"
+    """Turn the second photo if it is turned against the first; auto: where one pass fails."""
+    zoom: When = "auto"
+    """Match again between crops of what the photos share; auto: where one pass fails, or finds little and scales
+    differ."""
+    tiles: When = "auto"
+    """Match large photos part by part, at full resolution; auto: where one pass finds little."""
+    max_memory: float | None = None
+    """Memory for tiles, beside the photos, in GB; None: no limit."""
     ignore_alpha: bool = False
     """Keypoints also where a photo's own alpha channel is fully transparent."""
     matcher: MatcherName = "lightglue"
@@ -123,6 +141,11 @@ class Match:
         """The second photo."""
         return self.images[1]
 
+    @property
+    def limits(self) -> Limits:
+        """What is done where one pass fails."""
+        return Limits(rotation=self.rotation, zoom=self.zoom, tiles=self.tiles, max_memory_gb=self.max_memory)
+
     def run(self, console: Console) -> int:
         """Match the photos, write what was asked for and print a summary; returns 0, or 1 if one of many failed."""
         self._check_count()
@@ -149,6 +172,7 @@ class Match:
             camera0=self.intrinsics[0] if self.intrinsics else None,
             camera1=self.intrinsics[-1] if self.intrinsics else None,
             threshold_px=self.threshold,
+            limits=self.limits,
         ).cpu()
         if self.out is not None:
             result.save(self.out, as_json(self))
@@ -163,7 +187,7 @@ class Match:
         """Refuse options that two photos, or many, have no use for."""
         folders = [photo for photo in self.images if photo.is_dir()]
         given = FOR_MANY if self.store is None else FOR_TWO
-        unused = [f"--{name.replace('_', '-')}" for name in given if getattr(self, name) not in (None, (), 0, "local")]
+        unused = [f"--{name.replace('_', '-')}" for name in given if getattr(self, name) not in UNSAID]
         if self.store is None and (folders or len(self.images) != 2):
             count = "There is one photo" if len(self.images) == 1 else f"There are {len(self.images) or 'no'} photos"
             what = f"{str(folders[0])!r} is a folder" if folders else count
@@ -224,6 +248,8 @@ class Match:
         if matches.stop is not None:
             computed = "" if matches.precision is None else f", {matches.precision}"
             console.print(f"exit        layer {matches.stop} of {matches.n_layers}{computed}")
+        for line in lines_of(matches.remedies):
+            console.print(line)
         if matches.refine is not None:
             shifts = (matches.points1 - result.features1.keypoints[matches.indices[:, 1]]).norm(dim=1)
             moved = shifts[shifts > 0]
@@ -236,6 +262,8 @@ class Match:
             console.print(f"inliers     {len(checked)}{share}, {checked.model}, {checked.threshold_px:.3g} px")
         for note in notes:
             console.print(f"note        {note}", soft_wrap=True)
+        if (result.overlap_probability or 1) < SURE:
+            console.print(f"why?        {shlex.join(['photoglue', 'doctor', *map(str, self.images)])}", soft_wrap=True)
         console.print(f"time        {clock}")
         for name, path in (("matches", self.out), ("picture", self.plot), ("pruning", self.plot_pruning)):
             if path is not None:
@@ -255,10 +283,39 @@ class Match:
                     f"{len(features) or 'no'} points in {str(path)!r}: its values go from {low:.2f} to {high:.2f} of "
                     f"white; is it plain, dark or blurred{masked}?"
                 )
-        overlap = result.overlap_probability
-        if not notes and overlap is not None and overlap < SURE and self.features != "sift":
-            return ["not sure; if one photo is turned by 90° or more against the other, turn it or try --features sift"]
+        overlap, share = result.overlap_probability, result.partnered_share
+        if share is not None and share < LEAST_SHARE:
+            notes.append(f"{share:.0%} of the points among the inliers are inliers: do the photos show look-alikes?")
+        tried = () if result.matches.remedies is None else result.matches.remedies.tried
+        if not notes and overlap is not None and overlap < SURE and "rotation" not in tried:
+            return ["not sure; if one photo is turned against the other, try --rotation always or --features sift"]
         return notes
+
+
+def lines_of(remedies: Remedies | None) -> list[str]:
+    """What a summary says of what was done beyond one pass."""
+    if remedies is None:
+        return []
+    lines = []
+    if remedies.turned_deg:
+        lines.append(f"turned      the second photo, by {remedies.turned_deg:g}° counterclockwise")
+    if remedies.boxes is not None:
+        parts = " and ".join(f"{right - left} × {bottom - top}" for left, top, right, bottom in remedies.boxes)
+        lines.append(f"zoomed      into parts of {parts} pixels")
+    if remedies.tiles:
+        lines.append(f"tiles       {remedies.tiles} pairs of parts, at full resolution")
+    for name in remedies.tried:
+        if name not in remedies.applied:
+            lines.append(f"tried       {TRIED[name]}")
+    return lines
+
+
+TRIED = {
+    "rotation": "the second photo in four turns: none fits better than as it is",
+    "zoom": "other scales: no part that both photos share was found",
+    "tiles": "parts of the photos: no more matches",
+}
+"""Remedy → what is said of it where it gave nothing."""
 
 
 def implied_by_preset(words: Sequence[str]) -> list[str]:

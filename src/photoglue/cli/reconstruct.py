@@ -12,7 +12,7 @@ from photoglue.cli.extract import print_summary, progress_bar
 from photoglue.cli.map import MapperFlags, MappingFlags, VerifyFlags, print_models
 from photoglue.datasets.photos import pairs_in, photos_of
 from photoglue.sfm import Cameras, find_cameras, reconstruct, verify_matches, write_database
-from photoglue.solvers.colmap_mapping import numbers_in
+from photoglue.solvers.colmap_facts import numbers_in
 from photoglue.store import FeatureStore, MatchStore
 
 

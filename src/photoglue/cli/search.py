@@ -10,16 +10,18 @@ from rich.table import Table
 
 from photoglue.cli.extract import progress_bar
 from photoglue.cli.match import refuse_overwriting
-from photoglue.datasets.photos import photos_of
+from photoglue.datasets.photos import photos_of, write_pairs
 from photoglue.errors import ConfigError
 from photoglue.files import check_output
-from photoglue.sfm.indexing import index_photos
+from photoglue.sfm.indexing import index_photos, opened_index
 from photoglue.sfm.search import SearchResult, SimilarPair, search_photos, similar_photos
 from photoglue.viz.contact_sheet import FORMATS, save_contact_sheet
 
 IndexedFeatures: TypeAlias = Literal["aliked", "disk", "sift"]
 SHOWN = 50
 """Lines of a table of pairs."""
+DRAWN = 20
+"""Pairs of a picture."""
 
 
 @final
@@ -65,9 +67,12 @@ class Search:
     """Also match the photo with those found, and put those first that have most in common with it; with --pairs: give
     only those that have at least 30 verified matches."""
     plot: Path | None = None
-    """Write a picture of the photos found, side by side, to this .jpg or .png file."""
+    """Write a picture of the photos found, side by side, to this .jpg or .png file; with --pairs: of the first 20
+    pairs, each in a row."""
     pairs: bool = False
     """All pairs of the photos that look alike: duplicates, and others of one scene."""
+    out: Path | None = None
+    """With --pairs: write all of them to this .txt file, which `photoglue match --pairs` reads."""
     min_score: float | None = None
     """With --pairs: how alike at least, in [-1, 1]; None: 0.2, or 0.1 with --verify."""
     device: str | None = None
@@ -80,22 +85,24 @@ class Search:
             refuse_overwriting({"--plot": self.plot}, {"the photo to search with": self.photo})
         if self.pairs == (self.photo is not None):
             raise ConfigError("Name a photo to search with, or give --pairs, which compares all of --in, and not both.")
-        if self.pairs and self.plot is not None:
-            raise ConfigError("--plot shows what one photo finds; it has no use for --pairs.")
         if not self.pairs and self.min_score is not None:
             raise ConfigError("--min-score is that of --pairs; --top says how many photos one photo finds.")
+        if self.out is not None:
+            if not self.pairs:
+                raise ConfigError("--out is the list of --pairs; what one photo finds is printed.")
+            check_output(self.out, (".txt",))
         within = self.within[0] if len(self.within) == 1 else self.within
         with progress_bar(console, "indexing", kept=False) as told:
             if self.photo is None:
+                index = opened_index(within, device=self.device, progress=told)
                 pairs = similar_photos(
-                    within,
+                    index,
                     min_score=self.min_score,
                     neighbors=self.top,
                     check=self.verify,
                     device=self.device,
-                    progress=told,
                 )
-                return self._print_pairs(console, pairs)
+                return self._print_pairs(console, pairs, Path(index.root))
             found = search_photos(
                 self.photo, within, top=self.top, check=self.verify, device=self.device, progress=told
             )
@@ -116,7 +123,9 @@ class Search:
             console.print(f"picture → {self.plot}", soft_wrap=True)
         return 0
 
-    def _print_pairs(self, console: Console, pairs: list[SimilarPair]) -> int:
+    def _print_pairs(self, console: Console, pairs: list[SimilarPair], root: Path) -> int:
+        if self.out is not None:
+            write_pairs([(each.name0, each.name1) for each in pairs], self.out)
         if not pairs:
             console.print("no photos that look alike")
             return 0
@@ -126,6 +135,15 @@ class Search:
         console.print(table)
         if len(pairs) > SHOWN:
             console.print(f"and {len(pairs) - SHOWN} more")
+        if self.plot is not None:
+            drawn = pairs[:DRAWN]
+            photos = [root / name for each in drawn for name in (each.name0, each.name1)]
+            refuse_overwriting({"--plot": self.plot}, {f"the photo {path.name!r}": path for path in photos})
+            captions = [text for each in drawn for text in (f"{each.name0}, {_caption(each)}", each.name1)]
+            save_contact_sheet(photos, captions, self.plot, columns=2)
+            console.print(f"picture → {self.plot}", soft_wrap=True)
+        if self.out is not None:
+            console.print(f"{len(pairs)} pair{'s' * (len(pairs) != 1)} → {self.out}", soft_wrap=True)
         return 0
 
 
@@ -142,5 +160,5 @@ def _values(found: SearchResult | SimilarPair) -> list[str]:
     return [f"{found.score:.3f}", *([] if found.inliers is None else [str(found.inliers)])]
 
 
-def _caption(found: SearchResult) -> str:
+def _caption(found: SearchResult | SimilarPair) -> str:
     return f"{found.score:.2f}" if found.inliers is None else f"{found.inliers} inliers"

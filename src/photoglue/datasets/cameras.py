@@ -44,6 +44,8 @@ class CameraFile:
     """What it says of each photo, by name."""
     depth_scale: Any
     """What it says that depths are to be divided by; None: nothing."""
+    unit: str
+    """What it says of the unit of its poses, such as "metres"; empty: nothing."""
 
     def photo(self, name: str, images: Images) -> PosedPhoto:
         """A photo of the file, with its camera and pose.
@@ -78,7 +80,9 @@ def read_cameras(source: Path) -> CameraFile:
     frames = content.get("frames", content) if isinstance(content, dict) else content
     if not isinstance(frames, dict):
         raise ConfigError(f"{str(path)!r} has a {type(frames).__name__} where a camera for each image was wanted.")
-    return CameraFile(path=path, frames=frames, depth_scale=content.get("depth_scale"))
+    return CameraFile(
+        path=path, frames=frames, depth_scale=content.get("depth_scale"), unit=str(content.get("unit", ""))
+    )
 
 
 def read_megadepth(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:

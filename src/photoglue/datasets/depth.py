@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from photoglue.datasets.scenes import Frame
+from photoglue.datasets.scenes import DepthFile, Frame
 from photoglue.errors import ImageError, require
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.epipolar import normalized_points
@@ -17,11 +17,15 @@ from photoglue.geometry.epipolar import normalized_points
 def read_depth(frame: Frame) -> Float[Tensor, "h w"]:
     """Depth along the optical axis at each pixel of the photo, in the unit of its pose; NaN where unknown.
 
+    Args:
+        frame: With the depth in a file.
+
     Raises:
         ImageError: If it cannot be read, or has not the size of the photo.
         MissingExtra: If it is an HDF5 file and h5py is not installed.
     """
-    path = frame.depth_path
+    assert isinstance(frame.depth, DepthFile)
+    path = frame.depth.path
     try:
         stored = _read_hdf5(path) if path.suffix == ".h5" else _read_png(path)
     except (OSError, KeyError, ValueError, SyntaxError) as error:
@@ -32,7 +36,7 @@ def read_depth(frame: Frame) -> Float[Tensor, "h w"]:
             f"The depth {str(path)!r} has shape {stored.shape}, and photo {frame.name!r} {width} × {height} pixels; "
             "a depth for each pixel was wanted."
         )
-    depth = torch.from_numpy(stored.astype(np.float32)) / frame.depth_scale
+    depth = torch.from_numpy(stored.astype(np.float32)) / frame.depth.scale
     return torch.where(has_depth(depth), depth, torch.nan)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from photoglue.errors import ConfigError, ImageError
 from photoglue.files import write_whole
-from photoglue.image import read_image, read_image_size, to_rgb
+from photoglue.image import Resize, read_image, read_image_size, to_rgb
 
 PHOTO_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif",
@@ -173,13 +173,19 @@ def find_photos(
     return usable
 
 
-def read_photo(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+def read_photo(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
     """The photo in a file, upright, RGB.
+
+    Args:
+        path: The file.
+        size: (width, height) to scale it to, pixels; None: as it is.
 
     Raises:
         ImageError: If it cannot be read.
     """
     image = to_rgb(read_image(path))
+    if size is not None:
+        image = Resize(original_size=(image.shape[2], image.shape[1]), resized_size=size).apply(image)
     return np.ascontiguousarray((image * 255).round().byte().permute(1, 2, 0).numpy())
 
 

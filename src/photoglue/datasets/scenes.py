@@ -28,8 +28,19 @@ from torch import Tensor
 
 from photoglue.datasets.cameras import PosedPhoto, megadepth_photo, read_cameras, read_megadepth
 from photoglue.datasets.images import Images
+from photoglue.datasets.sparse import SparseDepth
 from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.geometry.camera import PinholeCamera
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthFile:
+    """Depth at each pixel of a photo, in a file."""
+
+    path: Path
+    """PNG of 16 bit, or HDF5 with the dataset "depth"."""
+    scale: float
+    """What a stored depth is divided by."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,11 +50,10 @@ class Frame:
     name: str
     """Unique in the scene."""
     image_path: Path
-    depth_path: Path
-    """PNG of 16 bit, or HDF5 with the dataset "depth"."""
-    depth_scale: float
-    """What a stored depth is divided by."""
+    depth: DepthFile | SparseDepth
+    """Where its depth is known: a file, or points of a model."""
     camera: PinholeCamera
+    """Without distortion. If the depth is that of a model, the photo is scaled to its size when it is read."""
     cam_from_world: Float64[Tensor, "4 4"]
     """X_cam = R · X_world + t; in the unit of the depths."""
 
@@ -68,8 +78,12 @@ class Scene:
         """Changes with the names, cameras, poses and depth scale of its photos, and the sizes of all files in bytes."""
         digest = hashlib.sha256()
         for frame in self.frames:
-            numbers = frame.camera, frame.cam_from_world.tolist(), frame.depth_scale
-            sizes = [path.stat().st_size for path in (frame.image_path, frame.depth_path)]
+            known, paths = frame.depth, [frame.image_path]
+            if isinstance(known, DepthFile):
+                paths.append(known.path)
+            depth = known.scale if isinstance(known, DepthFile) else known.fingerprint
+            numbers = frame.camera, frame.cam_from_world.tolist(), depth
+            sizes = [path.stat().st_size for path in paths]
             digest.update(f"{frame.name}\t{numbers}\t{sizes}\n".encode())
         return digest.hexdigest()[:16]
 
@@ -201,8 +215,7 @@ def _frame(name: str, photo: PosedPhoto, root: Path, depth: Path, depth_scale: f
     return Frame(
         name=name,
         image_path=root / photo.name,
-        depth_path=depth,
-        depth_scale=depth_scale,
+        depth=DepthFile(path=depth, scale=depth_scale),
         camera=photo.camera,
         cam_from_world=torch.from_numpy(photo.cam_from_world),
     )
@@ -218,13 +231,14 @@ def _scene(
 ) -> Scene:
     """The scene of those of ``count`` frames that are there and have a depth; ``pairs`` has the numbers of all."""
     root = images.folder
-    absent = [frame.depth_path for frame in frames.values() if not frame.depth_path.is_file()]
+    depths = {number: root / frame.depth.path for number, frame in frames.items() if isinstance(frame.depth, DepthFile)}
+    absent = [path for path in depths.values() if not path.is_file()]
     if absent and not images.skip_missing:
         raise ConfigError(
             f"The scene in {str(root)!r} lacks {len(absent)} of {count} depths, such as {str(absent[0])!r}. "
             "Add them, remove these photos from the scene, or leave them out: --skip-missing (skip_missing=True)."
         )
-    there = {number: frame for number, frame in sorted(frames.items()) if frame.depth_path not in absent}
+    there = {number: frame for number, frame in sorted(frames.items()) if depths[number] not in absent}
     known = torch.tensor([number in there for number in range(count)])
     usable = known[pairs].all(dim=1)
     if len(there) < count:

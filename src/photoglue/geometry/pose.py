@@ -27,6 +27,25 @@ def rotation_from_quaternion(quaternion: Float64[Tensor, "4"]) -> Float64[Tensor
     return rotation
 
 
+def quaternion_from_rotation(rotation: Float64[Tensor, "3 3"]) -> Float64[Tensor, "4"]:
+    """The unit quaternion (w, x, y, z) of a rotation, w not negative.
+
+    It is the eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (2000), exact for each angle.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.double().tolist()
+    matrix = torch.tensor(
+        [
+            [xx + yy + zz, zy - yz, xz - zx, yx - xy],
+            [zy - yz, xx - yy - zz, xy + yx, xz + zx],
+            [xz - zx, xy + yx, yy - xx - zz, yz + zy],
+            [yx - xy, xz + zx, yz + zy, zz - xx - yy],
+        ],
+        dtype=torch.float64,
+    )
+    quaternion: Tensor = torch.linalg.eigh(matrix).eigenvectors[:, -1]
+    return quaternion if float(quaternion[0]) >= 0 else -quaternion
+
+
 def rotation_error_deg(estimated: Float[Tensor, "3 3"], true: Float[Tensor, "3 3"]) -> float:
     """The angle between two rotations, 0…180 degrees.
 

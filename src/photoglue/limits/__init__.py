@@ -1,5 +1,18 @@
-"""What one pass of extractor and matcher cannot do, done in a second one where it is asked for."""
+"""What one pass of extractor and matcher cannot do, done in a second one where it helps."""
 
+from photoglue.limits.look_alikes import partnered_share
+from photoglue.limits.remedies import Limits, When
+from photoglue.limits.rotation import extract_turned
 from photoglue.limits.subpixel import GrayView, Refinement, Subpixel, refine_matches, refine_points
 
-__all__ = ["GrayView", "Refinement", "Subpixel", "refine_matches", "refine_points"]
+__all__ = [
+    "GrayView",
+    "Limits",
+    "Refinement",
+    "Subpixel",
+    "When",
+    "extract_turned",
+    "partnered_share",
+    "refine_matches",
+    "refine_points",
+]

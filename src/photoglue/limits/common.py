@@ -1,19 +1,19 @@
 """The part that two photos share, and how much larger it is in one of them, as far as their matches tell."""
 
+import cmath
+import math
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Complex128, Float64
 
-from photoglue.limits.views import Box
+from photoglue.limits.views import Box, Size
 from photoglue.structs import Matches
 
-Size: TypeAlias = tuple[int, int]
-"""(width, height), pixels."""
-
-SAMPLES = 1000
+SAMPLES = 300
 """Pairs of matches that a similarity is tried of."""
+VOTERS = 300
+"""Matches, the best ones, that are asked which similarity is best."""
 TOLERANCE = 0.1
 """Matches agree with a similarity if they are off by less than this share of the diagonals: scenes are not flat."""
 EXTREMES = 0.02
@@ -28,14 +28,33 @@ LARGEST_SCALE = 16.0
 class Common:
     """The part that two photos share."""
 
-    scale: float
-    """Pixels of image 1 for a length of one pixel in image 0."""
+    turn: complex
+    """A step z = x + iy in image 0 is about turn · z in image 1, pixels."""
+    shift: complex
+    """The origin of image 0 is about there in image 1, pixels."""
     agreeing: int
     """Matches that say so."""
     box0: Box
     """Where it is in image 0."""
     box1: Box
     """Where it is in image 1."""
+
+    @property
+    def scale(self) -> float:
+        """Pixels of image 1 for a length of one pixel in image 0."""
+        return abs(self.turn)
+
+    @property
+    def angle_deg(self) -> float:
+        """By how much image 1 is turned against image 0, clockwise as seen, in [-180, 180]."""
+        return math.degrees(cmath.phase(self.turn))
+
+    def box_in_1(self, box: Box) -> tuple[float, float, float, float]:
+        """The smallest box of image 1, pixels, that a box of image 0 fits into; it may reach beyond the image."""
+        left, top, right, bottom = box
+        corners = np.array([left + 1j * top, right + 1j * top, left + 1j * bottom, right + 1j * bottom])
+        there = self.turn * corners + self.shift
+        return there.real.min(), there.imag.min(), there.real.max(), there.imag.max()
 
 
 def common_part(matches: Matches, sizes: tuple[Size, Size]) -> Common | None:
@@ -56,19 +75,17 @@ def common_part(matches: Matches, sizes: tuple[Size, Size]) -> Common | None:
         return None
     z0, z1 = (each[:, 0] + 1j * each[:, 1] for each in points)
     diagonals = [float(np.hypot(*size)) for size in sizes]
-    turns, shifts = _samples(z0, z1, weights)
-    agree = _agreeing(z0, z1, turns, shifts, diagonals)
-    best = int(np.argmax(agree @ weights))
-    turn, inliers = turns[best], agree[best]
+    asked = np.argsort(-weights, kind="stable")[:VOTERS]
+    turns, shifts = _samples(z0[asked], z1[asked], weights[asked])
+    best = int(np.argmax(_agreeing(z0[asked], z1[asked], turns, shifts, diagonals) @ weights[asked]))
+    turn, shift = complex(turns[best]), complex(shifts[best])
     for _ in range(3):
+        inliers = _agreeing(z0, z1, np.array([turn]), np.array([shift]), diagonals)[0]
         if inliers.sum() < 3:
             return None
         turn, shift = _fit(z0[inliers], z1[inliers])
-        inliers = _agreeing(z0, z1, np.array([turn]), np.array([shift]), diagonals)[0]
-    if inliers.sum() < 3:
-        return None
     box0, box1 = (_box(each[inliers], size) for each, size in zip(points, sizes, strict=True))
-    return Common(scale=abs(turn), agreeing=int(inliers.sum()), box0=box0, box1=box1)
+    return Common(turn=turn, shift=shift, agreeing=int(inliers.sum()), box0=box0, box1=box1)
 
 
 def _samples(
@@ -92,7 +109,8 @@ def _agreeing(
     diagonals: list[float],
 ) -> Bool[np.ndarray, "s k"]:
     misses = np.abs(turns[:, None] * z0 + shifts[:, None] - z1)
-    return misses < TOLERANCE * np.minimum(np.abs(turns) * diagonals[0], diagonals[1])[:, None]
+    limits = TOLERANCE * np.minimum(np.abs(turns) * diagonals[0], diagonals[1])
+    return np.asarray(misses < limits[:, None])
 
 
 def _fit(z0: Complex128[np.ndarray, " k"], z1: Complex128[np.ndarray, " k"]) -> tuple[complex, complex]:

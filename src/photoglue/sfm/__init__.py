@@ -14,10 +14,18 @@ from photoglue.sfm.cascade import Cascade
 from photoglue.sfm.database import write_database
 from photoglue.sfm.deliver import Undistorted, undistort, write_ply, write_text
 from photoglue.sfm.indexing import index_photos
+from photoglue.sfm.localize import Localizer
+from photoglue.sfm.locating.adopt import AdoptedMap, AdoptOptions, adopt_model
+from photoglue.sfm.locating.answer import Localisation, NearPhoto, Uncertainty
+from photoglue.sfm.locating.drawing import draw_localisation
+from photoglue.sfm.locating.many import localize_photos
+from photoglue.sfm.locating.page import write_localisation_report
+from photoglue.sfm.locating.placing import LocalizeOptions
+from photoglue.sfm.locating.writing import read_queries, write_localisations
 from photoglue.sfm.loops import Contradicted, contradicted_pairs
-from photoglue.sfm.map import MapOptions, map_photos
-from photoglue.sfm.model import Model, ModelImage, read_model
+from photoglue.sfm.map import map_photos
 from photoglue.sfm.nerfstudio import write_nerfstudio
+from photoglue.sfm.options import MapOptions
 from photoglue.sfm.pairs import PairOptions, find_pairs
 from photoglue.sfm.reconstruct import reconstruct
 from photoglue.sfm.refine import refine_keypoints
@@ -28,35 +36,48 @@ from photoglue.sfm.summary import MapSummary
 from photoglue.sfm.unplaced import PairRow
 from photoglue.sfm.verified import PairKind, VerifiedPair, VerifiedStore
 from photoglue.sfm.verify import VerifyOptions, verify_matches
-from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions
+from photoglue.solvers.colmap_facts import ColmapModel
+from photoglue.solvers.colmap_mapping import MapperOptions
+from photoglue.solvers.colmap_model import Model, ModelImage, read_model
 
 __all__ = [
+    "AdoptOptions",
+    "AdoptedMap",
     "CameraOptions",
     "Cameras",
     "Cascade",
     "ColmapCamera",
     "ColmapModel",
     "Contradicted",
+    "Localisation",
+    "LocalizeOptions",
+    "Localizer",
     "MapOptions",
     "MapSummary",
     "MapperOptions",
     "Model",
     "ModelImage",
+    "NearPhoto",
     "PairKind",
     "PairOptions",
     "PairRow",
     "SearchResult",
     "SimilarPair",
+    "Uncertainty",
     "Undistorted",
     "VerifiedPair",
     "VerifiedStore",
     "VerifyOptions",
+    "adopt_model",
     "contradicted_pairs",
+    "draw_localisation",
     "find_cameras",
     "find_pairs",
     "index_photos",
+    "localize_photos",
     "map_photos",
     "read_model",
+    "read_queries",
     "reconstruct",
     "refine_keypoints",
     "search_photos",
@@ -65,6 +86,8 @@ __all__ = [
     "verify_matches",
     "weakest_links",
     "write_database",
+    "write_localisation_report",
+    "write_localisations",
     "write_map_report",
     "write_nerfstudio",
     "write_pairs",

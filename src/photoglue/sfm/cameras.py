@@ -175,12 +175,12 @@ def _shared(headers: Mapping[str, Header], options: CameraOptions) -> dict[str, 
     """What EXIF says of the cameras, by photo."""
     sizes: dict[str, set[tuple[int, ...]]] = {}
     for name, (tags, size) in headers.items():
-        if not _words(tags):
+        if not camera_words(tags):
             sizes.setdefault(_folder(name), set()).add(tuple(sorted(size)))
     found = {}
     for name, (tags, size) in headers.items():
-        alone = name if not _words(tags) and len(sizes[_folder(name)]) > 1 else ""
-        key = "one" if options.single else (_folder(name), _words(tags), size, alone)
+        alone = name if not camera_words(tags) and len(sizes[_folder(name)]) > 1 else ""
+        key = "one" if options.single else (_folder(name), camera_words(tags), size, alone)
         found[name] = (key, _estimated(tags, size, options.model or "SIMPLE_RADIAL"))
     return found
 
@@ -189,7 +189,7 @@ def _folder(name: str) -> str:
     return PurePosixPath(name).parent.as_posix()
 
 
-def _words(tags: Mapping[int, Any]) -> str:
+def camera_words(tags: Mapping[int, Any]) -> str:
     """What EXIF says of camera, lens and focal length; empty if nothing."""
     return "|".join(str(tags.get(tag, "")).strip("\0 ") for tag in (MAKE, MODEL, LENS, FOCAL, FOCAL_35MM)).strip("|")
 

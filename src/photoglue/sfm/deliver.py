@@ -20,9 +20,9 @@ from photoglue.decode import orientation_of
 from photoglue.errors import ConfigError, ImageError, OutputError, PhotoGlueError
 from photoglue.files import check_output, digest_of, digest_of_file, from_json, to_json, write_whole
 from photoglue.image import read_image_size
-from photoglue.sfm.model import FILES, Model, read_model
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_files import images_without
+from photoglue.solvers.colmap_model import FILES, Model, read_model
 
 NAMES_SHOWN = 5
 """Photos that an error names."""

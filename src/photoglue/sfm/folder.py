@@ -10,6 +10,8 @@ from photoglue.errors import ConfigError, OutputError
 from photoglue.files import from_json, to_json, write_whole
 
 FORMAT = "photoglue-map"
+KEYFRAMES = "keyframes.json"
+"""What is in a folder of `photoglue track --keyframes`."""
 NAMES_TOLD = 5
 """Names that a sentence lists."""
 
@@ -107,7 +109,7 @@ def _record_in(out: Path) -> RunRecord | None:
         others = [entry.name for entry in out.iterdir() if not entry.name.endswith(".partial")]
     except OSError as error:
         raise OutputError(f"{str(out)!r} cannot be read: {error.strerror}.") from error
-    if others:
+    if others and KEYFRAMES not in others:  # a folder of keyframes has its features and matches already
         raise ConfigError(
             f"{str(out)!r} is not empty, and not the folder of a map (it has {others[0]!r} and no run.json). Choose "
             "another."

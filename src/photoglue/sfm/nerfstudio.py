@@ -11,8 +11,8 @@ from torch import Tensor
 from photoglue.errors import ConfigError
 from photoglue.files import to_json, write_whole
 from photoglue.sfm.deliver import check_photos, make_folder, ply_of
-from photoglue.sfm.model import read_model
 from photoglue.solvers.colmap_files import CameraRecord
+from photoglue.solvers.colmap_model import read_model
 
 UPWARDS = torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], dtype=torch.float64)
 """nerfstudio's world, whose z points up, from COLMAP's, whose y points down."""

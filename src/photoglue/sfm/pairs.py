@@ -22,8 +22,8 @@ from photoglue.extractors import create_extractor
 from photoglue.image import read_gps
 from photoglue.retrieval import Describer
 from photoglue.sfm.indexing import POINTS, SIDE, index_of, named_photos
-from photoglue.sfm.model import read_model
 from photoglue.sfm.poses import known_poses, named_alike
+from photoglue.solvers.colmap_model import read_model
 
 ALL_PAIRS = 60
 """All pairs are taken of up to so many photos, 1,770 of them."""

@@ -14,7 +14,7 @@ from photoglue.datasets.cameras import checked_pose, read_cameras
 from photoglue.datasets.images import lines_of
 from photoglue.errors import ConfigError
 from photoglue.geometry.pose import rotation_from_quaternion
-from photoglue.sfm.model import read_model
+from photoglue.solvers.colmap_model import read_model
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,11 +10,12 @@ from typing import Any
 
 from photoglue.errors import ConfigError, OutputError
 from photoglue.files import as_json, digest_of_file, from_json, to_json, write_whole
-from photoglue.solvers.colmap_mapping import ColmapModel, MapperOptions, check_extendable, map_photos, read_model
+from photoglue.solvers.colmap_facts import ColmapModel, check_extendable, model_facts
+from photoglue.solvers.colmap_mapping import MapperOptions, map_photos
 
 RECORD = "made_from.json"
 """File beside the models that says what they were made from."""
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def models_in(sparse: Path) -> tuple[ColmapModel, ...]:
     Raises:
         ConfigError: If one cannot be read.
     """
-    return tuple(read_model(path) for path in _models_of(sparse))
+    return tuple(model_facts(path) for path in _models_of(sparse))
 
 
 def made_from(folder: Path) -> MadeFrom | None:
@@ -132,7 +133,7 @@ def _models_of(folder: Path) -> list[Path]:
 
 def _put_in_place(work: Path, sparse: Path, models: list[Path], record: MadeFrom, *, keep: Path | None = None) -> None:
     """Makes a new sparse/ of the models, the one with the most photos first, and exchanges it for the old one."""
-    sized = [(read_model(path), path) for path in models]
+    sized = [(model_facts(path), path) for path in models]
     order = sorted((model for model in sized if len(model[0].placed) > 1), key=_rank)
     new, old = sparse.with_name("sparse.new"), sparse.with_name("sparse.old")
     try:

@@ -17,7 +17,7 @@ from photoglue.sfm.report.links import Link, weakest_links
 from photoglue.sfm.report.page import write_map_report
 from photoglue.sfm.unplaced import PairRow
 from photoglue.sfm.verified import VerifiedStore
-from photoglue.solvers.colmap_mapping import ColmapModel
+from photoglue.solvers.colmap_facts import ColmapModel
 from photoglue.store import FeatureStore
 
 Delivery: TypeAlias = Literal["report", "undistort", "nerfstudio", "ply", "text"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from photoglue.sfm.verified import PairKind, VerifiedStore
-from photoglue.solvers.colmap_mapping import ColmapModel
+from photoglue.solvers.colmap_facts import ColmapModel
 
 LOOK_ALIKE = "look-alike"
 """Kind of a pair that the rotations of many others contradict."""

@@ -1,4 +1,4 @@
-"""COLMAP's mappers through pycolmap: from a database to models, and what a model says of itself."""
+"""COLMAP's mappers through pycolmap: from a database to models."""
 
 import os
 import shutil
@@ -7,20 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, TypeAlias
-
-import numpy as np
 
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
+from photoglue.solvers.colmap_facts import opened, photos_placed
 
 PAIR_BASE = 2**31 - 1
 """The number of a pair in a database is this times that of its first image, and that of its second one."""
 
 ROOM = 64 << 10
 """Bytes: with less free, what COLMAP fails at is writing; it seldom says so, and never says it of models."""
+
+FEW = 0.8
+"""Share of the photos with verified pairs: if the largest model has fewer, they are mapped anew, beginning with two of
+which one may lie ahead of the other."""
+AHEAD: Mapping[str, float] = MappingProxyType({"init_max_forward_motion": 1.0, "init_min_tri_angle": 4.0})
+"""What COLMAP then asks of the first two photos; else at most 0.95 of the way between them is forward, and 16
+degrees."""
 
 MapperName: TypeAlias = Literal["incremental", "global"]
 Progress: TypeAlias = Callable[[int], None]
@@ -51,24 +57,6 @@ class MapperOptions:
     """Threads; -1: all. More than one are faster for hundreds of photos, but bytes may differ each time."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColmapModel:
-    """What a model says of itself."""
-
-    path: Path
-    """Its folder, with cameras.bin, images.bin and points3D.bin."""
-    placed: tuple[str, ...]
-    """Names of the photos that have a place in it, sorted."""
-    points: int
-    """3D points."""
-    mean_track: float
-    """Photos that see a point, on average."""
-    error_px: float
-    """Mean distance between a point as seen and as the model predicts it, pixels of the photos."""
-    observations: Mapping[str, int]
-    """How many points of the model each placed photo sees."""
-
-
 def map_photos(
     database: Path,
     photos: Path,
@@ -82,6 +70,8 @@ def map_photos(
 
     If focal lengths are guessed, and photos with verified pairs find no place, they are mapped once more with the
     guesses held until the end, because a focal length may run away in a model of few photos; the larger model counts.
+    If many still find none, the model may begin with two photos of which one was taken ahead of the other, as in a walk
+    along a street, where COLMAP finds no other first pair.
 
     If this is interrupted by Ctrl-C, the models as they are then are written, and the exception goes on. The database
     is changed: newer versions of COLMAP upgrade it.
@@ -136,9 +126,15 @@ def _mapped(
         calm = replace(options, refine_focal_length=False, refine_distortion=False, robust=False, snapshot_photos=0)
         again = _incremental(module, (held / "database.db", photos, held), calm, (None, progress))
         for path in again:
-            model = _read(path)
+            model = opened(path)
             adjust_robustly(module, model, _refined(options), options.threads)
             _written(model, path)
+        found = max(found, again, key=_size)
+    if start is None and _size(found)[0] < FEW * _linked(database):
+        ahead = out / "ahead"
+        ahead.mkdir()
+        quiet = replace(options, snapshot_photos=0)
+        again = _incremental(module, (database, photos, ahead), quiet, (None, progress), first=AHEAD)
         found = max(found, again, key=_size)
     return found
 
@@ -150,7 +146,7 @@ def _guessed(database: Path) -> bool:
 
 def _size(models: Sequence[Path]) -> tuple[int, int]:
     """Photos and points of the largest of some models."""
-    sizes = [(_placed(model), int(model.num_points3D())) for model in map(_read, models)]
+    sizes = [(photos_placed(model), int(model.num_points3D())) for model in map(opened, models)]
     return max(sizes, default=(0, 0))
 
 
@@ -181,18 +177,20 @@ def _incremental(
     places: tuple[Path, Path, Path],
     options: MapperOptions,
     run: tuple[Path | None, Progress | None],
+    first: Mapping[str, float] | None = None,
 ) -> list[Path]:
     database, photos, out = places
     start, progress = run
     _need(module, "IncrementalPipeline", "incremental mapping that can be interrupted")
     settings = _settings(module, places, options)
+    _set(settings.mapper, first or {})
     manager = module.ReconstructionManager()
     if start is not None:
         manager.read(os.fspath(start))
 
     def told() -> None:
         if progress is not None:
-            progress(sum(_placed(manager.get(i)) for i in range(manager.size())))
+            progress(sum(photos_placed(manager.get(i)) for i in range(manager.size())))
 
     try:
         pipeline = module.IncrementalPipeline(settings, os.fspath(photos), os.fspath(database), manager)
@@ -262,71 +260,6 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
     for model in found.values():
         _adjust(module, model, options)
     return [_written(model, out / str(number)) for number, model in sorted(found.items())]
-
-
-def read_model(path: Path) -> ColmapModel:
-    """What the model in a folder says of itself.
-
-    Raises:
-        ConfigError: If there is no model that can be read.
-    """
-    model = _read(path)
-    images = {image.name: int(image.num_points3D) for image in _images(model)}
-    return ColmapModel(
-        path=path,
-        placed=tuple(sorted(images)),
-        points=int(model.num_points3D()),
-        mean_track=float(model.compute_mean_track_length()),
-        error_px=float(model.compute_mean_reprojection_error()),
-        observations=dict(sorted(images.items())),
-    )
-
-
-def numbers_in(path: Path) -> dict[str, tuple[int, int]]:
-    """The numbers of each placed photo of a model, and of its camera.
-
-    Raises:
-        ConfigError: If there is no model that can be read.
-    """
-    return {image.name: (int(image.image_id), int(image.camera_id)) for image in _images(_read(path))}
-
-
-def check_extendable(path: Path, database: Path) -> None:
-    """Makes sure that a database has all photos of a model, with the same numbers and keypoints.
-
-    Raises:
-        ConfigError: If it has not, or there is no model that can be read; the message names the photos.
-    """
-    changed = []
-    with closing(sqlite3.connect(database)) as base:
-        for image in _images(_read(path)):
-            query = "SELECT cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ? AND image_id = ?"
-            row = base.execute(query, (image.name, int(image.image_id))).fetchone()
-            seen = np.array([point.xy for point in image.points2D], dtype=np.float64).reshape(-1, 2)
-            there = None if row is None else np.frombuffer(row[1] or b"", dtype="<f4").reshape(-1, row[0] or 2)[:, :2]
-            if there is None or there.shape != seen.shape or not np.allclose(there, seen, atol=1e-3):
-                changed.append(str(image.name))
-    if changed:
-        listed = ", ".join(changed[:5]) + ", …" * (len(changed) > 5)
-        raise ConfigError(
-            f"The model {str(path)!r} cannot be extended: photos in it were removed or replaced since, or their "
-            f"features changed: {listed}. Leave out --extend (extend=False): a new model is made."
-        )
-
-
-def _read(path: Path) -> Any:
-    try:
-        return pycolmap().Reconstruction(os.fspath(path))
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"There is no COLMAP model in {str(path)!r} that can be read: {error}") from error
-
-
-def _images(model: Any) -> list[Any]:
-    return [model.images[number] for number in model.reg_image_ids()]
-
-
-def _placed(model: Any) -> int:
-    return int(model.num_reg_images())
 
 
 def _written(model: Any, folder: Path) -> Path:

@@ -105,7 +105,7 @@ def _label_posed(pair: PosedPair, rules: LabelRules) -> Labels:
     may be there. Beside a hole or an edge in the depth, the official rules match one of two neighbouring points and
     call its twin, a pixel away, unmatched.
     """
-    points0, points1 = pair.features0.keypoints, pair.features1.keypoints
+    points0, points1 = pair.points0, pair.points1
     depths0, depths1 = (depths.to(points0.device) for depths in (pair.depths0, pair.depths1))
     for points, depths, side in ((points0, depths0, 0), (points1, depths1, 1)):
         if len(points) != len(depths):
@@ -180,7 +180,7 @@ def _off_all_lines(
     pair: PosedPair, open0: Bool[Tensor, " m"], open1: Bool[Tensor, " n"], limit: float
 ) -> tuple[Bool[Tensor, " m"], Bool[Tensor, " n"]]:
     """Points whose epipolar distance to every open point of the other image is above ``limit``."""
-    points0, points1 = pair.features0.keypoints, pair.features1.keypoints
+    points0, points1 = pair.points0, pair.points1
     fundamental = fundamental_matrix(pair.cam1_from_cam0, pair.camera0, pair.camera1)
     distances = all_line_distances(points0[open0], points1[open1], fundamental)
     off0, off1 = torch.zeros_like(open0), torch.zeros_like(open1)

@@ -210,10 +210,10 @@ def _agreement(full: Matches, adaptive: Matches) -> float:
 
 
 def _pose_error(matches: Matches, pair: PosedPair, threshold: float) -> float:
-    kept = matches.scores > threshold
+    rows0, rows1 = matches.indices[matches.scores > threshold].unbind(dim=1)
     found = verify(
-        matches.points0[kept],
-        matches.points1[kept],
+        pair.points0[rows0],
+        pair.points1[rows1],
         "essential",
         camera0=pair.camera0,
         camera1=pair.camera1,

@@ -51,7 +51,11 @@ def contact_sheet(
 
 
 def save_contact_sheet(
-    photos: Sequence[str | os.PathLike[str]], captions: Sequence[str], path: str | os.PathLike[str]
+    photos: Sequence[str | os.PathLike[str]],
+    captions: Sequence[str],
+    path: str | os.PathLike[str],
+    *,
+    columns: int | None = None,
 ) -> None:
     """Writes a ``contact_sheet`` to a .jpg, .png or .webp file, whole or not at all.
 
@@ -62,7 +66,7 @@ def save_contact_sheet(
     """
     path, content = Path(path), io.BytesIO()
     check_output(path, FORMATS)
-    sheet = contact_sheet(photos, captions)
+    sheet = contact_sheet(photos, captions, columns=columns)
     sheet.save(content, PIL.Image.registered_extensions()[path.suffix.lower()], quality=88)
     write_whole(path, content.getvalue())
 

@@ -8,7 +8,7 @@ import pytest
 from photoglue.errors import ConfigError
 from photoglue.evaluation.maps.colmap import ColmapSift, CpuWatch, set_cameras
 from photoglue.evaluation.maps.run import measure_maps, read_truth
-from photoglue.sfm.model import read_model
+from photoglue.solvers.colmap_model import read_model
 
 pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError)
 

@@ -9,7 +9,7 @@ from tiny_model import write_tiny_model
 
 from photoglue.evaluation.maps.score import TruePhoto, score_map
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import read_model
+from photoglue.solvers.colmap_model import read_model
 
 NAMES = tuple(f"{i}.jpg" for i in range(8))
 

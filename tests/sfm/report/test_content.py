@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny_model import write_tiny_model
 
-from photoglue.sfm.model import read_model
 from photoglue.sfm.report.content import columns_of, facts_of, gather, settings_of
+from photoglue.solvers.colmap_model import read_model
 
 pytest.importorskip("pycolmap", exc_type=ImportError)
 
@@ -21,7 +21,7 @@ def tiny(tmp_path_factory):
 def test_rows(tiny):
     model = read_model(tiny.model)
     verified = [("a.jpg", "sub/c.jpg", 7, "planar"), ("b.jpg", "x.jpg", 2, "calibrated")]
-    rows, scene, pictures, pairs = gather(model, tiny.photos, verified, {"y.jpg": "in another model"}, [])
+    rows, scene, pictures, pairs = gather(model, (tiny.photos, {}), verified, {"y.jpg": "in another model"}, [])
     assert [row.name for row in rows] == ["a.jpg", "b.jpg", "sub/c.jpg", "x.jpg", "y.jpg"]
     assert [row.placed for row in rows] == [True, True, True, False, False]
     assert [row.points for row in rows] == [12, 0, 12, 0, 0]
@@ -44,7 +44,7 @@ def test_rows(tiny):
 
 
 def test_kinds_by_frequency(tiny):
-    rows = gather(read_model(tiny.model), tiny.photos, None, {}, [])[0]
+    rows = gather(read_model(tiny.model), (tiny.photos, {}), None, {}, [])[0]
     pairs = [("a.jpg", "b.jpg", 1, "planar"), ("a.jpg", "sub/c.jpg", 70_000, "calibrated")]
     kinds, columns = columns_of([*pairs, ("b.jpg", "sub/c.jpg", 3, "calibrated")], rows)
     assert kinds == ("calibrated", "planar")

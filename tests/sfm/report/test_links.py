@@ -5,8 +5,8 @@ import torch
 from tiny_model import write_tiny_model
 
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import read_model
 from photoglue.sfm.report.links import shared_links, weakest_links
+from photoglue.solvers.colmap_model import read_model
 
 
 def pair(first, second, inliers):

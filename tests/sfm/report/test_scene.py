@@ -9,9 +9,9 @@ import torch
 from tiny_model import write_tiny_model
 
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import read_model
 from photoglue.sfm.report import scene as scenes
 from photoglue.sfm.report.scene import scene_of
+from photoglue.solvers.colmap_model import read_model
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +112,14 @@ def test_points_are_thinned_out_evenly_and_none_is_fine(model, monkeypatch):
 def test_a_single_camera(model):
     one = replace(model, images=model.images[:1])
     assert np.isfinite(arrays(scene_of(one, [None]))[1]).all()
+
+
+def test_another_camera_stands_where_it_would_in_the_scene(model):
+    """As of a photo that is placed later: in the scene of the model without it, not in one of its own."""
+    frame = scenes.frame_of_scene(model, [None] * 9)
+    _, cameras = arrays(scene_of(model, [None] * 9))
+    poses = torch.stack([image.cam_from_world for image in model.images])
+    again = frame.cameras(poses, torch.from_numpy(cameras[:, 12:].astype(float)))
+    assert again.numpy() == pytest.approx(cameras, abs=1e-5)
+    wide = frame.cameras(poses[:1], torch.full((1, 2), 9.0, dtype=torch.float64))
+    assert wide[0, 12:].tolist() == [scenes.WIDEST] * 2

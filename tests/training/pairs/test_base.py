@@ -41,6 +41,24 @@ def test_pairs_are_moved_as_a_whole():
         assert pair.features0.keypoints.device.type == "cpu"
 
 
+def test_the_geometry_has_keypoints_where_they_are_without_distortion():
+    camera = PinholeCamera(fx=500.0, fy=500.0, cx=320.0, cy=240.0, image_size=(640, 480))
+    features, straight = _features(3), torch.rand(3, 2)
+    pair = PosedPair(
+        features0=features,
+        features1=features,
+        depths0=torch.rand(3),
+        depths1=torch.rand(3),
+        camera0=camera,
+        camera1=camera,
+        cam1_from_cam0=torch.eye(4, dtype=torch.float64),
+        straight1=straight,
+    )
+    assert torch.equal(pair.points0, features.keypoints)
+    assert torch.equal(pair.points1, straight)
+    assert pair.to("meta").points1.device.type == "meta"
+
+
 def test_a_source_must_say_its_length_and_give_pairs():
     class Half(PairSource):
         def __len__(self):

@@ -122,7 +122,7 @@ def test_other_options_photos_or_poses_are_refused(tmp_path, scene, sift):
     moved = replace(scene.frames[0], cam_from_world=scene.frames[1].cam_from_world)
     with pytest.raises(ConfigError, match=r"scenes\.wall: "):
         build_posed_cache([replace(scene, frames=(moved, *scene.frames[1:]))], sift, tmp_path / "c.h5", CONFIG)
-    rescaled = tuple(replace(frame, depth_scale=2000.0) for frame in scene.frames)
+    rescaled = tuple(replace(frame, depth=replace(frame.depth, scale=2000.0)) for frame in scene.frames)
     with pytest.raises(ConfigError, match=r"options \(scenes\.wall: '\w+' there, '\w+' now\)\. Give another"):
         build_posed_cache([replace(scene, frames=rescaled)], sift, tmp_path / "c.h5", CONFIG)
     with pytest.raises(ConfigError, match="Scenes need different names; these are wall, wall"):
@@ -161,8 +161,8 @@ def test_photos_that_cannot_be_used_are_left_out_and_listed(tmp_path, sift):
     damaged, flat, blind, unfit = (scene.frames[number] for number in (0, 1, 2, 3))
     damaged.image_path.write_bytes(damaged.image_path.read_bytes()[:3000])
     PIL.Image.fromarray(np.full((180, 240), 90, np.uint8)).save(flat.image_path)
-    PIL.Image.fromarray(np.zeros((180, 240), np.uint16)).save(blind.depth_path)
-    PIL.Image.fromarray(np.zeros((90, 120), np.uint16)).save(unfit.depth_path)
+    PIL.Image.fromarray(np.zeros((180, 240), np.uint16)).save(blind.depth.path)
+    PIL.Image.fromarray(np.zeros((90, 120), np.uint16)).save(unfit.depth.path)
     summary = build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
     assert summary.photos == 1
     reasons = {photo.name: photo.reason for photo in summary.skipped}

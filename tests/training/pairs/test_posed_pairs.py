@@ -2,17 +2,21 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from rendered_map import write_map
 from rendered_scene import exact_depth, poses, write_scene
 
+from photoglue.datasets.depth import has_depth
 from photoglue.datasets.scenes import read_scenes
 from photoglue.errors import ConfigError
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.store.cache import FeatureCache
 from photoglue.training.ground_truth import label
+from photoglue.training.pairs.map_scenes import read_maps
 from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_cache
 from photoglue.training.pairs.posed_pairs import PosedPairs, _shares
 
@@ -55,6 +59,31 @@ def _equal(pair0, pair1):
         and torch.equal(pair0.features1.descriptors, pair1.features1.descriptors)
         and torch.equal(pair0.cam1_from_cam0, pair1.cam1_from_cam0)
     )
+
+
+class Bent:
+    """A lens that moves points, and sees nothing at the left."""
+
+    def __call__(self, points):
+        return torch.where(points[:, :1] < 40, torch.nan, points + 2)
+
+
+def test_a_map_has_depth_where_the_lens_lets_its_points_be_seen(tmp_path):
+    (scene,) = read_maps([write_map(tmp_path / "wall", count=2, points=1000)])
+    frames = tuple(replace(frame, depth=replace(frame.depth, lens=Bent())) for frame in scene.frames)
+    scene = replace(scene, frames=frames)
+    config = PosedCacheConfig(max_keypoints=150, min_keypoints=10)
+    build_posed_cache([scene], SIFT(SIFTConfig(resize=None, nms_radius=3)), tmp_path / "c.h5", config)
+    pair = PosedPairs([scene], FeatureCache.open(tmp_path / "c.h5"), overlap=EVERY).pair(0, 0)
+    for features, points, depths in (
+        (pair.features0, pair.points0, pair.depths0),
+        (pair.features1, pair.points1, pair.depths1),
+    ):
+        assert features.keypoints[:, 0].min() >= 40
+        assert torch.equal(points, features.keypoints + 2)
+        assert has_depth(depths).sum() > 10
+    frame = next(frame for frame in frames if torch.equal(frame.cam_from_world, pair.cam0_from_world))
+    torch.testing.assert_close(pair.depths0, frame.depth.at(pair.points0), equal_nan=True)
 
 
 def test_a_pair_has_the_geometry_of_its_photos(made):

@@ -56,6 +56,24 @@ def test_a_scene_without_any_right_match_is_told_of_without_a_median():
     assert "of 41 matches in 8 pairs, 0% are within 3 px of where they should be. Are they inverted" in told
 
 
+def test_distortion_is_taken_off_first(scene, sift):
+    features = [sift.extract(frame.image_path) for frame in scene.frames[:2]]
+    frames = scene.frames[:2]
+    pair = PosedPair(
+        features0=replace(features[0], keypoints=features[0].keypoints * 0.8),
+        features1=replace(features[1], keypoints=features[1].keypoints * 0.9),
+        depths0=sample_depth(read_depth(frames[0]), features[0].keypoints),
+        depths1=sample_depth(read_depth(frames[1]), features[1].keypoints),
+        camera0=frames[0].camera,
+        camera1=frames[1].camera,
+        cam1_from_cam0=relative_pose(*(frame.cam_from_world for frame in frames)),
+        straight0=features[0].keypoints,
+        straight1=features[1].keypoints,
+    )
+    assert not check_pairs("wall", [pair]).contradicts
+    assert check_pairs("wall", [replace(pair, straight0=None)]).contradicts
+
+
 def test_a_right_scene_agrees(scene, sift):
     check = check_scene(scene, sift, pairs=4)
     assert (check.name, check.pairs) == ("wall", 4)
@@ -81,7 +99,7 @@ def test_a_wrong_scene_is_named(scene, sift, what):
             pose[:3, :3] = pose[:3, :3].T
             changed = replace(frame, cam_from_world=torch.from_numpy(pose))
         elif what == "depth":
-            changed = replace(frame, depth_scale=frame.depth_scale * 2)
+            changed = replace(frame, depth=replace(frame.depth, scale=frame.depth.scale * 2))
         else:
             changed = replace(frame, camera=replace(frame.camera, fx=frame.camera.fx / 3, fy=frame.camera.fy / 3))
         frames.append(changed)

@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from rendered_map import write_map
 from tiny_training import write_flat_scene
 
 from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.training import Hooks, PosedRecipe, train
+from photoglue.training.ground_truth import label
+from photoglue.training.pairs.map_scenes import read_maps
 
 
 def names(scenes):
@@ -122,3 +126,47 @@ class TestBadInput:
             PosedRecipe(scenes=(scene,), val_scenes=("x",))._scenes()
         with pytest.raises(ConfigError, match="none is left to train on"):
             PosedRecipe(scenes=(scene,), val_scenes=("cyprus",))._scenes()
+
+
+class TestMaps:
+    def recipe(self, tmp_path, **options):
+        pytest.importorskip("cv2", exc_type=ImportError)
+        pytest.importorskip("h5py", exc_type=ImportError)
+        (tmp_path / "run").mkdir()
+        told = []
+        recipe = PosedRecipe(keypoints=100, build_workers=0, **options)
+        data = recipe.data(tmp_path / "run", torch.device("cpu"), Hooks(on_message=told.append))
+        return data, "\n".join(told)
+
+    def test_a_map_is_a_scene_beside_others(self, tmp_path):
+        write_map(tmp_path / "castle", points=1000)
+        write_flat_scene(tmp_path / "scenes" / "flat", size=(240, 180), step=6)
+        options = {"map": (tmp_path / "castle",), "scenes": (tmp_path / "scenes",), "overlap": (0.1, 1.0)}
+        data, told = self.recipe(tmp_path, val_scenes=("flat",), **options)
+        assert "Scene 'castle':" in told
+        assert "contradict" not in told
+        labels = [label(data.source.pair(0, i)).matches0 for i in range(len(data.source))]
+        assert sum(int((each >= 0).sum()) for each in labels) > 20
+        with pytest.raises(ConfigError, match=r"no scene 'tower'\. There are: flat, castle"):
+            PosedRecipe(val_scenes=("tower",), **options)._scenes()
+        assert names(PosedRecipe(only=("castle",), **options)._scenes()[0]) == ["castle"]
+
+    def test_of_a_single_place_every_sixth_photo_is_kept_out(self, tmp_path):
+        (scene,) = read_maps([write_map(tmp_path / "castle", count=4)])
+        many = replace(
+            scene,
+            frames=scene.frames * 3,
+            pairs=torch.tensor([[i, j] for i in range(12) for j in range(i + 1, 12)]),
+            overlaps=torch.full((66,), 0.5, dtype=torch.float64),
+        )
+        recipe = PosedRecipe(map=(tmp_path,))
+        rest, apart = recipe._split(many)
+        assert not torch.isin(rest.pairs, torch.tensor([5, 11])).any()
+        assert torch.isin(apart.pairs, torch.tensor([5, 11])).any(dim=1).all()
+        assert (len(rest.pairs), len(apart.pairs)) == (45, 21)
+        assert many.fingerprint == rest.fingerprint == apart.fingerprint
+        assert recipe._split(scene) is None
+
+    def test_nothing_to_train_on(self, tmp_path):
+        with pytest.raises(ConfigError, match="Train on what"):
+            PosedRecipe()._scenes()

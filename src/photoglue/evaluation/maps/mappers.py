@@ -14,7 +14,8 @@ from photoglue.evaluation.maps.colmap import ColmapSift, Mapper, MapRun, Progres
 from photoglue.extractors import EXTRACTORS
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.map import MapOptions, map_photos
+from photoglue.sfm.map import map_photos
+from photoglue.sfm.options import MapOptions
 
 PRESETS: tuple[str, ...] = get_args(get_type_hints(MapOptions)["preset"])
 COLMAP = "colmap"

@@ -22,7 +22,7 @@ from photoglue.evaluation.maps.score import MapScore, TruePhoto, score_map
 from photoglue.files import digest_of, digest_of_file, from_json, to_json, write_whole
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import read_model
+from photoglue.solvers.colmap_model import read_model
 from photoglue.version import __version__
 
 Intrinsics: TypeAlias = Literal["known", "unknown"]
@@ -125,7 +125,7 @@ def measure_maps(
         MissingExtra: If pycolmap is not installed.
     """
     named = mappers if isinstance(mappers, Mapping) else {name: mapper_named(name) for name in mappers}
-    scenes = [read_map_scene(scene, max_photos) for folder in data for scene in _scenes_in(folder)]
+    scenes = [read_map_scene(scene, max_photos) for folder in data for scene in scenes_in(folder)]
     twice = {scene.name for scene in scenes if [each.name for each in scenes].count(scene.name) > 1}
     if twice:
         raise ConfigError(f"Two scenes are called {min(twice)!r}; map them with another --out each.")
@@ -229,7 +229,7 @@ def table_of(results: Sequence[MapResult]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row_of(result)) + " |" for result in results]) + "\n"
 
 
-def _scenes_in(folder: Path) -> list[Path]:
+def scenes_in(folder: Path) -> list[Path]:
     """The folder itself if it has images/, else those in it that have."""
     if (folder / "images").is_dir():
         return [folder]

@@ -11,7 +11,7 @@ from torch import Tensor
 from photoglue.geometry.frames import StoredFrame
 from photoglue.geometry.pose import rotation_error_deg
 from photoglue.geometry.similarity import fit_similarity
-from photoglue.sfm.model import Model
+from photoglue.solvers.colmap_model import Model
 
 
 @dataclass(frozen=True, kw_only=True)

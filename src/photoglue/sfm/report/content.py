@@ -6,16 +6,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from photoglue.errors import ImageError, MissingExtra
 from photoglue.machine import version_line
-from photoglue.sfm.model import Model, ModelImage
 from photoglue.sfm.report.links import CountedPair, Link, shared_links, weakest_links
 from photoglue.sfm.report.scene import Scene, encoded, scene_of
 from photoglue.sfm.report.thumbnails import Thumbnail, side_for, thumbnail
+from photoglue.solvers.colmap_model import Model, ModelImage
 from photoglue.viz.small import compressed, matched_picture
 
 LINKS_SHOWN = 6
@@ -26,6 +26,10 @@ LINK_SIZE, LINK_BYTES = (960, 400), 70_000
 """Largest size of such a picture, pixels and bytes."""
 SHARED = "shared points"
 """The geometry of pairs that are counted from the model itself."""
+
+
+Places: TypeAlias = tuple[Path, Mapping[str, Path]]
+"""The folder that names of photos are paths below, and where those photos are that are elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,8 @@ class MapPage:
     kind (uint8)."""
     settings: tuple[tuple[str, str], ...]
     seconds: tuple[tuple[str, float], ...]
+    marked: frozenset[str] = frozenset()
+    """Photos whose cameras are drawn in another colour, because they were placed in a model that was there."""
 
     @property
     def unplaced(self) -> int:
@@ -97,7 +103,7 @@ class MapPage:
 
 def gather(
     model: Model,
-    photos: Path,
+    photos: Places,
     verified: Sequence[CountedPair] | None,
     unplaced: Mapping[str, str],
     links: Sequence[Link] | None,
@@ -109,7 +115,7 @@ def gather(
     others = {name for pair in pairs for name in pair[:2]} | unplaced.keys()
     names = sorted({*placed, *others})
     side = side_for(len(names))
-    small = {name: thumbnail(photos / name, side) for name in names}
+    small = {name: thumbnail(_path(photos, name), side) for name in names}
     small |= {image.name: _checked(model, image, small[image.name]) for image in model.images}
     scene = scene_of(model, [small[name].frame for name in placed])
     inside = set(placed)
@@ -119,6 +125,11 @@ def gather(
         links = shared_links(model, weakest, frames, LINES)
     pictures = tuple(_picture(photos, pair, links) for pair in weakest)
     return _rows(model, names, pairs, unplaced, small), scene, pictures, pairs
+
+
+def _path(photos: Places, name: str) -> Path:
+    folder, elsewhere = photos
+    return elsewhere.get(name, folder / name)
 
 
 def facts_of(model: Model, rows: Sequence[PhotoRow]) -> tuple[Fact, ...]:
@@ -200,7 +211,7 @@ def _rows(
     return tuple(rows)
 
 
-def _picture(photos: Path, pair: CountedPair, links: Sequence[Link]) -> LinkPicture:
+def _picture(photos: Places, pair: CountedPair, links: Sequence[Link]) -> LinkPicture:
     name0, name1, inliers, kind = pair
     jpeg, problem = "", "no picture: its matches are not at hand"
     for first, second, points0, points1 in links:
@@ -210,7 +221,7 @@ def _picture(photos: Path, pair: CountedPair, links: Sequence[Link]) -> LinkPict
         step = max(1, -(-len(points0) // LINES))
         lines = (points[0][::step], points[1][::step], "#4cc2ff")
         try:
-            picture = matched_picture([photos / name0, photos / name1], lines, size=LINK_SIZE)
+            picture = matched_picture([_path(photos, name0), _path(photos, name1)], lines, size=LINK_SIZE)
         except (ImageError, MissingExtra) as error:
             problem = str(error)
         else:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import Model
+from photoglue.solvers.colmap_model import Model
 
 CountedPair: TypeAlias = tuple[str, str, int, str]
 """The names of two photos, their inliers, and their geometry, such as "calibrated" or "planar"."""

@@ -19,7 +19,7 @@
 
   /* --- the viewer --- */
   const tip = find("tip"), canvas = find("view");
-  const scene = { points: floats(data.points), colours: bytes(data.colours), cameras: floats(data.cameras) };
+  const scene = { points: floats(data.points), colours: bytes(data.colours), cameras: floats(data.cameras), marked: new Set(data.marked.map((photo) => cameraOf.get(photo))) };
   const viewer = new Viewer(canvas, scene, (camera) => choose(camera < 0 ? -1 : data.placed[camera]), (camera, x, y) => {
     tip.hidden = camera < 0;
     if (camera < 0) return;
@@ -56,7 +56,7 @@
   function show(i) {
     panel.replaceChildren();
     if (i < 0) {
-      panel.append(make("h3", "Cameras"), make("p", "Click a camera to see its photo and the photos that it is matched with. Brighter blue lines stand for more " + data.words + "."));
+      panel.append(make("h3", "Cameras"), make("p", "Click a camera to see its photo and the photos that it is matched with. Brighter blue lines stand for more " + data.words + "." + (data.marked.length ? " Green cameras are of photos that were placed in the model later." : "")));
       if (viewer.count) {
         const row = make("div", "", "row"), first = make("button", "Show the first photo");
         first.onclick = () => choose(data.placed[0]);

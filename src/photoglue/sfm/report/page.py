@@ -16,16 +16,16 @@ from markupsafe import Markup, escape
 
 from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.files import check_output, write_whole
-from photoglue.sfm.model import read_model
-from photoglue.sfm.report.content import MapPage, columns_of, facts_of, gather, settings_of
+from photoglue.sfm.report.content import MapPage, Places, columns_of, facts_of, gather, settings_of
 from photoglue.sfm.report.links import CountedPair, Link
+from photoglue.solvers.colmap_model import Model, read_model
 
 
 def write_map_report(
     out: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str],
-    photos: str | os.PathLike[str],
+    model: str | os.PathLike[str] | Model,
+    photos: str | os.PathLike[str] | Places,
     verified: Sequence[CountedPair] | None = None,
     unplaced: Mapping[str, str] | None = None,
     links: Sequence[Link] | None = None,
@@ -39,8 +39,9 @@ def write_map_report(
 
     Args:
         out: The file, which ends in .html.
-        model: The folder of a COLMAP model, of any program.
-        photos: The folder that its names are paths below. A photo that cannot be read is shown without its picture.
+        model: The folder of a COLMAP model, of any program; or a model that was read.
+        photos: The folder that its names are paths below; or a pair of that folder and of where photos are that are
+            elsewhere, by name. A photo that cannot be read is shown without its picture.
         verified: The pairs of photos whose matches passed a geometric check: both names, inliers, and the geometry
             ("calibrated", "planar", …). None: pairs that see points of the model in common, with how many.
         unplaced: The photos that are not in the model, by name, each with the reason.
@@ -57,23 +58,25 @@ def write_map_report(
         OutputError: If the page cannot be written.
         MissingExtra: If pycolmap is not installed.
     """
-    out, photos = Path(out), Path(photos)
+    out = Path(out)
+    places = photos if isinstance(photos, tuple) else (Path(photos), {})
     check_output(out, (".html",))
-    view = read_model(model)
+    view = model if isinstance(model, Model) else read_model(model)
     if not view.images:
-        raise ConfigError(f"The model {str(model)!r} has no photo: there is nothing to show.")
-    rows, scene, pictures, pairs = gather(view, photos, verified, unplaced or {}, links)
+        where = "" if isinstance(model, Model) else f" {str(model)!r}"
+        raise ConfigError(f"The model{where} has no photo: there is nothing to show.")
+    rows, scene, pictures, pairs = gather(view, places, verified, unplaced or {}, links)
     pictureless = sum(row.placed and not row.thumbnail for row in rows)
     if pictureless:
         warnings.warn(
-            f"{pictureless} of {len(view.images)} photos of the model are not in {str(photos)!r}, or cannot be read: "
-            "the page is without their pictures.",
+            f"{pictureless} of {len(view.images)} photos of the model are not in {str(places[0])!r}, or cannot be "
+            "read: the page is without their pictures.",
             PhotoGlueWarning,
             stacklevel=2,
         )
     kinds, columns = columns_of(pairs, rows)
     page = MapPage(
-        title=_title(photos.resolve()),
+        title=_title(places[0].resolve()),
         facts=facts_of(view, rows),
         rows=rows,
         scene=scene,
@@ -83,6 +86,7 @@ def write_map_report(
         pairs=columns,
         settings=settings_of(settings or {}),
         seconds=tuple((seconds or {}).items()),
+        marked=frozenset(places[1]),
     )
     write_whole(out, html_of(page).encode())
     return out
@@ -116,6 +120,7 @@ def _data(page: MapPage) -> str:
     content = {
         "names": [row.name for row in page.rows],
         "placed": [i for i, row in enumerate(page.rows) if row.placed],
+        "marked": [i for i, row in enumerate(page.rows) if row.name in page.marked],
         "photos": [row.thumbnail for row in page.rows],
         "points": page.scene.points,
         "colours": page.scene.colours,

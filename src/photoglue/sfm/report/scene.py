@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import Model, ModelImage
+from photoglue.solvers.colmap_model import Model, ModelImage
 
 MAX_POINTS = 300_000
 """Points that a page holds: 4.5 MB, 6 as text."""
@@ -35,6 +35,43 @@ class Scene:
     """How many the model has."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SceneFrame:
+    """Where a scene lies in the world of its model."""
+
+    middle: Float64[Tensor, "3"]
+    """The origin of the scene, in the world."""
+    size: float
+    """What is of length one in the scene, in the unit of the world."""
+    scene_from_world: Float64[Tensor, "3 3"]
+    """A rotation."""
+
+    def points(self, points: Float64[Tensor, "m 3"]) -> Float64[Tensor, "m 3"]:
+        """Points of the world in the scene."""
+        return (points - self.middle) @ self.scene_from_world.T / self.size
+
+    def cameras(
+        self, cam_from_world: Float64[Tensor, "n 4 4"], tangents: Float64[Tensor, "n 2"]
+    ) -> Float64[Tensor, "n 14"]:
+        """Cameras as ``Scene.cameras`` has them.
+
+        Args:
+            cam_from_world: Poses, of the upright photos.
+            tangents: Of half the angles of view, across and down.
+        """
+        rotations: Tensor = cam_from_world[:, :3, :3]
+        turned = (rotations @ self.scene_from_world.T).reshape(-1, 9)
+        return torch.cat([turned, self.points(_centres(cam_from_world)), tangents.clamp(max=WIDEST)], dim=1)
+
+
+def frame_of_scene(model: Model, frames: Sequence[StoredFrame | None]) -> SceneFrame:
+    """Where the scene of a model lies in its world; see ``scene_of``."""
+    poses = _poses(model, frames)
+    centres = _centres(poses)
+    middle, size = _extent(model.points, centres)
+    return SceneFrame(middle=middle, size=size, scene_from_world=_axes(poses[:, :3, :3], centres - middle))
+
+
 def scene_of(model: Model, frames: Sequence[StoredFrame | None]) -> Scene:
     """The scene of a model.
 
@@ -42,23 +79,26 @@ def scene_of(model: Model, frames: Sequence[StoredFrame | None]) -> Scene:
         model: With at least one photo.
         frames: How each photo of the model is turned; None: unknown, drawn as stored.
     """
-    poses = torch.stack([_upright(image, frame) for image, frame in zip(model.images, frames, strict=True)])
-    rotations: Tensor = poses[:, :3, :3]
-    centres = -(rotations.transpose(1, 2) @ poses[:, :3, 3:])[..., 0]
-    middle, size = _extent(model.points, centres)
-    scene_from_world = _axes(rotations, centres - middle)
+    frame = frame_of_scene(model, frames)
     chosen = _spread(len(model.points))
-    points = (model.points[chosen] - middle) @ scene_from_world.T / size
-    place = (centres - middle) @ scene_from_world.T / size
-    views = torch.tensor([_tangents(model, image, frame) for image, frame in zip(model.images, frames, strict=True)])
-    turned = (rotations @ scene_from_world.T).reshape(-1, 9)
+    views = [_tangents(model, image, turned) for image, turned in zip(model.images, frames, strict=True)]
+    cameras = frame.cameras(_poses(model, frames), torch.tensor(views, dtype=torch.float64))
     return Scene(
-        points=encoded(points.numpy().astype("<f4")),
+        points=encoded(frame.points(model.points[chosen]).numpy().astype("<f4")),
         colours=encoded(model.colours[chosen].numpy()),
-        cameras=encoded(torch.cat([turned, place, views], dim=1).numpy().astype("<f4")),
+        cameras=encoded(cameras.numpy().astype("<f4")),
         shown=len(chosen),
         total=len(model.points),
     )
+
+
+def _poses(model: Model, frames: Sequence[StoredFrame | None]) -> Float64[Tensor, "n 4 4"]:
+    return torch.stack([_upright(image, frame) for image, frame in zip(model.images, frames, strict=True)])
+
+
+def _centres(cam_from_world: Float64[Tensor, "n 4 4"]) -> Float64[Tensor, "n 3"]:
+    centres: Tensor = -(cam_from_world[:, :3, :3].transpose(1, 2) @ cam_from_world[:, :3, 3:])[..., 0]
+    return centres
 
 
 def encoded(values: np.ndarray) -> str:

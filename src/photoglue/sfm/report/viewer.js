@@ -53,7 +53,7 @@ const SHADERS = {
 class Viewer {
   /* scene: points, colours, cameras as typed arrays; onPick(camera or -1) after a click, onHover(camera, x, y). */
   constructor(canvas, scene, onPick, onHover) {
-    Object.assign(this, { canvas, onPick, onHover, points: scene.points, colours: scene.colours, cameras: scene.cameras });
+    Object.assign(this, { canvas, onPick, onHover, points: scene.points, colours: scene.colours, cameras: scene.cameras, marked: scene.marked || new Set() });
     this.count = scene.cameras.length / 14;
     this.chosen = -1; this.hovered = -1; this.neighbours = new Map(); this.through = false;
     this.pointScale = 1; this.cameraScale = 1;
@@ -158,6 +158,7 @@ class Viewer {
   colourOf(i) {
     if (i === this.chosen) return [1, 1, 1, 1];
     if (i === this.hovered) return [1, 0.93, 0.75, 1];
+    if (this.marked.has(i)) return [0.35, 0.95, 0.45, 1];
     if (this.chosen < 0) return [1, 0.68, 0.25, 0.95];
     const strength = this.neighbours.get(i);
     return strength === undefined ? [1, 0.68, 0.25, 0.28] : [0.36 + 0.2 * strength, 0.72, 1, 0.55 + 0.45 * strength];

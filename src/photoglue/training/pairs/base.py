@@ -5,7 +5,7 @@ rules can change without building anything again.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
@@ -42,6 +42,36 @@ class PosedPair(TensorStruct):
     """Relative pose: X1 = R · X0 + t."""
     cam0_from_world: Float64[Tensor, "4 4"] = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
     """Pose of camera 0 as the scene gives it."""
+    straight0: Float[Tensor, "m 2"] | None = None
+    """Keypoints of image 0 where its camera would see them without distortion, pixels; None: it has none."""
+    straight1: Float[Tensor, "n 2"] | None = None
+    """Keypoints of image 1 where its camera would see them without distortion, pixels; None: it has none."""
+
+    @property
+    def points0(self) -> Float[Tensor, "m 2"]:
+        """Where the geometry has the keypoints of image 0: ``straight0``, or as they are."""
+        return self.features0.keypoints if self.straight0 is None else self.straight0
+
+    @property
+    def points1(self) -> Float[Tensor, "n 2"]:
+        """Where the geometry has the keypoints of image 1: ``straight1``, or as they are."""
+        return self.features1.keypoints if self.straight1 is None else self.straight1
+
+    def swapped(self) -> "PosedPair":
+        """The pair with its images exchanged."""
+        return replace(
+            self,
+            features0=self.features1,
+            features1=self.features0,
+            depths0=self.depths1,
+            depths1=self.depths0,
+            camera0=self.camera1,
+            camera1=self.camera0,
+            cam1_from_cam0=torch.linalg.inv(self.cam1_from_cam0),
+            cam0_from_world=self.cam1_from_cam0 @ self.cam0_from_world,
+            straight0=self.straight1,
+            straight1=self.straight0,
+        )
 
 
 TrainingPair: TypeAlias = HomographyPair | PosedPair

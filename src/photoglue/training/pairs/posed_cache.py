@@ -14,6 +14,7 @@ from torch import Tensor
 from photoglue.datasets.depth import has_depth, read_depth, sample_depth
 from photoglue.datasets.photos import read_photo
 from photoglue.datasets.scenes import Scene
+from photoglue.datasets.sparse import SparseDepth
 from photoglue.errors import ConfigError, PhotoGlueWarning
 from photoglue.extractors.base import Extractor
 from photoglue.training.pairs.augment import augment
@@ -29,8 +30,8 @@ from photoglue.training.pairs.caches import (
 from photoglue.training.pairs.posed_pairs import PosedPairs
 from photoglue.training.pairs.scene_check import SceneCheck, check_pairs
 
-Variants: TypeAlias = tuple[list[UInt8[np.ndarray, "h w 3"]], Float[Tensor, "h w"]]
-"""The variants of a photo, and its depth."""
+Variants: TypeAlias = tuple[list[UInt8[np.ndarray, "h w 3"]], Float[Tensor, "h w"] | SparseDepth]
+"""The variants of a photo, and its depth: at each pixel, or where a model has points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,9 @@ class PosedCacheConfig(CacheConfig):
     def read(self, item: Item) -> Variants | str:
         """The variants and the depth of a photo; or why it does not fit its camera."""
         frame = item.source
-        photo, depth = read_photo(frame.image_path), read_depth(frame)
+        sparse = isinstance(frame.depth, SparseDepth)
+        photo = read_photo(frame.image_path, frame.camera.image_size if sparse else None)
+        depth = frame.depth if sparse else read_depth(frame)
         size = photo.shape[1], photo.shape[0]
         if size != frame.camera.image_size:
             return f"{size[0]} × {size[1]} pixels once upright (EXIF), and its camera is for {frame.camera.image_size}"
@@ -63,7 +66,12 @@ class PosedCacheConfig(CacheConfig):
         kept, most = self.extracted(extractor, variants)
         if not kept:
             return f"too few points: {most}, and {self.min_keypoints} are needed"
-        depths = [sample_depth(depth, features.keypoints) for _, features in kept]
+        if isinstance(depth, SparseDepth):
+            seen = [depth.straight(features.keypoints).isfinite().all(dim=1) for _, features in kept]
+            kept = [(number, features[there]) for (number, features), there in zip(kept, seen, strict=True)]
+            depths = [depth.at(depth.straight(features.keypoints)) for _, features in kept]
+        else:
+            depths = [sample_depth(depth, features.keypoints) for _, features in kept]
         if not any(bool(has_depth(each).any()) for each in depths):
             return "no depth at any of its points"
         return [(*variant, each.numpy()) for variant, each in zip(kept, depths, strict=True)]

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from photoglue.datasets.scenes import Scene
+from photoglue.datasets.sparse import SparseDepth
 from photoglue.errors import ConfigError
 from photoglue.geometry.pose import relative_pose
 from photoglue.store.cache import CacheWriter, FeatureCache
@@ -150,6 +151,10 @@ class PosedPairs(PairSource):
 
     def _pair(self, scene: Scene, frames: tuple[int, int], points0: _Points, points1: _Points) -> PosedPair:
         frame0, frame1 = (scene.frames[index] for index in frames)
+        straight0, straight1 = (
+            frame.depth.straight(features.keypoints) if isinstance(frame.depth, SparseDepth) else None
+            for frame, (features, _) in ((frame0, points0), (frame1, points1))
+        )
         return PosedPair(
             features0=points0[0],
             features1=points1[0],
@@ -159,6 +164,8 @@ class PosedPairs(PairSource):
             camera1=frame1.camera,
             cam1_from_cam0=relative_pose(frame0.cam_from_world, frame1.cam_from_world),
             cam0_from_world=frame0.cam_from_world,
+            straight0=straight0,
+            straight1=straight1,
         )
 
 

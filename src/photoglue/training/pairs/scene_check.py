@@ -91,16 +91,17 @@ def spread_over_overlaps(overlaps: Float64[Tensor, " p"], count: int) -> Int64[T
 
 def _errors(pair: PosedPair, matches: Matches) -> Float64[Tensor, " k"]:
     """How far the matches with depth land from their partners, pixels; infinite behind the camera."""
-    depths = pair.depths0[matches.matches0 >= 0]
-    landed = project_points(matches.points0, depths, pair.camera0, pair.camera1, pair.cam1_from_cam0)
-    error = torch.hypot(*(landed - matches.points1).unbind(dim=1))
+    rows0, rows1 = matches.indices.unbind(dim=1)
+    depths = pair.depths0[rows0]
+    landed = project_points(pair.points0[rows0], depths, pair.camera0, pair.camera1, pair.cam1_from_cam0)
+    error = torch.hypot(*(landed - pair.points1[rows1]).unbind(dim=1))
     return error[has_depth(depths)].nan_to_num(nan=torch.inf)
 
 
 def _posed(pair: PosedPair, matches: Matches) -> PosedMatches:
     return PosedMatches(
-        points0=matches.points0,
-        points1=matches.points1,
+        points0=pair.points0[matches.indices[:, 0]],
+        points1=pair.points1[matches.indices[:, 1]],
         camera0=pair.camera0,
         camera1=pair.camera1,
         cam0_from_world=pair.cam0_from_world.numpy(),

@@ -1,6 +1,6 @@
 """The second stage: scenes with depth and poses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, final
@@ -14,6 +14,7 @@ from photoglue.store.cache import FeatureCache
 from photoglue.training.config import TrainingConfig
 from photoglue.training.pairs.base import PairSource
 from photoglue.training.pairs.homography_pairs import HomographyPairs
+from photoglue.training.pairs.map_scenes import read_maps
 from photoglue.training.pairs.mixture import Mixture
 from photoglue.training.pairs.posed_cache import PosedCacheConfig, build_posed_cache, check_posed_cache
 from photoglue.training.pairs.posed_pairs import PosedPairs
@@ -33,8 +34,14 @@ class PosedRecipe(Recipe):
 
     name: ClassVar[str] = "posed"
 
-    scenes: tuple[Path, ...]
+    scenes: tuple[Path, ...] = ()
     """Folders of scenes, or MegaDepth (a folder with scene_info); docs/training.md shows the layouts."""
+    map: tuple[Path, ...] = ()
+    """Maps by `photoglue map`, or other COLMAP models, of which the labels are made; beside --scenes or alone."""
+    photos: Path | None = None
+    """Folder of the photos of --map; None: the one it was made of, or images/ beside the model."""
+    longest_side: int = 1024
+    """Photos of --map with a longer side are first scaled down to it, pixels."""
     only: tuple[str, ...] = ()
     """Use only the scenes of these names."""
     skip_missing: bool = False
@@ -59,19 +66,21 @@ class PosedRecipe(Recipe):
     def data(self, folder: Path, device: torch.device, hooks: Hooks) -> RunData:
         """Build the cache of photos, or use the one that is there; check poses and depths."""
         scenes, held_out = self._scenes()
+        apart = self._split(scenes[0]) if not held_out else None
         if not held_out:
-            hooks.on_message(
-                f"{scenes[0].name!r} is the only scene: validation is on pairs that are trained on. Its numbers say "
-                "nothing about other places, and the best weights are chosen by them. Give another scene to keep out."
-            )
+            hooks.on_message(_only_scene(scenes[0], apart))
         extractor = self._extractor(device, self.resize)
         cache = self.cache or folder / "cache.h5"
         self._build([*scenes, *held_out], extractor, cache, folder, hooks)
+        if apart is not None:
+            scenes, held_out = [apart[0]], [apart[1]]
         source = self._pairs(scenes, cache)
         checks = self._pairs(held_out or scenes, cache)
-        _check_scenes([source, checks] if held_out else [source], hooks)
+        _check_scenes([source, checks] if held_out and apart is None else [source], hooks)
         validation = tuple(checks.pair(0, i) for i in range(min(VALIDATION_PAIRS, len(checks))))
         places = ", ".join(scene.name for scene in held_out) or "the only scene, which were trained on"
+        if apart is not None:
+            places += " with photos that were kept out"
         return RunData(
             source=self._mixed(source, extractor),
             validation=validation,
@@ -88,7 +97,7 @@ class PosedRecipe(Recipe):
 
     def _scenes(self) -> tuple[list[Scene], list[Scene]]:
         """Scenes to train on, and scenes to validate with."""
-        scenes = read_folders(self.scenes, only=self.only, also=self.val_scenes, skip_missing=self.skip_missing)
+        scenes = self._read()
         # Of fewer than six, the last; of a single one, none.
         some = scenes[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] or scenes[1:][-1:]
         kept_out = self.val_scenes or tuple(scene.name for scene in some)
@@ -96,6 +105,35 @@ class PosedRecipe(Recipe):
         if not rest:
             raise ConfigError("All scenes are in --val-scenes: none is left to train on.")
         return rest, [scene for scene in scenes if scene.name in kept_out]
+
+    def _read(self) -> list[Scene]:
+        """The scenes of folders and maps that are wanted."""
+        if not self.map:
+            if not self.scenes:
+                raise ConfigError("Train on what? Give folders of scenes as --scenes, or maps as --map.")
+            return read_folders(self.scenes, only=self.only, also=self.val_scenes, skip_missing=self.skip_missing)
+        scenes = read_folders(self.scenes, skip_missing=self.skip_missing) if self.scenes else []
+        scenes += read_maps(
+            self.map, photos=self.photos, longest_side=self.longest_side, skip_missing=self.skip_missing
+        )
+        names = [scene.name for scene in scenes]
+        for name in (*self.only, *self.val_scenes):
+            if name not in names:
+                raise ConfigError(f"There is no scene {name!r}. There are: {', '.join(names)}.")
+        wanted = {*self.only, *self.val_scenes} if self.only else set(names)
+        return [scene for scene in scenes if scene.name in wanted]
+
+    def _split(self, scene: Scene) -> tuple[Scene, Scene] | None:
+        """The scene's pairs without every 6th photo, and those with one; None if that leaves too little of either."""
+        held = torch.arange(len(scene)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        with_held = held[scene.pairs].any(dim=1)
+        usable = (scene.overlaps > self.overlap[0]) & (scene.overlaps <= self.overlap[1])
+        if int(held.sum()) < 2 or not (usable & with_held).any() or not (usable & ~with_held).any():
+            return None
+        rest, apart = (
+            replace(scene, pairs=scene.pairs[rows], overlaps=scene.overlaps[rows]) for rows in (~with_held, with_held)
+        )
+        return rest, apart
 
     def _build(self, scenes: list[Scene], extractor: Extractor, path: Path, folder: Path, hooks: Hooks) -> None:
         photos, kept = sum(len(scene) for scene in scenes) * self.variants, self.cached_keypoints
@@ -133,6 +171,19 @@ class PosedRecipe(Recipe):
         seed = self.config.seed
         others = HomographyPairs(cache, seed=seed, max_keypoints=self.keypoints, selection=self.select)
         return Mixture([(source, 1 - self.homography_share), (others, self.homography_share)], seed=seed)
+
+
+def _only_scene(scene: Scene, apart: tuple[Scene, Scene] | None) -> str:
+    """What is validated with if there is no other scene."""
+    if apart is not None:
+        return (
+            f"{scene.name!r} is the only scene: every {HELD_OUT_EVERY}th photo is kept out of training, and "
+            f"validation is on {len(apart[1].pairs)} pairs with these. Its numbers say nothing about other places."
+        )
+    return (
+        f"{scene.name!r} is the only scene: validation is on pairs that are trained on. Its numbers say "
+        "nothing about other places, and the best weights are chosen by them. Give another scene to keep out."
+    )
 
 
 def _check_scenes(sources: list[PosedPairs], hooks: Hooks) -> None:

@@ -10,7 +10,7 @@ from tiny_model import write_tiny_model
 
 from photoglue.errors import ConfigError
 from photoglue.geometry.frames import StoredFrame
-from photoglue.sfm.model import read_model
+from photoglue.solvers.colmap_model import read_model
 
 
 @pytest.fixture(scope="module")

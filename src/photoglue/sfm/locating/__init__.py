@@ -1,0 +1,1 @@
+"""What ``photoglue.sfm.Localizer`` is made of."""

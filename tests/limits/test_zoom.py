@@ -1,0 +1,55 @@
+"""Crops of what two photos share: how large they are seen, and when there is nothing to cut."""
+
+import pytest
+import torch
+from tests.helpers.tiny_photos import Bright
+
+from photoglue.decode import Photo
+from photoglue.extractors.base import ExtractorConfig
+from photoglue.limits.common import Common
+from photoglue.limits.views import Masked, Matched
+from photoglue.limits.zoom import ENLARGED, long_sides, match_zoomed, probe_zoom
+from photoglue.matchers.nearest import NearestNeighbor
+
+
+def common(scale, box0, box1):
+    return Common(turn=complex(scale), shift=0j, agreeing=20, box0=box0, box1=box1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "box0", "box1"),
+    [
+        (0.25, (0, 0, 1000, 700), (400, 300, 660, 480)),
+        (4.0, (400, 300, 660, 480), (0, 0, 1000, 700)),
+        (0.125, (0, 0, 1000, 700), (400, 300, 520, 390)),
+        (1.0, (0, 0, 300, 900), (300, 0, 610, 900)),
+    ],
+)
+def test_objects_have_one_size_and_crops_are_not_enlarged_too_much(scale, box0, box1):
+    extractor = Bright(ExtractorConfig(max_keypoints=20, resize=1024))
+    side0, side1 = long_sides(common(scale, box0, box1), extractor)
+    wide0, wide1 = (max(box[2] - box[0], box[3] - box[1]) for box in (box0, box1))
+    assert side1 / wide1 == pytest.approx(side0 / wide0 / scale, rel=0.02)
+    assert max(side0, side1) <= 1025
+    assert max(side0 / wide0, side1 / wide1) <= ENLARGED * 1.01
+    assert max(side0 / 1024, side1 / 1024, side0 / wide0 / ENLARGED, side1 / wide1 / ENLARGED) > 0.98
+
+
+@pytest.fixture
+def photo():
+    image = 0.2 * torch.rand(1, 90, 120, generator=torch.Generator().manual_seed(0))
+    for number in range(30):
+        image[0, 4 + 3 * (number % 27), 4 + 4 * (number * 7 % 28)] = 0.4 + 0.02 * number
+    return Masked(photo=Photo(image=image))
+
+
+def test_a_photo_with_itself_is_not_cut(photo):
+    tools = Bright(), NearestNeighbor()
+    features = photo.features(tools[0], None, 30)
+    first = Matched(features0=features, features1=features, matches=tools[1].match(features, features))
+    assert match_zoomed((photo, photo), first, tools) is None
+
+
+def test_black_photos_give_nothing():
+    black = Masked(photo=Photo(image=torch.zeros(1, 30, 40)))
+    assert probe_zoom((black, black), (Bright(), NearestNeighbor())) is None
