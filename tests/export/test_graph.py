@@ -5,7 +5,7 @@ import torch
 from exported_files import small_lightglue
 
 from photoglue.export.cases import made_up, plain_reference
-from photoglue.export.graph import PlainMatcher, gelu
+from photoglue.export.graph import PlainMatcher
 from photoglue.matchers.onnx import NAMES, graph_inputs
 
 
@@ -52,19 +52,3 @@ def test_an_image_of_padding_alone():
     features0, features1 = made_up(model, 30, 0)
     found = plain_of(model, features0, features1, extra=(0, 9))
     assert (found["matches0"] == -1).all() and (found["mscores0"] == 0).all() and (found["matches1"] == -1).all()
-
-
-def test_half_precision_is_near():
-    model = small_lightglue()
-    features0, features1 = made_up(model, 100, 100)
-    arrays = {
-        n: torch.from_numpy(a) for i, f in enumerate((features0, features1)) for n, a in graph_inputs(f, i).items()
-    }
-    exact, half = PlainMatcher(model)(**arrays), PlainMatcher(model, torch.float16)(**arrays)
-    assert 0 < (exact[2] - half[2]).abs().max() < 0.1 and half[2].dtype == torch.float32
-    assert (exact[0] == half[0]).float().mean() > 0.9
-
-
-def test_gelu_is_torchs():
-    x = torch.linspace(-6, 6, 101).reshape(1, -1, 1)
-    assert torch.allclose(gelu(x), torch.nn.functional.gelu(x), atol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from photoglue.export.networks import best_points, plain_extractor
+from photoglue.export.networks import plain_extractor
 from photoglue.extractors import create_extractor
 from photoglue.extractors.sift import SIFT
 from photoglue.extractors.superpoint import SuperPoint
@@ -19,8 +19,10 @@ def compare(extractor, image, count=100, *, native=False):
     kept = scores > 0
     order = scores[kept].argsort(descending=True, stable=True)
     points, scores, descriptors = (each[kept][order] for each in (points, scores, descriptors))
-    assert len(points) == len(expected) > 10
-    distance, same = torch.cdist(expected.keypoints, points).min(dim=1)
+    assert len(points) == len(expected) > 5
+    # By a matrix product, its default, cdist would be wrong by 0.05 pixels.
+    distances = torch.cdist(expected.keypoints, points, compute_mode="donot_use_mm_for_euclid_dist")
+    distance, same = distances.min(dim=1)
     assert distance.max() < 1e-3
     assert torch.allclose(expected.scores, scores[same], atol=5e-5, rtol=1e-4)
     assert (expected.descriptors * descriptors[same]).sum(dim=1).min() > 0.9999
@@ -54,13 +56,6 @@ def test_plain_photo_has_no_points():
     with torch.no_grad():
         _, scores, _ = plain_extractor(extractor, 20, native=False)(torch.full((1, 3, 40, 50), 0.5))
     assert (scores == 0).all()
-
-
-def test_more_points_than_pixels():
-    scores = torch.tensor([[[[0.1, 0.9, 0.3]]]])
-    points, places, peaks = best_points(scores, scores > 0.2, 5, -1.0)
-    assert points[:2].tolist() == [[1, 0], [2, 0]] and places.max() <= 2
-    assert peaks.tolist() == pytest.approx([0.9, 0.3, -1, -1, -1])
 
 
 def test_others_have_none():

@@ -9,7 +9,7 @@ from exported_files import small_lightglue
 from photoglue import LightGlueConfig
 from photoglue.export import runtime
 from photoglue.export.cases import made_up
-from photoglue.export.staged import run_staged
+from photoglue.export.staged_matcher import run_staged
 
 OPTIONS = [
     (0.95, 0.99, -1),

@@ -5,7 +5,8 @@ from photoglue.export.extractor import export_extractor
 from photoglue.export.load import load_extractor, load_matcher, named_matcher
 from photoglue.export.matcher import export_matcher
 from photoglue.export.runtime import StagedMatcher
-from photoglue.export.staged import StagedLightGlue, export_staged
+from photoglue.export.staged import export_staged
+from photoglue.export.staged_matcher import StagedLightGlue
 from photoglue.export.verify import verify
 from photoglue.exported import Certificate, Check, OnnxFile, Port
 from photoglue.extractors.onnx import OnnxExtractor

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from photoglue.errors import ConfigError
-from photoglue.export.staged import StagedLightGlue
+from photoglue.export.staged_matcher import StagedLightGlue
 from photoglue.extractors.onnx import OnnxExtractor
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.nearest import NearestNeighbor
