@@ -48,7 +48,7 @@ class Check:
     equal: float
     """Share of the points whose match is the same; of an extractor, of the points that are found at the same place."""
     max_error: float
-    """Largest difference of two scores."""
+    """Largest difference of two scores; of scores above 1 (DISK's), in shares of the score."""
     mean_error: float
     """Mean difference of two scores."""
     position_error: float | None = None
@@ -112,7 +112,7 @@ class Certificate:
         exact = self.dtype == "float32"
         faults = []
         for check in self.checks:
-            if check.equal < (1 if exact and self.role != "extractor" else 0.985):
+            if check.equal < (1 if exact else 0.985):
                 faults.append(f"{check.name}: {check.equal:.2%} equal")
             if exact and check.max_error > 5e-5:
                 faults.append(f"{check.name}: scores differ by {check.max_error:.1e}")
@@ -218,6 +218,8 @@ def chosen_providers(wanted: Sequence[str] | None) -> list[str]:
 
 def _session(path: Path, providers: Sequence[str], threads: int) -> Any:
     onnxruntime = require("onnxruntime", extra="export")
+    if path.is_dir():
+        raise WeightsError(f"{str(path)!r} is a folder; staged matchers are opened by photoglue.export.load_matcher().")
     if not path.is_file():
         raise WeightsError(f"There is no file {str(path)!r}.")
     options = onnxruntime.SessionOptions()

@@ -2,7 +2,7 @@
 
 from photoglue.export.bundle import Bundle, export_bundle
 from photoglue.export.extractor import export_extractor
-from photoglue.export.load import load_extractor, load_matcher, named_matcher
+from photoglue.export.load import certified_file, is_exported_matcher, load_extractor, load_matcher, named_matcher
 from photoglue.export.matcher import export_matcher
 from photoglue.export.runtime import StagedMatcher
 from photoglue.export.staged import export_staged
@@ -22,10 +22,12 @@ __all__ = [
     "Port",
     "StagedLightGlue",
     "StagedMatcher",
+    "certified_file",
     "export_bundle",
     "export_extractor",
     "export_matcher",
     "export_staged",
+    "is_exported_matcher",
     "load_extractor",
     "load_matcher",
     "named_matcher",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from photoglue.errors import ConfigError
-from photoglue.export.staged_matcher import StagedLightGlue
+from photoglue.export.staged_matcher import CERTIFICATE, StagedLightGlue
 from photoglue.extractors.onnx import OnnxExtractor
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.nearest import NearestNeighbor
@@ -28,6 +28,16 @@ def load_matcher(path: str | os.PathLike[str], *, providers: Sequence[str] | Non
     if Path(path).is_dir():
         return StagedLightGlue(path, providers=providers)
     return OnnxMatcher.from_file(path, providers=providers)
+
+
+def is_exported_matcher(path: Path) -> bool:
+    """Whether a path is an ONNX file, or a folder as ``export_staged`` writes it."""
+    return certified_file(path).is_file() and (path.suffix == ".onnx" or path.is_dir())
+
+
+def certified_file(path: Path) -> Path:
+    """The file whose content says which matcher it is: of a staged one, its certificate."""
+    return path / CERTIFICATE if path.is_dir() else path
 
 
 def load_extractor(

@@ -103,7 +103,12 @@ def plain_extractor(extractor: Extractor, count: int, *, native: bool) -> nn.Mod
 def _gated(maps: Float[Tensor, "1 c h w"], conv: nn.Module) -> Float[Tensor, "1 d h w"]:
     """Instance norm, gate and convolution."""
     layers = cast("nn.Sequential", conv)
-    mean = maps.mean(dim=(2, 3), keepdim=True)
-    spread = (maps - mean).square().mean(dim=(2, 3), keepdim=True)
+    mean = _mean(maps)
+    spread = _mean((maps - mean).square())
     out: Tensor = layers[3](layers[1]((maps - mean) * (spread + EPSILON).rsqrt()))
     return out
+
+
+def _mean(maps: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c 1 1"]:
+    """The mean of each map: that of the rows' means, since onnxruntime adds up in single precision one by one."""
+    return maps.mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)

@@ -12,7 +12,6 @@ from typing import Any
 from photoglue.errors import ConfigError
 from photoglue.extractors import EXTRACTORS, create_extractor
 from photoglue.extractors.base import Extractor
-from photoglue.extractors.onnx import OnnxExtractor
 from photoglue.files import digest_of_file
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -44,21 +43,32 @@ def training_extractor(
 
 def is_class(name: str) -> bool:
     """Whether a name means a class of the user's: "package.module:Class" or "path/file.py:Class"."""
-    return ":" in name
+    return ":" in name and not is_exported(name)
 
 
 def label_of(name: str) -> str:
-    """What tables and files call an extractor: its name, or the class alone."""
-    return name.rpartition(":")[2]
+    """What tables and files call an extractor: its name, the class alone, or an exported file without its folder."""
+    return Path(name).name if is_exported(name) else name.rpartition(":")[2]
+
+
+def is_exported(name: str) -> bool:
+    """Whether a name means a file that ``photoglue export extractor`` wrote."""
+    return name.endswith(".onnx")
 
 
 def source_digest(name: str) -> str | None:
-    """A short name for the code of a class of the user's: another one once its file has changed; None: not known.
+    """A short name for what the file of a class of the user's, or an exported file, holds: another one once it changes.
+
+    None for names of ``EXTRACTORS``, and where it is not known.
 
     Raises:
         ConfigError: If there is no such class.
     """
+    if not is_class(name) and not is_exported(name):
+        return None
     try:
+        if is_exported(name):
+            return digest_of_file(Path(name))
         return digest_of_file(Path(inspect.getfile(extractor_class(name))))
     except (TypeError, OSError):
         return None
@@ -79,14 +89,14 @@ def named_extractor(name: str, *, allow_noncommercial: bool = False, **options: 
         LicenceError: If the weights are non-commercial and that was not accepted.
         WeightsError: If the weights cannot be had or are corrupt.
     """
+    if is_exported(name):
+        return create_extractor(name, backend="onnx", allow_noncommercial=allow_noncommercial, **options)
     if is_class(name):
         return _made(extractor_class(name), name, options)
-    if name.endswith(".onnx"):
-        return OnnxExtractor.from_file(name, allow_noncommercial=allow_noncommercial, **options)
     if name not in EXTRACTORS:
         raise ConfigError(
             f"There are no features {name!r}. There are: {', '.join(EXTRACTORS)}; or name a class of yours, as "
-            "package.module:Class or path/file.py:Class."
+            "package.module:Class or path/file.py:Class, or an exported file, FILE.onnx."
         )
     return create_extractor(name, allow_noncommercial=allow_noncommercial, **options)
 

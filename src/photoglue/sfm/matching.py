@@ -13,7 +13,7 @@ from photoglue.datasets.photos import pairs_in, write_pairs
 from photoglue.errors import ImageError
 from photoglue.export import named_matcher
 from photoglue.extractors.base import Extractor
-from photoglue.extractors.named import is_class, named_extractor, source_digest
+from photoglue.extractors.named import named_extractor, source_digest
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlueConfig
 from photoglue.pipeline import create_matcher
@@ -51,7 +51,8 @@ class Tools:
 def tools_of(options: MapOptions, extractor: Extractor | None, matcher: Matcher | None, engine: batch.Engine) -> Tools:
     """The tools that options name, or those that are given."""
     device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
-    own = {"source": source_digest(options.features)} if extractor is None and is_class(options.features) else {}
+    source = source_digest(options.features) if extractor is None else None
+    own = {} if source is None else {"source": source}
     extractor = extractor or _extractor(options).to(device)
     matcher = matcher or matcher_of(options, extractor.kind, device)
     return Tools(extractor=extractor, matcher=matcher, engine=engine, own=own)
