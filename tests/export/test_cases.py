@@ -53,6 +53,8 @@ def test_real_pairs_are_each_photo_and_the_next(photo_file):
     assert [(name, len(a), len(b)) for name, a, b in pairs] == [("part.png part.png", 9, 9)] * 2
     assert (pairs[0][1].descriptors.half().float() == pairs[0][1].descriptors).all()
     assert [name for name, _ in single_photos([photo_file])] == ["part.png"]
+    with pytest.raises(ConfigError, match="One photo makes no pair"):
+        real_pairs(small_aliked(), [photo_file], 9)
 
 
 def test_photos_that_come_with_scikit_image():

@@ -53,7 +53,7 @@ def test_what_cannot_be_had(tmp_path):
     with pytest.raises(ConfigError, match="opset is 17"):
         export_staged(tmp_path / "old", small_lightglue(), opset=17)
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be written"):
         export_staged(tmp_path / "file", small_lightglue())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -51,7 +51,13 @@ def real_pairs(
     Without photos those that come with scikit-image are taken, if it is installed: the two of a stereo pair, and four
     photos each with a turned and enlarged view of itself. Descriptors are rounded to half precision, so that they can
     be kept in half the space.
+
+    Raises:
+        ConfigError: If there is one photo only.
+        ImageError: If a photo cannot be read.
     """
+    if len(photos) == 1:
+        raise ConfigError("One photo makes no pair to check a matcher with; give two or more, or none.")
     images = [(Path(path).name, load_image(path)) for path in photos]
     pairs = [(f"{a} {b}", first, second) for (a, first), (b, second) in pairwise(images)]
     if not photos:
