@@ -92,7 +92,7 @@ def agreement(reference: LightGlue, staged: StagedLightGlue, pairs: list[Pair]) 
         )
         gap = (ours.matching_scores0 - theirs.matching_scores0).abs()
         largest = max(largest, float(gap.max()) if len(gap) else 0.0)
-        layers.add(int(ours.stop))
+        layers.add(ours.stop or 0)
     return (
         f"of {len(pairs)} pairs the staged matcher exits after the same layer in {exits} (layers "
         f"{', '.join(map(str, sorted(layers)))}), gives the same matches in {matches}, drops the same points in "

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from exported_files import small_aliked
+from exported_files import small_aliked, untyped
 
 from photoglue.errors import ConfigError, LicenceError, OutputError
 from photoglue.export import export_extractor
@@ -31,7 +31,7 @@ def test_certificate(extractor_file):
     ],
 )
 def test_what_cannot_be_had(tmp_path, features, options, told):
-    with pytest.raises(ConfigError, match=told):
+    with untyped(), pytest.raises(ConfigError, match=told):
         export_extractor(tmp_path / "a.onnx", features, **options)
 
 

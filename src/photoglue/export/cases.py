@@ -180,7 +180,7 @@ def read_cases(path: Path) -> list[Case]:
     if not path.is_file():
         raise ConfigError(f"There is no {str(path)!r}; it lies beside the exported file and has what to compare with.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             facts = json.loads(str(file["cases"]))
             arrays = {name: file[name] for name in file.files if name != "cases"}
         cases = []
