@@ -141,7 +141,7 @@ def matcher_cases(
 
 
 def plain_reference(model: LightGlue) -> LightGlue:
-    """The same network on the CPU, plain, in single precision, without exits and pruning."""
+    """A copy of the network on the CPU, plain, in single precision, without exits and pruning."""
     config = LightGlueConfig.accurate(filter_threshold=model.config.filter_threshold, n_layers=model.shape.n_layers)
     reference = LightGlue(config, shape=model.shape)
     reference.load_state_dict(model.state_dict())
