@@ -69,8 +69,11 @@ class ExportExtractor:
     """aliked, aliked-t16, aliked-n16rot, aliked-n32, disk or superpoint."""
     max_keypoints: int = 2048
     """Number of points that it gives; those that a photo has not have the score 0."""
-    deform: Literal["native", "portable"] = "native"
-    """ALIKED's deformable convolutions: one operation each (opset 22), or for what lacks it, such as OpenVINO."""
+    flavour: Literal["photoglue", "opencv", "colmap"] = "photoglue"
+    """What it is for: photoglue is the general form, others are what the program of that name loads."""
+    deform: Literal["native", "portable"] | None = None
+    """ALIKED's deformable convolutions: one operation each (opset 22), or for what lacks it, such as OpenVINO; None:
+    native, unless what the flavour is for lacks it."""
     opset: int | None = None
     """Version of ONNX's operations; None: 22 where it is needed, else 18."""
     photos: tuple[Path, ...] = ()
@@ -84,6 +87,7 @@ class ExportExtractor:
             self.out,
             self.features,
             max_keypoints=self.max_keypoints,
+            flavour=self.flavour,
             deform=self.deform,
             opset=self.opset,
             photos=self.photos,

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue.export.points import Points, best_points, inside, maxima, sampled, shown
+from photoglue.export.points import Points, best_points, held, inside, last_place, maxima, sampled, shown
 from photoglue.extractors.aliked import ALIKED
 from photoglue.extractors.aliked_layers import Block
 from photoglue.extractors.deform_conv import DeformConv
@@ -72,8 +72,8 @@ class PlainALIKED(nn.Module):
         radius, flat = self.config.nms_radius, scores.flatten()
         steps = torch.arange(-radius, radius + 1)
         y, x = torch.meshgrid(steps, steps, indexing="ij")
-        window = (places[:, None] + (y * scores.shape[3] + x).flatten()).clamp(min=0)
-        window = torch.minimum(window, torch.arange(flat.shape[0]).amax(dim=0))  # of those that are no points
+        window = places[:, None] + (y * scores.shape[3] + x).flatten()
+        window = held(window, flat.shape[0])  # of those that are no points
         shares = (flat[window] / 0.1).softmax(dim=1)
         return points + shares @ torch.stack([x.flatten(), y.flatten()], dim=1).float()
 
@@ -81,14 +81,14 @@ class PlainALIKED(nn.Module):
         """Descriptors at points, from the joined map with pixels of unit length."""
         height, width = maps.shape[2:]
         steps = torch.arange(3, dtype=torch.float32)
-        last = torch.stack([torch.arange(length, dtype=torch.float32).amax(dim=0) for length in (width, height)])
+        last = torch.cat([last_place(width), last_place(height)])
         corner = torch.minimum((points.floor() - 1).clamp(min=0), (last - 3).clamp(min=0))
-        x, y = (torch.minimum(corner[:, i : i + 1] + steps, last[i]).long() for i in (0, 1))
+        x, y = (torch.minimum(corner[:, i : i + 1] + steps, last[i : i + 1]).long() for i in (0, 1))
         rows = (y[:, :, None] * width + x[:, None, :]).flatten()
         patches = maps.flatten(2)[0].index_select(1, rows).T.reshape(points.shape[0], -1)
         offsets = functional.linear(patches, self.hidden, self.hidden_bias)
         offsets = functional.linear(functional.selu(offsets), self.offsets, self.offsets_bias)
-        limit = (last.amax(dim=0) + 1) / 4
+        limit = (last.amax(dim=0, keepdim=True) + 1) / 4
         offsets = torch.maximum(torch.minimum(offsets, limit), -limit)
         where = points[:, :, None] + offsets.reshape(points.shape[0], 2, -1)
         samples = sampled(maps, where.transpose(1, 2).reshape(-1, 2))
@@ -132,11 +132,12 @@ class PlainConv(nn.Module):
         if self.offset_conv is None:
             return functional.conv2d(maps, self.weight, self.bias, padding=1)
         y, x = (torch.arange(maps.shape[axis], dtype=torch.float32) for axis in (2, 3))
-        limit = (torch.maximum(y.amax(dim=0), x.amax(dim=0)) + 1) / 4
+        extent = torch.cat([last_place(maps.shape[3]), last_place(maps.shape[2])])
+        limit = (extent.amax(dim=0, keepdim=True) + 1) / 4
         offsets = torch.maximum(torch.minimum(self.offset_conv(maps), limit), -limit)
         if self.native and torch.onnx.is_in_onnx_export():
             return self._as_one_operation(maps, offsets)
-        extent = torch.stack([x.amax(dim=0), y.amax(dim=0)]).clamp(min=1)
+        extent = extent.clamp(min=1)
         grid = torch.stack([x.expand(y.shape[0], -1), y[:, None].expand(-1, x.shape[0])], dim=-1)
         total = self.bias[:, None, None]
         for tap in range(9):
@@ -163,7 +164,7 @@ def _widened(length: int) -> tuple[Int64[Tensor, " padded"], int]:
     missing = (32 - length % 32) % 32
     first = missing // 2
     rows = torch.arange(length + missing) - first
-    return torch.minimum(rows.clamp(min=0), torch.arange(length).amax(dim=0)), first
+    return held(rows, length), first
 
 
 def _frozen(values: Tensor) -> nn.Parameter:

@@ -13,6 +13,7 @@ from torch import Tensor
 from photoglue.errors import ConfigError
 from photoglue.export.cases import Case, single_photos
 from photoglue.export.convert import check_opset, graph_sha256, ports, to_onnx
+from photoglue.export.extractor_flavours import extractor_flavour
 from photoglue.export.matcher import written
 from photoglue.export.networks import plain_extractor
 from photoglue.exported import Certificate
@@ -25,7 +26,6 @@ from photoglue.image import Resize
 from photoglue.weights import digest_of_weights
 
 Deform: TypeAlias = Literal["native", "portable"]
-OUTPUTS = ("keypoints", "scores", "descriptors")
 SMALL = 480
 """Longer side of the photos that are checked with, pixels."""
 
@@ -35,7 +35,8 @@ def export_extractor(
     features: str | Extractor = "aliked",
     *,
     max_keypoints: int = 2048,
-    deform: Deform = "native",
+    flavour: str = "photoglue",
+    deform: Deform | None = None,
     opset: int | None = None,
     photos: Sequence[str | os.PathLike[str]] = (),
     allow_noncommercial: bool = False,
@@ -48,8 +49,9 @@ def export_extractor(
         out: The file, ending in .onnx; its folder exists.
         features: "aliked" or one of its variants, "disk", "superpoint"; or such an extractor, with options of its own.
         max_keypoints: Number of points that the graph gives; those that an image has not have the score 0.
+        flavour: "photoglue", the general form, or for a consumer: "opencv" (ALIKED, DISK) or "colmap" (ALIKED).
         deform: How ALIKED's deformable convolutions are written: "native", one operation each, or "portable", for what
-            lacks it, such as OpenVINO.
+            lacks it, such as OpenVINO; None: native, unless the flavour's consumer lacks it.
         opset: Version of ONNX's operations; None: 22 where DeformConv is needed, else 18.
         photos: Photos to check with; none: those that come with scikit-image.
         allow_noncommercial: Accept weights whose licence forbids commercial use.
@@ -66,12 +68,15 @@ def export_extractor(
     """
     path = Path(out)
     check_output(path, (".onnx",))
-    if deform not in ("native", "portable"):
+    if deform not in (None, "native", "portable"):
         raise ConfigError(f"deform is {deform!r}; it must be native or portable.")
     if not 1 <= max_keypoints <= 3840:
         raise ConfigError(f"max_keypoints is {max_keypoints}; it must be from 1 to 3840, the most that TensorRT sorts.")
     extractor = _extractor(features, max_keypoints, allow_noncommercial)
-    native = deform == "native" and isinstance(extractor, ALIKED)
+    form = extractor_flavour(flavour, extractor.kind)
+    if deform == "native" and not form.native:
+        raise ConfigError(f"What reads the flavour {flavour!r} has no DeformConv; take --deform portable.")
+    native = isinstance(extractor, ALIKED) and (deform or ("native" if form.native else "portable")) == "native"
     opset = opset or (22 if native else 18)
     check_opset(opset)
     if native and opset < 22:
@@ -79,11 +84,30 @@ def export_extractor(
     channels = 1 if isinstance(extractor, SuperPoint) else 3
     module = plain_extractor(extractor, max_keypoints, native=native)
     assert module is not None
-    example = {"image": torch.rand(1, channels, 160, 224)}
-    graph = to_onnx(module, example, OUTPUTS, {"image": {2: "height", 3: "width"}}, opset=opset)
+    example = {"image": torch.rand(1, channels, 160, 224), **form.extra}
+    graph = to_onnx(form.form(module), example, form.outputs, {"image": {2: "height", 3: "width"}}, opset=opset)
+    options = _options(extractor, max_keypoints, channels)
+    certificate = Certificate(
+        role="extractor",
+        features=extractor.kind,
+        flavour=flavour,
+        dtype="float32",
+        opset=opset,
+        options=to_json(asdict(options)),
+        weights_digest=digest_of_weights(extractor.state_dict()),
+        inputs=ports(graph.graph.input),
+        outputs=ports(graph.graph.output),
+        graph_sha256=graph_sha256(graph),
+        **_origin(extractor),
+    )
+    cases = [extractor_case(extractor, options, *photo) for photo in single_photos(photos)]
+    return written(path, graph, certificate, cases)
+
+
+def _options(extractor: Extractor, count: int, channels: int) -> ExportedOptions:
     config = extractor.config
-    options = ExportedOptions(
-        count=max_keypoints,
+    return ExportedOptions(
+        count=count,
         channels=channels,
         multiple=8 if channels == 1 else 1,
         descriptor_dim=extractor.descriptor_dim,
@@ -91,25 +115,12 @@ def export_extractor(
         detection_threshold=config.detection_threshold,
         nms_radius=config.nms_radius,
     )
+
+
+def _origin(extractor: Extractor) -> dict[str, Any]:
+    """What a certificate says of the weights."""
     record = cast("ReleasedExtractor", extractor).records[extractor.kind]
-    certificate = Certificate(
-        role="extractor",
-        features=extractor.kind,
-        flavour="photoglue",
-        dtype="float32",
-        opset=opset,
-        options=to_json(asdict(options)),
-        weights=record.name,
-        weights_digest=digest_of_weights(extractor.state_dict()),
-        licence=record.licence,
-        commercial=record.commercial,
-        source=record.source,
-        inputs=ports(graph.graph.input),
-        outputs=ports(graph.graph.output),
-        graph_sha256=graph_sha256(graph),
-    )
-    cases = [extractor_case(extractor, options, *photo) for photo in single_photos(photos)]
-    return written(path, graph, certificate, cases)
+    return {each: getattr(record, each) for each in ("licence", "commercial", "source")} | {"weights": record.name}
 
 
 def _extractor(features: str | Extractor, count: int, allow_noncommercial: bool) -> Extractor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from photoglue.export.aliked import PlainALIKED
-from photoglue.export.points import Points, best_points, inside, maxima, sampled, shown
+from photoglue.export.points import Points, best_points, inside, last_place, maxima, sampled, shown
 from photoglue.extractors.aliked import ALIKED
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.disk import DISK
@@ -78,8 +78,7 @@ class PlainSuperPoint(nn.Module):
         wanted = maxima(scores, self.config.nms_radius, 2) & inside(scores, self.config.border) & shown(image)
         wanted = wanted & (scores > self.config.detection_threshold)
         points, _, peaks = best_points(scores, wanted, self.count, -1.0)
-        lengths = [torch.arange(maps.shape[axis], dtype=torch.float32).amax(dim=0) + 1 for axis in (3, 2)]
-        cells = torch.stack(lengths)
+        cells = torch.cat([last_place(maps.shape[3]), last_place(maps.shape[2])]) + 1
         in_cells = (points - (CELL - 1) / 2) / (cells * CELL - CELL / 2 - 0.5) * (cells - 1)
         described = sampled(functional.normalize(self.head(maps), dim=1), in_cells, "border")
         return points[None], peaks.clamp(min=0)[None], functional.normalize(described, dim=1)[None]

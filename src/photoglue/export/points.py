@@ -23,10 +23,21 @@ def maxima(scores: Float[Tensor, "1 1 h w"], radius: int, rounds: int) -> Bool[T
     return found
 
 
+def last_place(length: int) -> Float[Tensor, "1"]:
+    """One less than a length that may change. It has an axis, as OpenCV takes numbers without one for others."""
+    return torch.arange(length, dtype=torch.float32).amax(dim=0, keepdim=True)
+
+
+def held(places: Int64[Tensor, "*n"], length: int) -> Int64[Tensor, "*n"]:
+    """Places in a list, with those beyond its ends moved to them: OpenCV has no Clip of whole numbers."""
+    every = torch.arange(length)
+    return torch.maximum(torch.minimum(places, every.amax(dim=0, keepdim=True)), every.amin(dim=0, keepdim=True))
+
+
 def inside(scores: Float[Tensor, "1 1 h w"], border: int) -> Bool[Tensor, "h w"]:
     """True but for what lies within ``border`` pixels of the edge."""
     y, x = (torch.arange(scores.shape[axis], dtype=torch.float32) for axis in (2, 3))
-    rows, columns = ((line >= border) & (line < line.amax(dim=0) + 1 - border) for line in (y, x))
+    rows, columns = ((line >= border) & (line < line.amax(dim=0, keepdim=True) + 1 - border) for line in (y, x))
     return rows[:, None] & columns
 
 
@@ -51,7 +62,7 @@ def best_points(
     # As many more, so that small images have enough of them.
     chosen = functional.pad(torch.where(wanted, scores, lowest).flatten(), (0, count), value=lowest)
     peaks, places = chosen.topk(count)
-    places = torch.minimum(places, torch.arange(height * width).amax(dim=0))
+    places = held(places, height * width)
     x = torch.arange(width, dtype=torch.float32).expand(height, width).reshape(-1)[places]
     y = torch.arange(height, dtype=torch.float32)[:, None].expand(height, width).reshape(-1)[places]
     return torch.stack([x, y], dim=1), places, peaks
@@ -62,6 +73,6 @@ def sampled(
 ) -> Float[Tensor, "n c"]:
     """The map's values at points in its own pixels, interpolated."""
     height, width = maps.shape[2:]
-    extent = torch.stack([torch.arange(length, dtype=torch.float32).amax(dim=0) for length in (width, height)])
+    extent = torch.cat([last_place(width), last_place(height)])
     grid = (2 * points / extent.clamp(min=1) - 1)[None, None]
     return functional.grid_sample(maps, grid, mode="bilinear", padding_mode=padding, align_corners=True)[0, :, 0].T

@@ -12,6 +12,7 @@ import numpy as np
 from photoglue.errors import WeightsError, require
 from photoglue.export.cases import Case, read_cases
 from photoglue.export.convert import graph_sha256
+from photoglue.export.extractor_flavours import extractor_flavour
 from photoglue.export.flavours import FLAVOURS
 from photoglue.exported import Certificate, Check, OnnxFile, cases_path, certificate_path
 from photoglue.files import from_json
@@ -104,7 +105,8 @@ def compared(case: Case, matches0: np.ndarray, scores0: np.ndarray, sizes: tuple
 def check_extractor(file: OnnxFile, case: Case) -> Check:
     """An extractor's answer to one case, compared: each of PyTorch's points with the nearest one."""
     image = case.inputs["image"]
-    found = {name: array[0] for name, array in file.run(image=image).items()}
+    flavour = extractor_flavour(file.certificate.flavour, file.certificate.features)
+    found = flavour.general(file.run(**flavour.inputs(image)), (image.shape[3], image.shape[2]))
     kept = found["scores"] > 0
     points, found_points = case.expected["keypoints"], found["keypoints"][kept]
     distances = np.linalg.norm(points[:, None] - found_points[None], axis=2)

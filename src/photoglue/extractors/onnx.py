@@ -52,11 +52,16 @@ class OnnxExtractor(Extractor):
             ``ignore_alpha``.
 
     Raises:
-        ConfigError: If an option is fixed in the file and differs, or does not exist.
+        ConfigError: If an option is fixed in the file and differs, or does not exist, or the file is made for another
+            program.
     """
 
     def __init__(self, file: OnnxFile, **options: Any) -> None:
         file.require_role("extractor")
+        if file.certificate.flavour != "photoglue":
+            raise ConfigError(
+                f"{str(file.path)!r} is made for {file.certificate.flavour}; export it again with --flavour photoglue."
+            )
         fixed = from_json(ExportedOptions, file.certificate.options, origin=repr(str(file.path)))
         config = ExtractorConfig(
             max_keypoints=fixed.count,
