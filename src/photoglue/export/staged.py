@@ -139,7 +139,10 @@ def _checked(
 
 
 def _check(runtime: StagedMatcher, case: Case) -> Check:
-    points: list[Any] = [case.inputs[f"{name}{i}"] for i in (0, 1) for name in ("kpts", "desc", "image_size")]
+    points: list[Any] = []
+    for i in "01":
+        width, height = case.inputs[f"image_size{i}"].tolist()
+        points += [case.inputs[f"kpts{i}"], case.inputs[f"desc{i}"], (int(width), int(height))]
     extra: dict[str, Any] = {}
     if runtime.with_scales:
         extra = {"scales": (case.inputs["scales0"], case.inputs["scales1"])}

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ class OnnxExtractor(Extractor):
     def __reduce__(self) -> tuple[Any, ...]:
         config = self.config
         options = {"max_keypoints": config.max_keypoints, "resize": config.resize, "ignore_alpha": config.ignore_alpha}
-        return _again, (self.file.path, options)
+        return _again, (self.file.path, self.file.providers, options)
 
     def detect(self, images: Float[Tensor, "b c h w"], masks: Bool[Tensor, "b h w"] | None = None) -> list[Features]:
         """Features of a batch of images of one size, in pixels of these tensors.
@@ -155,6 +156,6 @@ def network_input(image: Float[Tensor, "c h w"], channels: int, multiple: int) -
     return seen.contiguous()
 
 
-def _again(path: str, options: dict[str, Any]) -> OnnxExtractor:
+def _again(path: Path, providers: tuple[str, ...], options: dict[str, Any]) -> OnnxExtractor:
     """For other processes, to which a user who has accepted a licence here sends it."""
-    return OnnxExtractor.from_file(path, allow_noncommercial=True, **options)
+    return OnnxExtractor.from_file(path, providers=providers, allow_noncommercial=True, **options)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class OnnxMatcher(Matcher):
         return cls(OnnxFile(path, providers=providers, threads=threads, allow_noncommercial=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OnnxMatcher.from_file, (self.file.path,)
+        return _again, (self.file.path, self.file.providers)
 
     def match_many(self, pairs: Iterable[tuple[Features, Features]]) -> list[Matches]:
         """Matches of many pairs, in their order, one pair at a time.
@@ -85,6 +86,11 @@ class OnnxMatcher(Matcher):
         for name, field in NAMES.items():
             getattr(matches, field).copy_(found[name])
         return replace(matches, precision=f"onnx-{self.file.certificate.dtype}")
+
+
+def _again(path: Path, providers: tuple[str, ...]) -> OnnxMatcher:
+    """For other processes."""
+    return OnnxMatcher.from_file(path, providers=providers)
 
 
 NAMES = {
