@@ -104,7 +104,9 @@ def test_opencv_crashes_as_is_said(tmp_path):
     for first in ("Div", "Mul"):
         path = tmp_path / f"{first}.onnx"
         onnx.save(gelu(first), str(path))
-        codes.append(subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False).returncode)
+        codes.append(
+            subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False).returncode
+        )
     assert codes == [-11, 0]
 
 

@@ -52,15 +52,19 @@ def real_pairs(
     photos each with a turned and enlarged view of itself. Descriptors are rounded to half precision, so that they can
     be kept in half the space.
     """
-    images = [(Path(path).name, load_image(path)) for path in photos]
-    pairs = [(f"{a} {b}", first, second) for (a, first), (b, second) in pairwise(images)]
-    if not photos:
-        pairs = _photos_of_scikit_image()
     found = []
-    for name, *both in pairs:
+    for name, *both in photo_pairs(photos):
         features = [replace(each, descriptors=each.descriptors.half().float()) for each in extractor.extract_many(both)]
         found.append((name, features[0][:most], features[1][:most]))
     return found
+
+
+def photo_pairs(photos: Sequence[str | os.PathLike[str]]) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Names and images of pairs of photos: each and the next one; without photos those that come with scikit-image."""
+    if not photos:
+        return _photos_of_scikit_image()
+    images = [(Path(path).name, load_image(path)) for path in photos]
+    return [(f"{a} {b}", first, second) for (a, first), (b, second) in pairwise(images)]
 
 
 def single_photos(photos: Sequence[str | os.PathLike[str]]) -> list[tuple[str, torch.Tensor]]:
@@ -192,7 +196,7 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def _small(name: str, array: np.ndarray) -> np.ndarray:
-    if name == "image":
+    if name in ("image", "images"):
         return np.round(array * 255).astype(np.uint8)
     return array.astype(np.float16) if name.startswith("desc") else array
 
