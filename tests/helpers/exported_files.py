@@ -85,11 +85,46 @@ def staged_folder(tmp_path_factory) -> Path:
     return folder
 
 
+def small_aliked():
+    """ALIKED t16 of random weights, which finds points in most photos."""
+    import torch
+
+    from photoglue.extractors import ALIKED, ALIKEDConfig
+
+    torch.manual_seed(3)
+    config = ALIKEDConfig(variant="t16", max_keypoints=40, detection_threshold=0.0, resize=120, precision="float32")
+    return ALIKED(config).eval().requires_grad_(False)
+
+
 @pytest.fixture(scope="session")
-def extractor_file(tmp_path_factory) -> Path:
-    """ALIKED of 100 points, with DeformConv."""
+def photo_file(tmp_path_factory) -> Path:
+    """A part of a real photo, 120 × 90 pixels."""
+    import PIL.Image
+
+    skimage = pytest.importorskip("skimage", exc_type=ImportError)
+    path = tmp_path_factory.mktemp("photo") / "part.png"
+    with PIL.Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as photo:
+        photo.crop((150, 20, 390, 200)).resize((120, 90)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def extractor_file(tmp_path_factory, photo_file) -> Path:
+    """ALIKED of random weights and 40 points, with DeformConv."""
     from photoglue.export import export_extractor
 
     path = tmp_path_factory.mktemp("extractor") / "aliked.onnx"
-    _exported(path, export_extractor, "aliked", max_keypoints=100)
+    _exported(path, export_extractor, small_aliked(), max_keypoints=40, photos=[photo_file])
     return path
+
+
+def recertified(path: Path, target: Path, **changes) -> Path:
+    """A copy of an exported file whose certificate says something else."""
+    import onnx
+
+    from photoglue.export.convert import write_certified
+    from photoglue.exported import OnnxFile
+
+    certificate = OnnxFile(path, threads=1, allow_noncommercial=True).certificate
+    write_certified(target, onnx.load(str(path)), certificate.__class__(**{**vars(certificate), **changes}))
+    return target

@@ -25,8 +25,8 @@ from photoglue.structs import Remedies
 from photoglue.viz import save_figure
 from photoglue.viz.save import PICTURES
 
-FeaturesName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(EXTRACTORS)}}}|FILE.py:CLASS")]
-"""Name of an extractor, or a class of the user's."""
+FeaturesName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(EXTRACTORS)}}}|FILE.py:CLASS|FILE.onnx")]
+"""Name of an extractor, a class of the user's, or a file of `photoglue export extractor`."""
 MatcherName: TypeAlias = Annotated[str, tyro.conf.arg(metavar="{lightglue,nearest}|FILE.onnx")]
 """Name of a matcher, or a file of `photoglue export matcher`."""
 if TYPE_CHECKING:  # the names are known when the program runs

@@ -67,11 +67,15 @@ def export_bundle(
         folder / EXTRACTOR, features, photos=photos, allow_noncommercial=allow_noncommercial, **own
     )
     matcher = export_matcher(folder / MATCHER, model_of(extractor.features), photos=photos, **options)
+    _fits(extractor, matcher)
+    write_whole(folder / MANIFEST, _manifest(extractor, matcher).encode())
+    return Bundle(extractor=extractor, matcher=matcher)
+
+
+def _fits(extractor: Certificate, matcher: Certificate) -> None:
     kinds = options_from_json(matcher.options, MATCHER)[0].kinds
     if kinds and extractor.features not in kinds:
         raise FeatureKindError(f"The extractor gives {extractor.features!r}; the matcher is for {', '.join(kinds)}.")
-    write_whole(folder / MANIFEST, _manifest(extractor, matcher).encode())
-    return Bundle(extractor=extractor, matcher=matcher)
 
 
 def _manifest(extractor: Certificate, matcher: Certificate) -> str:

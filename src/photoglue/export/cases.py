@@ -51,6 +51,10 @@ def real_pairs(
     Without photos those that come with scikit-image are taken, if it is installed: the two of a stereo pair, and four
     photos each with a turned and enlarged view of itself. Descriptors are rounded to half precision, so that they can
     be kept in half the space.
+
+    Raises:
+        ConfigError: If there is one photo only.
+        ImageError: If a photo cannot be read.
     """
     found = []
     for name, *both in photo_pairs(photos):
@@ -60,7 +64,14 @@ def real_pairs(
 
 
 def photo_pairs(photos: Sequence[str | os.PathLike[str]]) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
-    """Names and images of pairs of photos: each and the next one; without photos those that come with scikit-image."""
+    """Names and images of pairs of photos: each and the next one; without photos those that come with scikit-image.
+
+    Raises:
+        ConfigError: If there is one photo only.
+        ImageError: If a photo cannot be read.
+    """
+    if len(photos) == 1:
+        raise ConfigError("One photo makes no pair to check with; give two or more, or none.")
     if not photos:
         return _photos_of_scikit_image()
     images = [(Path(path).name, load_image(path)) for path in photos]
@@ -139,7 +150,7 @@ def matcher_cases(
 
 
 def plain_reference(model: LightGlue) -> LightGlue:
-    """The same network on the CPU, plain, in single precision, without exits and pruning."""
+    """A copy of the network on the CPU, plain, in single precision, without exits and pruning."""
     config = LightGlueConfig.accurate(filter_threshold=model.config.filter_threshold, n_layers=model.shape.n_layers)
     reference = LightGlue(config, shape=model.shape)
     reference.load_state_dict(model.state_dict())
@@ -178,7 +189,7 @@ def read_cases(path: Path) -> list[Case]:
     if not path.is_file():
         raise ConfigError(f"There is no {str(path)!r}; it lies beside the exported file and has what to compare with.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             facts = json.loads(str(file["cases"]))
             arrays = {name: file[name] for name in file.files if name != "cases"}
         cases = []

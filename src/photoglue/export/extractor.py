@@ -86,7 +86,6 @@ def export_extractor(
     options = exported_options(extractor, max_keypoints)
     example = {"image": torch.rand(1, options.channels, 160, 224), **form.extra}
     graph = to_onnx(form.form(module), example, form.outputs, {"image": {2: "height", 3: "width"}}, opset=opset)
-    record = cast("ReleasedExtractor", extractor).records[extractor.kind]
     certificate = Certificate(
         role="extractor",
         features=extractor.kind,
@@ -94,17 +93,20 @@ def export_extractor(
         dtype="float32",
         opset=opset,
         options=to_json(asdict(options)),
-        weights=record.name,
         weights_digest=digest_of_weights(extractor.state_dict()),
-        licence=record.licence,
-        commercial=record.commercial,
-        source=record.source,
         inputs=ports(graph.graph.input),
         outputs=ports(graph.graph.output),
         graph_sha256=graph_sha256(graph),
+        **_origin(extractor),
     )
     cases = [extractor_case(extractor, options, *photo) for photo in single_photos(photos)]
     return written(path, graph, certificate, cases)
+
+
+def _origin(extractor: Extractor) -> dict[str, Any]:
+    """What a certificate says of the weights."""
+    record = cast("ReleasedExtractor", extractor).records[extractor.kind]
+    return {each: getattr(record, each) for each in ("licence", "commercial", "source")} | {"weights": record.name}
 
 
 def exported_extractor(features: str | Extractor, count: int, allow_noncommercial: bool) -> Extractor:

@@ -96,7 +96,7 @@ class Head(nn.Module):
 
 
 class PlainMatcher(nn.Module):
-    """LightGlue for padded batches: all layers, no exit, no pruning. Shares no memory with the model.
+    """LightGlue for padded batches: all layers, no exit, no pruning.
 
     Args:
         model: The network to copy.

@@ -33,7 +33,7 @@ class Product(nn.Module):
 
     @classmethod
     def of(cls, layer: nn.Module, dtype: torch.dtype) -> "Product":
-        """The same layer."""
+        """From a layer of torch."""
         linear = cast("nn.Linear", layer)
         return cls(linear.weight, linear.bias, dtype)
 

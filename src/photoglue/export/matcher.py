@@ -153,7 +153,7 @@ def written(path: Path, graph: Any, certificate: Certificate, cases: Sequence[Ca
     """
     with TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
-        trial.write_bytes(with_certificate(graph, certificate))
+        write_whole(trial, with_certificate(graph, certificate))
         checked = run_checks(OnnxFile(trial, threads=1, allow_noncommercial=True), cases)
     write_whole(cases_path(path), cases_to_bytes(cases))
     return write_certified(path, graph, checked)

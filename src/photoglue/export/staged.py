@@ -69,8 +69,9 @@ def export_staged(
         raise ConfigError("A staged matcher has at least 2 layers: with one there is nothing to leave out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / CERTIFICATE).unlink(missing_ok=True)  # what is not finished can be loaded by nobody
     except OSError as error:
-        raise OutputError(f"The folder {str(folder)!r} cannot be made: {error.strerror}.") from error
+        raise OutputError(f"The folder {str(folder)!r} cannot be written: {error.strerror}.") from error
     inputs: tuple[Any, ...] = ()
     for name, graph in stages(model, opset):
         inputs = inputs or ports(graph.graph.input)

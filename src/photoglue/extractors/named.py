@@ -57,7 +57,7 @@ def is_exported(name: str) -> bool:
 
 
 def source_digest(name: str) -> str | None:
-    """A short name for what the file of a class of the user's, or an exported file, holds: another one once it changes.
+    """A short name for what is in the file of a user's class, or in an exported file: another one once it changes.
 
     None for names of ``EXTRACTORS``, and where it is not known.
 
