@@ -101,6 +101,8 @@ class Certificate:
     """Versions of the programs that made and checked it."""
     checks: tuple[Check, ...] = ()
     """Comparisons with PyTorch."""
+    consumers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What is known to stand against reading the file, by program; nothing where nothing is known."""
     verdict: str = ""
     """What the scores mean, as JSON; empty: nothing is known."""
 

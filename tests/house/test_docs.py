@@ -18,7 +18,7 @@ GENERATED = {"commands.md", "changelog.md"}
 """Pages that docs/hooks.py adds to the site."""
 LANGUAGES = {"python", "bash", "text", "json"}
 """text: output, and commands that are shown but not run here."""
-NOT_RUN = {"export.md", "training.md"}
+NOT_RUN = {"export.md", "export_consumers.md", "training.md"}
 """Need minutes, or photos, scenes and hours: their commands are parsed; of their Python code the imports run, and calls
 of what they bring are compared with its parameters."""
 RUN = {"match", "match-pairs", "extract", "pairs", "weights list", "weights verify"}

@@ -1,4 +1,4 @@
-"""`photoglue export matcher | extractor | bundle | verify`: models as ONNX files, each with its certificate."""
+"""`photoglue export matcher | extractor | bundle | pipeline | verify | lint`: ONNX files, each with its certificate."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from photoglue.errors import ConfigError
-from photoglue.export import export_bundle, export_extractor, export_matcher, export_staged, verify
+from photoglue.export import (
+    export_bundle,
+    export_extractor,
+    export_matcher,
+    export_pipeline,
+    export_staged,
+    lint,
+    verify,
+)
 from photoglue.export.flavours import FLAVOURS
 from photoglue.exported import Certificate, certificate_path
 
@@ -97,6 +105,58 @@ class ExportExtractor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportPipeline:
+    """Write an extractor and its matcher as one ONNX file, in the form of LightGlue-ONNX, checked against PyTorch."""
+
+    out: Path
+    """The file to write, ending in .onnx; its certificate is written beside it."""
+    features: str = "aliked"
+    """aliked, aliked-n16rot, aliked-n32, disk or superpoint."""
+    max_keypoints: int = 1024
+    """Number of points of each photo."""
+    pairs: int = 1
+    """Number of pairs that go in at once."""
+    deform: Literal["native", "portable"] = "native"
+    """ALIKED's deformable convolutions: one operation each (opset 22), or for what lacks it, such as OpenVINO."""
+    photos: tuple[Path, ...] = ()
+    """Photos to check it with, each with the next one; none: those that come with scikit-image."""
+    allow_noncommercial: bool = False
+    """Accept weights that may not be used commercially (SuperPoint)."""
+
+    def run(self, console: Console) -> int:
+        """Write and check; returns 1 if it does not agree with PyTorch."""
+        certificate = export_pipeline(
+            self.out,
+            self.features,
+            max_keypoints=self.max_keypoints,
+            pairs=self.pairs,
+            deform=self.deform,
+            photos=self.photos,
+            allow_noncommercial=self.allow_noncommercial,
+        )
+        return tell(console, self.out, certificate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lint:
+    """Say what is known to stand against a program's reading an ONNX file, without running that program."""
+
+    file: tyro.conf.Positional[Path]
+    """The .onnx file, of ours or another."""
+    consumer: Literal["colmap", "lightglue-onnx", "opencv", "openvino", "tensorrt"]
+    """The program."""
+
+    def run(self, console: Console) -> int:
+        """Look; returns 1 if something is known."""
+        faults = lint(self.file, self.consumer)
+        for fault in faults:
+            console.print(fault, soft_wrap=True, markup=False)
+        if not faults:
+            console.print(f"Nothing is known against {self.consumer}'s reading {self.file}.", soft_wrap=True)
+        return 1 if faults else 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportBundle:
     """Write an extractor and its matcher into a folder, with a manifest, checked against PyTorch."""
 
@@ -161,7 +221,9 @@ class Export:
         Annotated[ExportMatcher, tyro.conf.subcommand("matcher")]
         | Annotated[ExportExtractor, tyro.conf.subcommand("extractor")]
         | Annotated[ExportBundle, tyro.conf.subcommand("bundle")]
+        | Annotated[ExportPipeline, tyro.conf.subcommand("pipeline")]
         | Annotated[Verify, tyro.conf.subcommand("verify")]
+        | Annotated[Lint, tyro.conf.subcommand("lint")]
     )
 
     def run(self, console: Console) -> int:

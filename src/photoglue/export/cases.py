@@ -56,17 +56,26 @@ def real_pairs(
         ConfigError: If there is one photo only.
         ImageError: If a photo cannot be read.
     """
-    if len(photos) == 1:
-        raise ConfigError("One photo makes no pair to check a matcher with; give two or more, or none.")
-    images = [(Path(path).name, load_image(path)) for path in photos]
-    pairs = [(f"{a} {b}", first, second) for (a, first), (b, second) in pairwise(images)]
-    if not photos:
-        pairs = _photos_of_scikit_image()
     found = []
-    for name, *both in pairs:
+    for name, *both in photo_pairs(photos):
         features = [replace(each, descriptors=each.descriptors.half().float()) for each in extractor.extract_many(both)]
         found.append((name, features[0][:most], features[1][:most]))
     return found
+
+
+def photo_pairs(photos: Sequence[str | os.PathLike[str]]) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Names and images of pairs of photos: each and the next one; without photos those that come with scikit-image.
+
+    Raises:
+        ConfigError: If there is one photo only.
+        ImageError: If a photo cannot be read.
+    """
+    if len(photos) == 1:
+        raise ConfigError("One photo makes no pair to check with; give two or more, or none.")
+    if not photos:
+        return _photos_of_scikit_image()
+    images = [(Path(path).name, load_image(path)) for path in photos]
+    return [(f"{a} {b}", first, second) for (a, first), (b, second) in pairwise(images)]
 
 
 def single_photos(photos: Sequence[str | os.PathLike[str]]) -> list[tuple[str, torch.Tensor]]:
@@ -198,7 +207,7 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def _small(name: str, array: np.ndarray) -> np.ndarray:
-    if name == "image":
+    if name in ("image", "images"):
         return np.round(array * 255).astype(np.uint8)
     return array.astype(np.float16) if name.startswith("desc") else array
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from photoglue.errors import ConfigError, require
+from photoglue.export.lint import consumers_of
 from photoglue.exported import METADATA, Certificate, Port, certificate_path
 from photoglue.files import to_json, write_whole
 
@@ -133,6 +134,7 @@ def write_certified(path: Path, model: Any, certificate: Certificate) -> Certifi
     Raises:
         OutputError: If they cannot be written.
     """
+    certificate = replace(certificate, consumers=consumers_of(model))
     content = with_certificate(model, certificate)
     certificate = replace(certificate, file_sha256=hashlib.sha256(content).hexdigest())
     write_whole(path, content)

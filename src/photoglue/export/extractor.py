@@ -72,7 +72,7 @@ def export_extractor(
         raise ConfigError(f"deform is {deform!r}; it must be native or portable.")
     if not 1 <= max_keypoints <= 3840:
         raise ConfigError(f"max_keypoints is {max_keypoints}; it must be from 1 to 3840, the most that TensorRT sorts.")
-    extractor = _extractor(features, max_keypoints, allow_noncommercial)
+    extractor = exported_extractor(features, max_keypoints, allow_noncommercial)
     form = extractor_flavour(flavour, extractor.kind)
     if deform == "native" and not form.native:
         raise ConfigError(f"What reads the flavour {flavour!r} has no DeformConv; take --deform portable.")
@@ -81,12 +81,11 @@ def export_extractor(
     check_opset(opset)
     if native and opset < 22:
         raise ConfigError(f"opset is {opset}; DeformConv is in 22 and later. Leave it out, or take --deform portable.")
-    channels = 1 if isinstance(extractor, SuperPoint) else 3
     module = plain_extractor(extractor, max_keypoints, native=native)
     assert module is not None
-    example = {"image": torch.rand(1, channels, 160, 224), **form.extra}
+    options = exported_options(extractor, max_keypoints)
+    example = {"image": torch.rand(1, options.channels, 160, 224), **form.extra}
     graph = to_onnx(form.form(module), example, form.outputs, {"image": {2: "height", 3: "width"}}, opset=opset)
-    options = _options(extractor, max_keypoints, channels)
     certificate = Certificate(
         role="extractor",
         features=extractor.kind,
@@ -104,26 +103,18 @@ def export_extractor(
     return written(path, graph, certificate, cases)
 
 
-def _options(extractor: Extractor, count: int, channels: int) -> ExportedOptions:
-    config = extractor.config
-    return ExportedOptions(
-        count=count,
-        channels=channels,
-        multiple=8 if channels == 1 else 1,
-        descriptor_dim=extractor.descriptor_dim,
-        resize=config.resize,
-        detection_threshold=config.detection_threshold,
-        nms_radius=config.nms_radius,
-    )
-
-
 def _origin(extractor: Extractor) -> dict[str, Any]:
     """What a certificate says of the weights."""
     record = cast("ReleasedExtractor", extractor).records[extractor.kind]
     return {each: getattr(record, each) for each in ("licence", "commercial", "source")} | {"weights": record.name}
 
 
-def _extractor(features: str | Extractor, count: int, allow_noncommercial: bool) -> Extractor:
+def exported_extractor(features: str | Extractor, count: int, allow_noncommercial: bool) -> Extractor:
+    """The extractor of this name, or the one that was given, if it can be exported.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
     extractor = features
     if isinstance(extractor, str):
         if extractor not in EXTRACTORS or extractor in ("sift", "doghardnet"):
@@ -135,6 +126,20 @@ def _extractor(features: str | Extractor, count: int, allow_noncommercial: bool)
     if not isinstance(extractor, ALIKED | DISK | SuperPoint):
         raise ConfigError(f"{type(extractor).__name__} cannot be exported: ALIKED, DISK and SuperPoint can.")
     return extractor
+
+
+def exported_options(extractor: Extractor, count: int) -> ExportedOptions:
+    """What the graph of an extractor depends on, besides its weights."""
+    config, gray = extractor.config, isinstance(extractor, SuperPoint)
+    return ExportedOptions(
+        count=count,
+        channels=1 if gray else 3,
+        multiple=8 if gray else 1,
+        descriptor_dim=extractor.descriptor_dim,
+        resize=config.resize,
+        detection_threshold=config.detection_threshold,
+        nms_radius=config.nms_radius,
+    )
 
 
 @torch.no_grad()

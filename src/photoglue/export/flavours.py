@@ -82,7 +82,11 @@ class OpenCVForm(NormalisedForm):
 
 
 class OpenCVDiskForm(NormalisedForm):
-    """``cv2.LightGlueMatcher`` of type LG_DISK: four outputs of fixed length."""
+    """``cv2.LightGlueMatcher`` of type LG_DISK, which came after 5.0.0: four outputs of fixed length.
+
+    It divides x by the width less 1, and y by the height less 1; ``setPairInfo(keypoints0, keypoints1, (L + 1, L + 1),
+    (L + 1, L + 1))`` makes that half our unit.
+    """
 
     def forward(
         self,
@@ -92,7 +96,7 @@ class OpenCVDiskForm(NormalisedForm):
         desc1: Float[Tensor, "1 n c"],
     ) -> tuple[Int64[Tensor, "1 m"], Int64[Tensor, "1 n"], Float[Tensor, "1 m"], Float[Tensor, "1 n"]]:
         """``matches0``, ``matches1`` (-1: none), ``mscores0`` and ``mscores1``."""
-        return self.plain.unmasked(self.states(kpts0, desc0), self.states(kpts1, desc1))
+        return self.plain.unmasked(self.states(2 * kpts0, desc0), self.states(2 * kpts1, desc1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +109,8 @@ class Flavour:
     """Inputs, in their order; those with scales and orientations are left out where the network has none."""
     outputs: tuple[str, ...]
     """Outputs, in their order."""
-    normalised: bool = False
-    """Whether keypoints come as 2x / L - 1, L the longer side, and no size of the image."""
+    span: float | None = None
+    """Keypoints come without a size of the image, the longer side being so long; None: in pixels, with the size."""
     scales: bool = True
     """Whether networks with scale and orientation can be had."""
     batched: bool = False
@@ -115,10 +119,10 @@ class Flavour:
     def adapted(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Inputs of the general form as this one wants them."""
         adapted = dict(inputs)
-        if self.normalised:
+        if self.span is not None:
             for i in "01":
                 longest = inputs[f"image_size{i}"].max()
-                adapted[f"kpts{i}"] = (2 * inputs[f"kpts{i}"] / longest - 1).astype(np.float32)
+                adapted[f"kpts{i}"] = (self.span * (inputs[f"kpts{i}"] / longest) - self.span + 1).astype(np.float32)
         return adapted
 
     def matches(self, outputs: Arrays, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -147,10 +151,8 @@ FLAVOURS: Mapping[str, Flavour] = MappingProxyType(
             batched=True,
         ),
         "colmap": Flavour(form=ColmapForm, inputs=(*_POINTS, *_SIZES, *_SCALES), outputs=("matches0", "mscores0")),
-        "opencv": Flavour(
-            form=OpenCVForm, inputs=_POINTS, outputs=("matches0", "mscores0"), normalised=True, scales=False
-        ),
-        "opencv-disk": Flavour(form=OpenCVDiskForm, inputs=_POINTS, outputs=_FOUR, normalised=True, scales=False),
+        "opencv": Flavour(form=OpenCVForm, inputs=_POINTS, outputs=("matches0", "mscores0"), span=2.0, scales=False),
+        "opencv-disk": Flavour(form=OpenCVDiskForm, inputs=_POINTS, outputs=_FOUR, span=1.0, scales=False),
     }
 )
 """Forms of an exported matcher by name."""

@@ -64,7 +64,7 @@ def verify(
 
 def run_checks(file: OnnxFile, cases: Sequence[Case]) -> Certificate:
     """The certificate of an open file with the checks of these cases."""
-    check = check_extractor if file.certificate.role == "extractor" else check_matcher
+    check = {"extractor": check_extractor, "pipeline": check_pipeline}.get(file.certificate.role, check_matcher)
     return replace(
         file.certificate,
         checks=tuple(check(file, case) for case in cases),
@@ -82,7 +82,7 @@ def check_matcher(file: OnnxFile, case: Case) -> Check:
         found, found_scores = expected, scores
     else:
         found, found_scores = flavour.matches(file.run(**flavour.adapted(case.inputs)), m)
-    if flavour.outputs == ("matches0", "mscores0") and flavour.normalised:  # scores of matches alone
+    if flavour.outputs == ("matches0", "mscores0") and flavour.span is not None:  # scores of matches alone
         scores, found_scores = scores * (expected >= 0), found_scores * (expected >= 0)
     return compared(replace(case, expected={"matches0": expected, "mscores0": scores}), found, found_scores, (m, n))
 
@@ -128,6 +128,31 @@ def check_extractor(file: OnnxFile, case: Case) -> Check:
         mean_error=float(errors.mean()) if len(errors) else 0.0,
         position_error=float(reach[same].max(initial=0)),
         descriptor_error=float(described.max(initial=0)),
+    )
+
+
+def check_pipeline(file: OnnxFile, case: Case) -> Check:
+    """A pipeline's answer to one pair of photos, compared: each of PyTorch's matches with the nearest one."""
+    found = file.run(images=case.inputs["images"])
+    (first, second), pairs = found["keypoints"][-2:], found["matches"][:, 0]  # the last pair, where there are more
+    last = pairs == len(found["keypoints"]) // 2 - 1
+    (_, rows0, rows1), scores = found["matches"][last].T, found["mscores"][last]
+    ends, expected = np.hstack([first[rows0], second[rows1]]), case.expected["ends"]
+    distances = np.abs(expected[:, None] - ends[None]).max(axis=2)
+    distances = np.concatenate([distances, np.full((len(expected), 1), np.inf)], axis=1)
+    nearest, reach = distances.argmin(axis=1), distances.min(axis=1)
+    same = reach < 0.01
+    errors = np.abs(scores[nearest[same]] - case.expected["mscores"][same])
+    most = max(len(expected), len(ends))
+    return Check(
+        name=case.name,
+        real=case.real,
+        sizes=(first.shape[0], second.shape[0]),
+        count=len(expected),
+        equal=float(same.sum() / most) if most else 1.0,
+        max_error=float(errors.max(initial=0)),
+        mean_error=float(errors.mean()) if len(errors) else 0.0,
+        position_error=float(reach[same].max(initial=0)),
     )
 
 
