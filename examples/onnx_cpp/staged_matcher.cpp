@@ -1,5 +1,4 @@
 // LightGlue with early exit and pruning in C++17: runs the folder that `photoglue export matcher --staged` writes.
-//   staged_matcher FOLDER A.points B.points
 // A .points file, little-endian: four int32, the photo's width, its height, the number of points and that of a point's
 // values; then float32: x and y of all points, (SIFT, DoG-HardNet: all scales in pixels, all angles in radians,) all
 // descriptors. Printed are the exit layer, and each point of A, then of B: photo, point, partner in the other photo or
@@ -41,7 +40,7 @@ class StagedMatcher {
       std::iota(photos[i].rows.begin(), photos[i].rows.end(), 0);
       if (n > 0) embed(points[i], photos[i]);
     }
-    const float total = float(points[0].header[2] + points[1].header[2]);
+    const float total = float(points[0].header[2]) + float(points[1].header[2]);
     int64_t stop = 1;  // the layer after which matches are read
     for (;; ++stop) {
       if (photos[0].rows.empty() || photos[1].rows.empty()) return stop;
@@ -51,9 +50,9 @@ class StagedMatcher {
       if (stop == layers_) break;
       const float threshold = float(0.8 + 0.1 * std::exp(-4.0 * double(stop - 1) / double(layers_)));
       const Floats confidences[]{floats(facts[2]), floats(facts[3])};
-      int64_t unsure = 0;
+      float unsure = 0;
       for (int i : {0, 1}) for (float each : confidences[i]) unsure += each < threshold;
-      if (depth_confidence && 1 - float(unsure) / total > float(*depth_confidence)) break;
+      if (depth_confidence && 1 - unsure / total > float(*depth_confidence)) break;
       for (int i : {0, 1}) {
         if (!width_confidence || int64_t(photos[i].rows.size()) <= minimum) continue;
         std::vector<bool> kept;
@@ -138,7 +137,8 @@ Points read(const std::filesystem::path& path) {
 int main(int count, char** words) try {
   if (count != 4) throw std::runtime_error("usage: staged_matcher FOLDER A.points B.points");
   Photo photos[2];
-  std::cout << "# exit after layer " << StagedMatcher(words[1]).match({read(words[2]), read(words[3])}, photos) << '\n';
+  const int64_t stop = StagedMatcher(words[1]).match({read(words[2]), read(words[3])}, photos);
+  std::cout << "# exit after layer " << stop << '\n';
   std::cout.precision(9);
   for (const Photo& each : photos)
     for (size_t n = 0; n < each.partner.size(); ++n)
