@@ -23,8 +23,8 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 if __name__ == "__main__":
     serving = server(Path(__file__).parent, int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
-    print(f"http://127.0.0.1:{serving.server_port}/  (ends with Ctrl-C)")
+    print(f"http://127.0.0.1:{serving.server_port}/  (ends with Ctrl-C)")  # noqa: T201
     try:
         serving.serve_forever()
     except KeyboardInterrupt:
-        print()
+        pass
