@@ -1,6 +1,7 @@
 """Serves this folder on this machine alone, with the headers that let WebAssembly use all cores: `python serve.py`."""
 
 import sys
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +25,5 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 if __name__ == "__main__":
     serving = server(Path(__file__).parent, int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
     print(f"http://127.0.0.1:{serving.server_port}/  (ends with Ctrl-C)")  # noqa: T201
-    try:
+    with suppress(KeyboardInterrupt):
         serving.serve_forever()
-    except KeyboardInterrupt:
-        pass
