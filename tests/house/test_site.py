@@ -102,9 +102,11 @@ ELSEWHERE = {
         "--memory",
         "--correct",
         "--align",
+        "--cflags",
+        "--libs",
     ),
 }
-"""Options of other programs: pip, torchrun, benchmarks, ray, evo."""
+"""Options of other programs: pip, torchrun, benchmarks, ray, evo, pkg-config."""
 
 
 @pytest.mark.slow
