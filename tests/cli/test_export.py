@@ -1,9 +1,10 @@
 import shutil
 
 import pytest
-from exported_files import recertified, small_lightglue, untyped
+from exported_files import recertified
 
-from photoglue.exported import cases_path, certificate_path
+from photoglue.export.staged_matcher import read_staged
+from photoglue.exported import OnnxFile, cases_path, certificate_path
 
 pytest.importorskip("onnxscript", exc_type=ImportError)
 
@@ -33,14 +34,27 @@ def test_verify_says_what_differs(cli, matcher_file, tmp_path):
 
 
 @pytest.mark.slow
-def test_matcher_of_a_checkpoint(cli, tmp_path, photo_file):
-    model = small_lightglue(n_layers=1)
-    model.save(tmp_path / "own.safetensors")
-    out = tmp_path / "own.onnx"
-    with untyped():
-        code, text, err = cli("export", "matcher", "--features", tmp_path / "own.safetensors", "--out", out)
-    assert (code, err) == (0, "") and "own.safetensors (unknown)" in text
-    assert out.is_file() and certificate_path(out).is_file()
+def test_options_reach_the_export(cli, matcher_file, staged_folder, monkeypatch, tmp_path):
+    asked = {}
+
+    def instead(certificate):
+        def export(out, features, **options):
+            asked.update(options, features=features)
+            return certificate
+
+        return export
+
+    matcher, staged = OnnxFile(matcher_file).certificate, read_staged(staged_folder)
+    monkeypatch.setattr("photoglue.cli.export.export_matcher", instead(matcher))
+    monkeypatch.setattr("photoglue.cli.export.export_staged", instead(staged))
+    options = ("--features", "own.safetensors", "--layers", 7, "--opset", 20)
+    code, text, err = cli("export", "matcher", *options, "--dtype", "float16", "--out", tmp_path / "a.onnx")
+    assert (code, err) == (0, "") and "a model of your own (unknown)" in text
+    assert (asked["features"], asked["n_layers"], asked["opset"]) == ("own.safetensors", 7, 20)
+    assert asked["dtype"] == "float16" and asked["flavour"] == "photoglue"
+    asked.clear()
+    code, text, _ = cli("export", "matcher", *options, "--staged", "--out", tmp_path / "staged")
+    assert code == 0 and asked["n_layers"] == 7 and "dtype" not in asked
 
 
 def test_what_does_not_go_together(cli, tmp_path):

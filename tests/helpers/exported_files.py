@@ -1,6 +1,9 @@
 """Files that are exported once for all tests: a small LightGlue with scale and orientation, and small extractors."""
 
 import contextlib
+import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,11 +48,24 @@ def small_lightglue(*, scales: bool = True, n_layers: int = 3):
     return model.eval().requires_grad_(False)
 
 
-def _exported(folder: Path, function, *arguments, **options):
+def _exported(factory, name: str, function, *arguments, **options) -> Path:
+    """What a function exports, once for all processes of the tests: a file or folder of this name."""
     pytest.importorskip("onnxscript", exc_type=ImportError)
     pytest.importorskip("onnxruntime", exc_type=ImportError)
-    with untyped():
-        return function(folder, *arguments, **options)
+    root = factory.getbasetemp()
+    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+    folder = root / f"exported {function.__name__} {name}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            folder.mkdir()
+            try:
+                with untyped():
+                    function(folder / name, *arguments, **options)
+            except BaseException:
+                shutil.rmtree(folder)
+                raise
+    return folder / name
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +73,7 @@ def matcher_file(tmp_path_factory) -> Path:
     """The small network with scales, of 2 layers, in the general form."""
     from photoglue.export import export_matcher
 
-    path = tmp_path_factory.mktemp("matcher") / "small.onnx"
-    _exported(path, export_matcher, small_lightglue(n_layers=2))
-    return path
+    return _exported(tmp_path_factory, "small.onnx", export_matcher, small_lightglue(n_layers=2))
 
 
 @pytest.fixture(scope="session")
@@ -68,11 +82,9 @@ def opencv_file(tmp_path_factory) -> Path:
     from photoglue import LightGlue, LightGlueConfig
     from photoglue.export import export_matcher
 
-    path = tmp_path_factory.mktemp("opencv") / "opencv.onnx"
     model = LightGlue.pretrained("aliked", LightGlueConfig(n_layers=1), precision=None)
     model.shape = model.shape.__class__(**{**vars(model.shape), "kinds": None})  # features from photos take long
-    _exported(path, export_matcher, model, flavour="opencv")
-    return path
+    return _exported(tmp_path_factory, "opencv.onnx", export_matcher, model, flavour="opencv")
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +92,7 @@ def staged_folder(tmp_path_factory) -> Path:
     """The small network with scales, in stages."""
     from photoglue.export import export_staged
 
-    folder = tmp_path_factory.mktemp("staged") / "small"
-    _exported(folder, export_staged, small_lightglue())
-    return folder
+    return _exported(tmp_path_factory, "small", export_staged, small_lightglue())
 
 
 def small_aliked():
@@ -113,9 +123,9 @@ def extractor_file(tmp_path_factory, photo_file) -> Path:
     """ALIKED of random weights and 40 points, with DeformConv."""
     from photoglue.export import export_extractor
 
-    path = tmp_path_factory.mktemp("extractor") / "aliked.onnx"
-    _exported(path, export_extractor, small_aliked(), max_keypoints=40, photos=[photo_file])
-    return path
+    return _exported(
+        tmp_path_factory, "aliked.onnx", export_extractor, small_aliked(), max_keypoints=40, photos=[photo_file]
+    )
 
 
 def recertified(path: Path, target: Path, **changes) -> Path:
