@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import torch
 
-pytest_plugins = ["written_datasets"]
+pytest_plugins = ["exported_files", "written_datasets"]
 
 # Property tests: the same examples each time in CI, others each time at the desk, many of them before a release.
 hypothesis.settings.register_profile("ci", max_examples=50, derandomize=True, database=None, deadline=None)

@@ -166,3 +166,17 @@ def test_a_class_that_cannot_be_used_says_why(corners, name):
         Method.parse(f"{corners}:{name}+nn").build(
             protocol_named("photoglue", "homography"), CPU, allow_noncommercial=False
         )
+
+
+@pytest.mark.slow
+def test_exported_files(matcher_file, staged_folder, extractor_file):
+    method = Method.parse(f"{extractor_file}+{matcher_file}")
+    assert (method.name, method.matcher) == (f"aliked.onnx+{matcher_file}", "exported")
+    assert method.resolved_name(CPU) == method.name
+    built = method.build(protocol_named("photoglue", "homography"), CPU, allow_noncommercial=False)
+    assert (type(built.extractor).__name__, type(built.matcher).__name__) == ("OnnxExtractor", "OnnxMatcher")
+    staged = Method.parse(f"aliked+{staged_folder}")
+    assert staged.matcher == "exported"
+    prints = [each.fingerprint(CPU) for each in (method, staged, Method.parse(f"aliked+{matcher_file}"))]
+    assert len({print_["weights"] for print_ in prints}) == 2
+    assert prints[0]["source"] and "source" not in prints[1]

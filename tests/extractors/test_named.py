@@ -5,8 +5,8 @@ import sys
 import pytest
 import tiny_training
 
-from photoglue.errors import ConfigError
-from photoglue.extractors.named import named_extractor, training_extractor
+from photoglue.errors import ConfigError, WeightsError
+from photoglue.extractors.named import label_of, named_extractor, source_digest, training_extractor
 
 
 @pytest.fixture
@@ -89,3 +89,16 @@ def test_a_module_that_fails_is_the_users(tmp_path, monkeypatch):
     (tmp_path / "broken_features.py").write_text("1 / 0")
     with pytest.raises(ConfigError, match="ZeroDivisionError"):
         named_extractor(f"{tmp_path / 'broken_features.py'}:Corners")
+
+
+def test_exported_files(tmp_path):
+    path = tmp_path / "aliked.onnx"
+    assert label_of(str(path)) == "aliked.onnx" and source_digest(str(path)) is None
+    path.write_bytes(b"one")
+    first = source_digest(str(path))
+    path.write_bytes(b"two")
+    assert first and source_digest(str(path)) not in (None, first)
+    assert source_digest("aliked") is None
+    pytest.importorskip("onnxruntime", exc_type=ImportError)
+    with pytest.raises(WeightsError, match="cannot be read as an ONNX file"):
+        named_extractor(str(path))

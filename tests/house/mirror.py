@@ -19,6 +19,7 @@ ELSEWHERE: dict[str, str] = {
     "sfm/matching.py": "sfm/test_map.py",
     "sfm/options.py": "sfm/test_map.py",
     "sfm/stages.py": "sfm/test_map.py",
+    "export/aliked.py": "export/test_networks.py",
     "extractors/disk_joined.py": "extractors/test_disk_layers.py",
     "sfm/locating/answer.py": "sfm/test_localize.py",
     "sfm/locating/drawing.py": "sfm/locating/test_page.py",

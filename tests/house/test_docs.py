@@ -18,9 +18,9 @@ GENERATED = {"commands.md", "changelog.md"}
 """Pages that docs/hooks.py adds to the site."""
 LANGUAGES = {"python", "bash", "text", "json"}
 """text: output, and commands that are shown but not run here."""
-NOT_RUN = {"training.md"}
-"""Needs photos, scenes and hours: its commands are parsed; of its Python code the imports run, and calls of what they
-bring are compared with its parameters."""
+NOT_RUN = {"export.md", "export_consumers.md", "training.md"}
+"""Need minutes, or photos, scenes and hours: their commands are parsed; of their Python code the imports run, and calls
+of what they bring are compared with its parameters."""
 RUN = {"match", "match-pairs", "extract", "pairs", "weights list", "weights verify"}
 """Commands that take seconds and no network. The others are parsed."""
 SMALLER = ("--max-keypoints", "256", "--resize", "320")

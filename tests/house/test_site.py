@@ -17,6 +17,7 @@ INSIDE = {
         ("extractors", "image", "matchers", "pair", "pipeline", "structs"), "their public names are in photoglue"
     ),
     **dict.fromkeys(("cli", "machine"), "the page of commands"),
+    "exported": "its public names are in photoglue.export",
     **dict.fromkeys(
         ("decode", "files", "native", "openmp", "precision", "probe", "version", "weights", "workers"), "not for users"
     ),
@@ -101,9 +102,11 @@ ELSEWHERE = {
         "--memory",
         "--correct",
         "--align",
+        "--cflags",
+        "--libs",
     ),
 }
-"""Options of other programs: pip, torchrun, benchmarks, ray, evo."""
+"""Options of other programs: pip, torchrun, benchmarks, ray, evo, pkg-config."""
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from photoglue.cli.convert_model import ConvertModel
 from photoglue.cli.demo import Demo
 from photoglue.cli.doctor import Doctor
 from photoglue.cli.evaluate import Evaluate
+from photoglue.cli.export import Export
 from photoglue.cli.extract import Extract
 from photoglue.cli.localize import Localize
 from photoglue.cli.map import Map
@@ -43,6 +44,7 @@ Command: TypeAlias = (
     | Annotated[Index, tyro.conf.subcommand("index")]
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[ConvertModel, tyro.conf.subcommand("convert-model")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Map, tyro.conf.subcommand("map")]
     | Annotated[Localize, tyro.conf.subcommand("localize")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

@@ -18,7 +18,7 @@ from photoglue.batch.filling import Progress as Told
 from photoglue.cli.match import FeaturesName
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
-from photoglue.extractors.named import is_class, named_extractor, source_digest
+from photoglue.extractors.named import named_extractor, source_digest
 from photoglue.precision import choose_device
 
 FAILURES_SHOWN = 20
@@ -83,7 +83,8 @@ class ManyPhotos(ABC):
 
     def extract(self, console: Console, extractor: Extractor, store: Path) -> batch.Summary:
         """Extract the photos into a store, and print a summary."""
-        options = {"source": source_digest(self.features)} if is_class(self.features) else {}
+        source = source_digest(self.features)
+        options = {} if source is None else {"source": source}
         with progress_bar(console, "extracting") as told:
             summary = batch.extract(
                 self.images,

@@ -117,7 +117,7 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     """After verification, each photo is also matched with so many photos that have verified partners in common with it;
     0: with none."""
     matcher: MatcherName = "lightglue"
-    """LightGlue, or mutual nearest neighbours."""
+    """LightGlue, mutual nearest neighbours, or a file that `photoglue export matcher` wrote."""
     preset: Literal["default", "fast", "best", "realtime"] = "default"
     """default: LightGlue on all pairs; fast: nearest neighbours where they are plainly enough, and LightGlue on the
     others; best: as default, and keypoints are refined to fractions of a pixel; realtime: earlier exits, for keyframes

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from photoglue.errors import ConfigError
+from photoglue.export import named_matcher
 from photoglue.extractors import EXTRACTORS
 from photoglue.files import as_json, check_output
 from photoglue.image import load_mask
 from photoglue.limits import Limits, When
 from photoglue.limits.look_alikes import LEAST_SHARE
-from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pair import FORMATS, Clock, PairResult
 from photoglue.pipeline import EXTRACTION, PRESETS, Pipeline
 from photoglue.precision import Precision
@@ -25,9 +25,10 @@ from photoglue.structs import Remedies
 from photoglue.viz import save_figure
 from photoglue.viz.save import PICTURES
 
-FeaturesName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(EXTRACTORS)}}}|FILE.py:CLASS")]
-"""Name of an extractor, or a class of the user's."""
-MatcherName: TypeAlias = Literal["lightglue", "nearest"]
+FeaturesName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(EXTRACTORS)}}}|FILE.py:CLASS|FILE.onnx")]
+"""Name of an extractor, a class of the user's, or a file of `photoglue export extractor`."""
+MatcherName: TypeAlias = Annotated[str, tyro.conf.arg(metavar="{lightglue,nearest}|FILE.onnx")]
+"""Name of a matcher, or a file of `photoglue export matcher`."""
 if TYPE_CHECKING:  # the names are known when the program runs
     from photoglue.cli.match_many import MatchPairs
 
@@ -102,7 +103,7 @@ class Match:
     ignore_alpha: bool = False
     """Keypoints also where a photo's own alpha channel is fully transparent."""
     matcher: MatcherName = "lightglue"
-    """LightGlue, or mutual nearest neighbours."""
+    """LightGlue, mutual nearest neighbours, or a file (or folder) that `photoglue export matcher` wrote."""
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
     realtime earlier; edge has 5 layers, and 512 points and 640 pixels if nothing else is said."""
@@ -154,8 +155,9 @@ class Match:
         notes = self._notes_on_masks()
         options: dict[str, Any] = {"max_keypoints": self.max_keypoints, "resize": self.resize, "device": self.device}
         options |= {"precision": self.precision, "allow_noncommercial": self.allow_noncommercial, "refine": self.refine}
-        if self.matcher == "nearest":
-            options["matcher"] = NearestNeighbor()
+        matcher = named_matcher(self.matcher)
+        if matcher is not None:
+            options["matcher"] = matcher
         else:
             options |= {"config": PRESETS[self.preset], "weights": self.weights}
         clock = Clock()
@@ -332,8 +334,8 @@ def refuse_unused(matcher: MatcherName, preset: str, options: dict[str, Any]) ->
     given = [name for name, value in options.items() if value is not None]
     if preset != "default":
         given.append("--preset")
-    if matcher == "nearest" and given:
-        raise ConfigError(f"--matcher nearest has no use for {' and '.join(given)}, which LightGlue alone has.")
+    if matcher != "lightglue" and given:
+        raise ConfigError(f"--matcher {matcher} has no use for {' and '.join(given)}, which LightGlue alone has.")
 
 
 def refuse_overwriting(outputs: dict[str, Path | None], inputs: dict[str, Path | None]) -> None:

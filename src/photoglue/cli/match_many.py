@@ -12,8 +12,8 @@ from photoglue.cli.extract import ManyPhotos, print_summary, progress_bar
 from photoglue.cli.match import MatcherName, PresetName, refuse_overwriting, refuse_unused
 from photoglue.datasets.photos import pairs_in, photos_of
 from photoglue.errors import ConfigError
+from photoglue.export import named_matcher
 from photoglue.matchers.base import Matcher
-from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import PRESETS, create_matcher
 from photoglue.precision import Precision
 
@@ -37,7 +37,7 @@ class MatchPairs(ManyPhotos):
     pairs: Path | None = None
     """A text file with two names in each line, as in the file of features; None: all pairs, of up to 60 photos."""
     matcher: MatcherName = "lightglue"
-    """LightGlue, or mutual nearest neighbours."""
+    """LightGlue, mutual nearest neighbours, or a file (or folder) that `photoglue export matcher` wrote."""
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
     realtime earlier; edge has 5 layers, and 512 points and 640 pixels if nothing else is said."""
@@ -76,6 +76,7 @@ class MatchPairs(ManyPhotos):
         return 1 if extracted.failed or matched.failed else 0
 
     def _matcher(self, kind: str) -> Matcher:
-        if self.matcher == "nearest":
-            return NearestNeighbor()
+        matcher = named_matcher(self.matcher)
+        if matcher is not None:
+            return matcher
         return create_matcher(kind, PRESETS[self.preset], self.weights, self.torch_device, self.precision)

@@ -37,9 +37,11 @@ OPTIONAL = {
     "tensorboard": ("train", "photoglue train"),
     "ray": ("ray", "many machines"),
     "pillow_heif": ("heic", "photos of iPhones"),
+    "onnxruntime": ("export", "exported matchers and extractors"),
+    "onnxscript": ("export", "photoglue export"),
 }
 """Optional module → the extra that brings it, and what it is for."""
-HEAVY = ("pycolmap", "ray", "tensorboard")
+HEAVY = ("onnxscript", "pycolmap", "ray", "tensorboard")
 """Modules that take seconds to import: only whether they are there is looked at."""
 NVIDIA = Path("/proc/driver/nvidia/version")
 """There where the driver of an NVIDIA GPU runs."""

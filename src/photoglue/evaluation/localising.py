@@ -18,6 +18,7 @@ from photoglue.evaluation.maps.run import Intrinsics, MapScene, read_map_scene, 
 from photoglue.evaluation.maps.score import TruePhoto
 from photoglue.evaluation.methods import Method
 from photoglue.evaluation.run import safe_name
+from photoglue.export import load_matcher
 from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.files import digest_of, digest_of_file, from_json, to_json, write_whole
@@ -268,6 +269,8 @@ class _Run:
         )
         if method.matcher == "nn":
             return extractor, NearestNeighbor(method.ratio)
+        if method.matcher == "exported" and method.weights is not None:
+            return extractor, load_matcher(method.weights)
         return extractor, create_matcher(extractor.kind, None, method.weights, None, method.precision)
 
     def _map(self, extractor: Extractor, matcher: Matcher, label: str) -> None:

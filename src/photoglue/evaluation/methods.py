@@ -11,8 +11,9 @@ import torch
 
 from photoglue.errors import ConfigError
 from photoglue.evaluation.protocols import Protocol
+from photoglue.export import certified_file, is_exported_matcher, load_matcher
 from photoglue.extractors import EXTRACTORS
-from photoglue.extractors.named import is_class, label_of, source_digest
+from photoglue.extractors.named import is_class, is_exported, label_of, source_digest
 from photoglue.files import digest_of_file
 from photoglue.limits.subpixel import Subpixel
 from photoglue.matchers.lightglue import LightGlueConfig, pretrained
@@ -31,7 +32,8 @@ MATCHERS: Mapping[str, str] = MappingProxyType(
         "and width behind it: lightglue-adaptive:0.9:off",
         "nn": "mutual nearest neighbours",
         "ratio": f"mutual nearest neighbours with Lowe's ratio test, {RATIO} or the number behind it: ratio0.9",
-        "PATH": "LightGlue with the weights and thresholds of a file, all layers and points",
+        "PATH": "LightGlue with the weights and thresholds of a file, all layers and points; or a file or folder that "
+        "`photoglue export matcher` wrote",
         "adaptive:PATH": "LightGlue with the weights and thresholds of a file, with early exit and pruning",
     }
 )
@@ -54,15 +56,15 @@ class Method:
     name: str
     """The name that it was asked for by, with the class instead of "path/file.py:Class"."""
     extractor: str
-    """A name that ``named_extractor`` takes: a key of ``EXTRACTORS``, or a class of the user's."""
+    """A name that ``named_extractor`` takes: a key of ``EXTRACTORS``, a class of the user's, or an exported file."""
     matcher: str
-    """``lightglue``, ``lightglue-adaptive`` or ``nn``."""
+    """``lightglue``, ``lightglue-adaptive``, ``nn`` or ``exported``."""
     ratio: float | None = None
     """Threshold of the ratio test; None: no test. Only with ``nn``."""
     confidences: tuple[float | None, float | None] | None = None
     """Confidences of depth and width (None: off), instead of the defaults. Only with ``lightglue-adaptive``."""
     weights: Path | None = None
-    """A LightGlue checkpoint; None: the released one."""
+    """A LightGlue checkpoint, or an exported matcher; None: the released one."""
     precision: Precision = "auto"
     """What both compute in."""
     refine: Subpixel | None = None
@@ -80,7 +82,7 @@ class Method:
             plain = cls.parse(found[1])
             return replace(plain, name=f"{plain.name}{text[len(found[1]) :]}", refine=refine)
         extractor, plus, rest = _split(text)
-        if not plus or (extractor not in EXTRACTORS and not is_class(extractor)):
+        if not plus or not (extractor in EXTRACTORS or is_class(extractor) or is_exported(extractor)):
             raise ConfigError(f"{text!r} is no method. {_grammar()}")
         name = f"{label_of(extractor)}+{rest}"
         matcher, at, ending = rest.rpartition("@")
@@ -107,6 +109,8 @@ class Method:
                 precision=precision,
             )
         path = Path(matcher.removeprefix("adaptive:"))
+        if is_exported_matcher(path):
+            return cls(name=name, extractor=extractor, matcher="exported", weights=path, precision=precision)
         if not path.is_file():
             raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
         kind = "lightglue-adaptive" if matcher.startswith("adaptive:") else "lightglue"
@@ -117,14 +121,17 @@ class Method:
         chosen = self._precisions(device)[-1]
         plain, tilde, refined = self.name.rpartition("~") if self.refine else (self.name, "", "")
         name = plain.removesuffix(f"@{self.precision}")
-        unused = self.matcher == "nn" and self.extractor in ALWAYS_FLOAT32
+        unused = self.matcher in ("nn", "exported") and (
+            self.extractor in ALWAYS_FLOAT32 or is_exported(self.extractor)
+        )
         at = "" if unused or chosen == "float32" else f"@{chosen}"
         return f"{name}{at}{tilde}{refined}"
 
     def _precisions(self, device: torch.device) -> list[str]:
         """What the extractor and LightGlue, if it takes part, compute in on a device."""
         extraction = str(choose_precision(self.precision, device, "extraction")).removeprefix("torch.")
-        return [extraction, *([matching_precision(self.precision, device)] if self.matcher != "nn" else [])]
+        matching = matching_precision(self.precision, device) if self.matcher in CONFIGS else None
+        return [extraction, *([] if matching is None else [matching])]
 
     def build(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Pipeline:
         """The extractor with the protocol's options, and the matcher.
@@ -143,6 +150,8 @@ class Method:
             options |= {name: value for name, value in wanted.items() if value is not None}
         if self.matcher == "nn":
             options["matcher"] = NearestNeighbor(self.ratio)
+        elif self.matcher == "exported" and self.weights is not None:
+            options["matcher"] = load_matcher(self.weights)
         else:
             options |= {"config": self._config(), "weights": self.weights}
         return Pipeline.pretrained(
@@ -165,11 +174,11 @@ class Method:
         """What the matches depend on besides the features: for files that must not be mixed up."""
         return {
             "extractor": label_of(self.extractor),
-            **({"source": source_digest(self.extractor)} if is_class(self.extractor) else {}),
+            **({"source": source} if (source := source_digest(self.extractor)) is not None else {}),
             "matcher": self.matcher,
             "ratio": self.ratio,
             "confidences": self.confidences,
-            "weights": None if self.weights is None else digest_of_file(self.weights),
+            "weights": None if self.weights is None else digest_of_file(certified_file(self.weights)),
             "precision": "/".join(dict.fromkeys(self._precisions(device))),
             "device": device.type,
             **({} if self.refine is None else {"refine": asdict(self.refine)}),

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from photoglue.errors import ConfigError
 from photoglue.extractors.aliked import ALIKED, ALIKEDConfig
 from photoglue.extractors.base import Extractor, ExtractorConfig
 from photoglue.extractors.disk import DISK, DISKConfig
 from photoglue.extractors.doghardnet import DoGHardNet, DoGHardNetConfig
+from photoglue.extractors.onnx import OnnxExtractor
 from photoglue.extractors.sift import SIFT, SIFTConfig
 from photoglue.extractors.superpoint import SuperPoint, SuperPointConfig
+
+Backend: TypeAlias = Literal["torch", "onnx"]
 
 EXTRACTORS: Mapping[str, tuple[Callable[..., Extractor], ExtractorConfig]] = MappingProxyType(
     {
@@ -29,21 +32,35 @@ EXTRACTORS: Mapping[str, tuple[Callable[..., Extractor], ExtractorConfig]] = Map
 """Extractors by name: the function that builds one with its weights, and its default config."""
 
 
-def create_extractor(name: str, *, allow_noncommercial: bool = False, **options: Any) -> Extractor:
-    """The extractor of a name, with its released weights.
+def create_extractor(
+    name: str, *, backend: Backend = "torch", allow_noncommercial: bool = False, **options: Any
+) -> Extractor:
+    """The extractor of a name, with its released weights, or that of an exported file.
 
     Args:
-        name: A key of ``EXTRACTORS``.
+        name: A key of ``EXTRACTORS``; with ``backend="onnx"`` a file that ``photoglue export extractor`` wrote.
+        backend: "torch", or "onnx": the network runs in onnxruntime, see ``OnnxExtractor``.
         allow_noncommercial: Accept weights whose licence forbids commercial use.
         **options: Fields of its config to change from their defaults.
 
     Raises:
         ConfigError: If the name or an option does not exist; the message lists those that do.
         LicenceError: If the weights are non-commercial and that was not accepted.
-        WeightsError: If the weights cannot be had or are corrupt.
+        WeightsError: If the weights cannot be had or are corrupt, or it is no such file.
+        MissingExtra: If onnxruntime is needed and not installed.
     """
+    if backend not in get_args(Backend):
+        raise ConfigError(f"backend is {backend!r}; it must be torch or onnx.")
+    if backend == "onnx":
+        if name in EXTRACTORS:
+            raise ConfigError(
+                f'backend="onnx" takes an exported file, and {name!r} is none. Write one with `photoglue export '
+                f"extractor --features {name} --out {name}.onnx`, and give {name}.onnx."
+            )
+        return OnnxExtractor.from_file(name, allow_noncommercial=allow_noncommercial, **options)
     if name not in EXTRACTORS:
-        raise ConfigError(f"There are no features {name!r}. There are: {', '.join(EXTRACTORS)}.")
+        hint = ' Exported files need backend="onnx".' if name.endswith(".onnx") else ""
+        raise ConfigError(f"There are no features {name!r}. There are: {', '.join(EXTRACTORS)}.{hint}")
     build, config = EXTRACTORS[name]
     known = [field.name for field in fields(config)]
     unknown = sorted(set(options) - set(known))
@@ -63,6 +80,7 @@ __all__ = [
     "DoGHardNetConfig",
     "Extractor",
     "ExtractorConfig",
+    "OnnxExtractor",
     "SIFTConfig",
     "SuperPoint",
     "SuperPointConfig",

@@ -43,21 +43,32 @@ def training_extractor(
 
 def is_class(name: str) -> bool:
     """Whether a name means a class of the user's: "package.module:Class" or "path/file.py:Class"."""
-    return ":" in name
+    return ":" in name and not is_exported(name)
 
 
 def label_of(name: str) -> str:
-    """What tables and files call an extractor: its name, or the class alone."""
-    return name.rpartition(":")[2]
+    """What tables and files call an extractor: its name, the class alone, or an exported file without its folder."""
+    return Path(name).name if is_exported(name) else name.rpartition(":")[2]
+
+
+def is_exported(name: str) -> bool:
+    """Whether a name means a file that ``photoglue export extractor`` wrote."""
+    return name.endswith(".onnx")
 
 
 def source_digest(name: str) -> str | None:
-    """A short name for the code of a class of the user's: another one once its file has changed; None: not known.
+    """A short name for what is in the file of a user's class, or in an exported file: another one once it changes.
+
+    None for names of ``EXTRACTORS``, and where it is not known.
 
     Raises:
         ConfigError: If there is no such class.
     """
+    if not is_class(name) and not is_exported(name):
+        return None
     try:
+        if is_exported(name):
+            return digest_of_file(Path(name))
         return digest_of_file(Path(inspect.getfile(extractor_class(name))))
     except (TypeError, OSError):
         return None
@@ -68,7 +79,7 @@ def named_extractor(name: str, *, allow_noncommercial: bool = False, **options: 
 
     Args:
         name: A key of ``EXTRACTORS``; or "package.module:Class" or "path/file.py:Class", a subclass of ``Extractor``
-            that is made without arguments.
+            that is made without arguments; or a file that ``photoglue export extractor`` wrote, ending in .onnx.
         allow_noncommercial: Accept released weights whose licence forbids commercial use.
         **options: Fields of its config to change from their defaults. A class of the user's is made first, and its
             ``config`` replaced then.
@@ -78,12 +89,14 @@ def named_extractor(name: str, *, allow_noncommercial: bool = False, **options: 
         LicenceError: If the weights are non-commercial and that was not accepted.
         WeightsError: If the weights cannot be had or are corrupt.
     """
+    if is_exported(name):
+        return create_extractor(name, backend="onnx", allow_noncommercial=allow_noncommercial, **options)
     if is_class(name):
         return _made(extractor_class(name), name, options)
     if name not in EXTRACTORS:
         raise ConfigError(
             f"There are no features {name!r}. There are: {', '.join(EXTRACTORS)}; or name a class of yours, as "
-            "package.module:Class or path/file.py:Class."
+            "package.module:Class or path/file.py:Class, or an exported file, FILE.onnx."
         )
     return create_extractor(name, allow_noncommercial=allow_noncommercial, **options)
 

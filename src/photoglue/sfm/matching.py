@@ -11,11 +11,11 @@ from photoglue import batch
 from photoglue.batch.extract import masks_in
 from photoglue.datasets.photos import pairs_in, write_pairs
 from photoglue.errors import ImageError
+from photoglue.export import named_matcher
 from photoglue.extractors.base import Extractor
-from photoglue.extractors.named import is_class, named_extractor, source_digest
+from photoglue.extractors.named import named_extractor, source_digest
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlueConfig
-from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import create_matcher
 from photoglue.precision import choose_device
 from photoglue.retrieval.vlad import VOCABULARY_OF_KIND
@@ -51,7 +51,8 @@ class Tools:
 def tools_of(options: MapOptions, extractor: Extractor | None, matcher: Matcher | None, engine: batch.Engine) -> Tools:
     """The tools that options name, or those that are given."""
     device = choose_device("cpu" if engine.for_cpus and options.device is None else options.device)
-    own = {"source": source_digest(options.features)} if extractor is None and is_class(options.features) else {}
+    source = source_digest(options.features) if extractor is None else None
+    own = {} if source is None else {"source": source}
     extractor = extractor or _extractor(options).to(device)
     matcher = matcher or matcher_of(options, extractor.kind, device)
     return Tools(extractor=extractor, matcher=matcher, engine=engine, own=own)
@@ -167,8 +168,9 @@ def _extractor(options: MapOptions) -> Extractor:
 
 def matcher_of(options: MapOptions, kind: str, device: Any) -> Matcher:
     """The matcher that options name, for features of a kind."""
-    if options.matcher == "nearest":
-        return NearestNeighbor()
+    other = named_matcher(options.matcher)
+    if other is not None:
+        return other
     config = LightGlueConfig.realtime() if options.preset == "realtime" else None
     lightglue = create_matcher(kind, config, None, device, "auto")
     return Cascade(lightglue, resize=options.resize) if options.preset == "fast" else lightglue

@@ -30,8 +30,8 @@ class MapOptions:
     rotation: Literal["auto", "off"] = "auto"
     """"auto": photos that nothing connects with the others are looked at in four turns, and extracted again turned if
     one of them fits (``sfm/turns.py``). "off": photos are taken as they are."""
-    matcher: Literal["lightglue", "nearest"] = "lightglue"
-    """LightGlue, or mutual nearest neighbours."""
+    matcher: str = "lightglue"
+    """"lightglue", "nearest" (mutual nearest neighbours), or a file that ``photoglue export matcher`` wrote."""
     preset: Literal["default", "fast", "best", "realtime"] = "default"
     """"default": LightGlue on all pairs. "fast": nearest neighbours where they are plainly enough, and LightGlue on the
     others. "best": as default, and keypoints are refined to fractions of a pixel. "realtime": LightGlue with earlier

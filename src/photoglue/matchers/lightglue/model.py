@@ -128,6 +128,26 @@ class LightGlue(nn.Module, Matcher):
         """
         return cls._of_stored(pretrained.checkpoint(Path(path)), config).prepare(precision)
 
+    @staticmethod
+    def from_onnx(
+        path: str | os.PathLike[str], *, providers: Sequence[str] | None = None, threads: int | None = None
+    ) -> Matcher:
+        """The matcher in a file that ``photoglue export matcher`` wrote, run by onnxruntime; see ``OnnxMatcher``.
+
+        Args:
+            path: The file.
+            providers: Providers of onnxruntime, such as "CUDAExecutionProvider"; None: the fastest that are there.
+            threads: Threads on a CPU; None: as many as PyTorch takes.
+
+        Raises:
+            WeightsError: If it is missing, cut off, no ONNX file, none of ours, or no matcher.
+            ConfigError: If a provider is not there.
+            MissingExtra: If onnxruntime is not installed.
+        """
+        from photoglue.matchers.onnx import OnnxMatcher  # which is built on this package
+
+        return OnnxMatcher.from_file(path, providers=providers, threads=threads)
+
     def prepare(self, precision: Precision | None = "auto") -> "LightGlue":
         """Choose what inference runs on: the layers as they are trained, or folded to be fast.
 
