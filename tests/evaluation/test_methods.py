@@ -166,3 +166,16 @@ def test_a_class_that_cannot_be_used_says_why(corners, name):
         Method.parse(f"{corners}:{name}+nn").build(
             protocol_named("photoglue", "homography"), CPU, allow_noncommercial=False
         )
+
+
+def test_a_preset_has_its_own_points_and_pixels_whatever_the_protocol_says(planes):
+    from photoglue.evaluation.jobs import Settings, jobs_of
+
+    best, plain = jobs_of([planes], ["aliked+best@float32", "aliked+lightglue@float32"], Settings(device="cpu"))
+    assert (best.protocol.max_keypoints, best.protocol.resize, best.protocol.resize_side) == (4096, 1600, "long")
+    assert best.card == plain.card
+    assert best.method.refine is not None and Method.parse("aliked+edge").refine is None
+    assert best.method.resolved_name(CPU) == "aliked+best"
+    assert Method.parse("aliked+best@bfloat16~refined0.8").resolved_name(CPU) == "aliked+best@bfloat16~refined0.8"
+    assert best.method.fingerprint(CPU) != Method.parse("aliked+lightglue@float32~refined").fingerprint(CPU)
+    assert Method.parse("aliked+edge")._config().n_layers == 5

@@ -20,6 +20,7 @@ from photoglue.matchers.lightglue.engine.choice import matching_precision
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.precision import Precision, choose_precision
+from photoglue.presets import EXTRACTION, PRESETS
 
 RATIO = 0.8
 """Threshold of ``ratio`` without a number: Lowe's."""
@@ -31,6 +32,8 @@ MATCHERS: Mapping[str, str] = MappingProxyType(
         "and width behind it: lightglue-adaptive:0.9:off",
         "nn": "mutual nearest neighbours",
         "ratio": f"mutual nearest neighbours with Lowe's ratio test, {RATIO} or the number behind it: ratio0.9",
+        "best, edge": "LightGlue as these presets have it, with their own points and sizes of photos, whatever the "
+        "protocol says; best refined",
         "PATH": "LightGlue with the weights and thresholds of a file, all layers and points",
         "adaptive:PATH": "LightGlue with the weights and thresholds of a file, with early exit and pruning",
     }
@@ -63,6 +66,8 @@ class Method:
     """Confidences of depth and width (None: off), instead of the defaults. Only with ``lightglue-adaptive``."""
     weights: Path | None = None
     """A LightGlue checkpoint; None: the released one."""
+    preset: str | None = None
+    """A preset with points and sizes of photos of its own, instead of the protocol's; None: the protocol's."""
     precision: Precision = "auto"
     """What both compute in."""
     refine: Subpixel | None = None
@@ -106,6 +111,10 @@ class Method:
                 confidences=confidences,
                 precision=precision,
             )
+        if matcher in EXTRACTION:
+            own: dict[str, Any] = {"refine": Subpixel()} if "refine" in EXTRACTION[matcher] else {}
+            own |= {"preset": matcher, "precision": precision}
+            return cls(name=name, extractor=extractor, matcher="lightglue", **own)
         path = Path(matcher.removeprefix("adaptive:"))
         if not path.is_file():
             raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
@@ -115,7 +124,7 @@ class Method:
     def resolved_name(self, device: torch.device) -> str:
         """The name with the precision that "auto" means on this device, unless it is float32 or nothing uses it."""
         chosen = self._precisions(device)[-1]
-        plain, tilde, refined = self.name.rpartition("~") if self.refine else (self.name, "", "")
+        plain, tilde, refined = self.name.rpartition("~") if REFINED.fullmatch(self.name) else (self.name, "", "")
         name = plain.removesuffix(f"@{self.precision}")
         unused = self.matcher == "nn" and self.extractor in ALWAYS_FLOAT32
         at = "" if unused or chosen == "float32" else f"@{chosen}"
@@ -125,6 +134,13 @@ class Method:
         """What the extractor and LightGlue, if it takes part, compute in on a device."""
         extraction = str(choose_precision(self.precision, device, "extraction")).removeprefix("torch.")
         return [extraction, *([matching_precision(self.precision, device)] if self.matcher != "nn" else [])]
+
+    def seen(self, protocol: Protocol) -> Protocol:
+        """The protocol with this method's own number of points and size of photos, if it has such."""
+        if self.preset is None:
+            return protocol
+        own: dict[str, Any] = {name: EXTRACTION[self.preset][name] for name in ("max_keypoints", "resize")}
+        return replace(protocol, resize_side="long", **own)
 
     def build(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Pipeline:
         """The extractor with the protocol's options, and the matcher.
@@ -151,6 +167,8 @@ class Method:
 
     def _config(self) -> LightGlueConfig:
         """LightGlue's options: those stored with weights of one's own, but for exit and pruning."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
         if self.confidences is not None:
             return _adaptive(self.confidences)
         config = CONFIGS[self.matcher]()
@@ -169,6 +187,7 @@ class Method:
             "matcher": self.matcher,
             "ratio": self.ratio,
             "confidences": self.confidences,
+            **({} if self.preset is None else {"preset": self.preset}),
             "weights": None if self.weights is None else digest_of_file(self.weights),
             "precision": "/".join(dict.fromkeys(self._precisions(device))),
             "device": device.type,
