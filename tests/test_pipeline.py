@@ -53,14 +53,14 @@ def test_unknown_features():
         create_extractor("disk", edge_threshold=3)
 
 
-def test_options_of_the_extractor:
+def test_options_of_the_extractor():
     from photoglue import Pipeline
 
     config = Pipeline.pretrained(detection_threshold=0.5, max_keypoints=None, resize=None).extractor.config
     assert (config.detection_threshold, config.max_keypoints, config.resize) == (0.5, None, None)
 
 
-def test_a_matcher_has_its_own_options:
+def test_a_matcher_has_its_own_options():
     from photoglue import LightGlueConfig, NearestNeighbor, Pipeline
     from photoglue.errors import ConfigError
 
