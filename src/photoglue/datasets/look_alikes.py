@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from PIL import Image
 from torch import Tensor
 
@@ -49,8 +49,10 @@ class Cuts:
 
 def cut(
     image: Float[Tensor, "c h w"], shared: float, seed: int
-) -> tuple[Float[Tensor, "c h w0"], Float[Tensor, "c h w0"]]:
-    """The left part of a photo, and the right one, seen through a small random homography.
+) -> tuple[Float[Tensor, "c h w0"], Float[Tensor, "c h w0"], Float64[Tensor, "3 3"]]:
+    """The left part of a photo, the right one as seen through a small random homography, and the way back.
+
+    The matrix takes homogeneous pixels of the right part to those of the left one.
 
     Args:
         image: The photo.
@@ -69,7 +71,8 @@ def cut(
     places = warp_points(torch.stack([x, y], dim=-1).view(-1, 2).float(), homography)
     grid = (2 * places / (size - 1) - 1).view(1, height, half, 2)
     sampled = torch.nn.functional.grid_sample(right[None], grid, padding_mode="reflection", align_corners=True)
-    return image[:, :, :half], sampled[0].clamp(0, 1)
+    moved = torch.tensor([[1.0, 0, width - half], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    return image[:, :, :half], sampled[0].clamp(0, 1), moved @ homography.double()
 
 
 def write_look_alikes(photos: Iterable[Path], folder: Path, shares: Sequence[float] = SHARES) -> None:
@@ -102,7 +105,7 @@ def write_look_alikes(photos: Iterable[Path], folder: Path, shares: Sequence[flo
             raise ConfigError(f"{str(photo)!r} has {image.shape[2]} × {image.shape[1]} pixels, too few to be cut.")
         for shared in shares:
             files = [f"{photo.stem}.{round(100 * shared)}.{side}.png" for side in ("left", "right")]
-            for file, part in zip(files, cut(image, shared, seed), strict=True):
+            for file, part in zip(files, cut(image, shared, seed)[:2], strict=True):
                 _write(folder / file, part)
             cuts.append(Cut(photo=photo.name, image0=files[0], image1=files[1], shared=shared))
     write_whole(folder / LIST, to_json(Cuts(cuts=tuple(cuts))).encode())
