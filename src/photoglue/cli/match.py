@@ -301,6 +301,8 @@ def lines_of(remedies: Remedies | None) -> list[str]:
     lines = []
     if remedies.turned_deg:
         lines.append(f"turned      the second photo, by {remedies.turned_deg:g}° counterclockwise")
+    if remedies.features:
+        lines.append(f"features    {remedies.features}, which stand turns better")
     if remedies.boxes is not None:
         parts = " and ".join(f"{right - left} × {bottom - top}" for left, top, right, bottom in remedies.boxes)
         lines.append(f"zoomed      into parts of {parts} pixels")
