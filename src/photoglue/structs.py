@@ -231,7 +231,7 @@ class Remedies:
     turn_sums: tuple[float, ...] = ()
     """How well few points matched with image 1 turned by 0, 1, 2 and 3 quarters: sums of scores; empty if not tried."""
     features: str | None = None
-    """Kind of the features that were matched, because they stand turns better than those of the pipeline; None: these."""
+    """Kind of the features that were matched, which stand turns better than those of the pipeline; None: these."""
     boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]] | None = None
     """The parts of image 0, and of image 1 as it was turned, that were matched: left, top, right, bottom; None: all."""
     tiles: int = 0
@@ -240,11 +240,8 @@ class Remedies:
     @property
     def applied(self) -> tuple[str, ...]:
         """What gave better matches than one pass, and was kept."""
-        kept = {
-            "rotation": bool(self.turned_deg or self.features),
-            "zoom": self.boxes is not None,
-            "tiles": self.tiles > 0,
-        }
+        turned = self.turned_deg != 0 or self.features is not None
+        kept = {"rotation": turned, "zoom": self.boxes is not None, "tiles": self.tiles > 0}
         return tuple(name for name in self.tried if kept[name])
 
 
