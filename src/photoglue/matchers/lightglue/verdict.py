@@ -154,7 +154,7 @@ def _share(points: Float[Tensor, "n 2"], sure: Bool[Tensor, " n"]) -> float:
 VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
     {
         # python benchmarks/calibrate.py --data ../shared/data --features aliked (disk, sift)
-        # ALIKED's offset and weights were fitted later, to 164 pairs (--per-scene 6) and parts of 106 photos (--every 2).
+        # Offset, evidence and neighbors were fitted later, to 164 pairs (--per-scene 6) and parts of 106 photos.
         "aliked": PairVerdict(
             calibration=ScoreCalibration(slope=0.755, offset=0.765),
             offset=-2.75,
