@@ -4,8 +4,10 @@
 
 DIR is laid out as the README in ../shared/data says. Fitted on pairs of depth_scenes (overlap from 0.1 on) and on
 unrelated photos of depth_scenes and train_images, each matched with a number of keypoints, a depth and a precision that
-are drawn for it. Measured on the scenes left out of the fit in turn, and on DIR/eval, which has no photo of them: pairs
-of Strecha's three scenes, Reichstag, Oxford-affine and EVD, against pairs of photos of different places among them.
+are drawn for it; and on parts of the clean photos of train_images, which share nothing, 20, 40 or 60 % (the last three
+of a third of those photos only whose halves give nearly no match). Measured on the scenes left out of the fit in turn,
+and on DIR/eval, which has no photo of them: pairs of Strecha's three scenes, Reichstag, Oxford-affine and EVD, against
+pairs of photos of different places among them.
 
 A match is correct up to 3 px: by depth on the training photos where it is known, by the homography on Oxford-affine and
 EVD, else by its distance to the epipolar line, which lets a wrong match pass now and then.
@@ -24,8 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from photoglue.datasets.layouts import load_dataset
+from photoglue.datasets.look_alikes import cut
 from photoglue.datasets.scenes import read_scenes
 from photoglue.evaluation.calibration.fit import JudgedPair, fit_calibration, fit_verdict, pooled
 from photoglue.evaluation.calibration.measure import (
@@ -37,7 +41,9 @@ from photoglue.evaluation.calibration.measure import (
     overlapping_pairs,
     score_errors,
 )
-from photoglue.extractors import create_extractor
+from photoglue.extractors import Extractor, create_extractor
+from photoglue.geometry.homography import warp_points
+from photoglue.image import load_image
 from photoglue.machine import version_line
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.lightglue.kinds import model_of
@@ -56,8 +62,14 @@ MEASURED_KEYPOINTS = (256, 2048)
 """Best points of each photo of the pairs to measure on: all pairs with both numbers."""
 PLACES = {"hololens_a": "hololens", "hololens_b": "hololens", "evd/graf": "graf", "oxford_affine/graf": "graf"}
 """Scenes that show one place, under the name of the place; any other scene is a place of its own."""
-PHOTO_SOURCES = ("osie", "urban", "labelmefacade", "artdeco", "sunhays", "debian")
+PHOTO_SOURCES = ("debian", "oceanic", "dim", "naturewall", "budgie", "deepin")
 """Sources in train_images of photos that belong to no scene. Pairs are made between sources, never within one."""
+SMALLEST = 200
+"""Photos with a shorter side are not cut, pixels."""
+ALIKE = 5.0
+"""Sum of scores between halves of a photo from which they look alike."""
+PART_SHARES = (0.2, 0.4, 0.6)
+PART_PX = 3.0
 MEASURED_SETS = {"strecha": 48, "imb_reichstag": 24, "oxford_affine": None, "evd": None}
 """Folder in eval → how many of its pairs, evenly from all; None: all. So few that it takes minutes."""
 
@@ -68,6 +80,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--features", default="aliked")
     parser.add_argument("--per-scene", type=int, default=PAIRS_PER_SCENE, help="training pairs of each scene")
+    parser.add_argument("--every", type=int, default=1, help="look-alikes of every so many of the clean photos")
     parser.add_argument("--negatives", type=int, default=NEGATIVES, help="unrelated pairs to measure on")
     options = parser.parse_args()
     print(version_line())
@@ -79,7 +92,9 @@ def main() -> None:
     print("\n| scenes left out | matches | correct | ECE before | after |\n|---|---|---|---|---|")
     for name, errors in measured(training).scenes.items():
         print(f"| {name} | {shown(errors)} |")
-    verdict = fit(training)
+    alike = look_alikes(options.data / "train_images", options.features, options.every)
+    verdict = fit(training, alike)
+    print_look_alikes(alike, {"neighbours do not count": fit(training), "neighbours count": verdict})
     print(f'\n"{model_of(kind_of(features))}": {verdict}\n', flush=True)
     pairs = measured_pairs(options.data, options.negatives, random.Random(1))
     features = extracted(pairs, options.features, 1024)
@@ -166,12 +181,48 @@ def matched_variously(
         yield judged(pair, features, matchers[setting], chance.choice(KEYPOINTS))
 
 
-def fit(pairs: Sequence[JudgedPair]) -> PairVerdict:
+def look_alikes(folder: Path, name: str, every: int) -> list[JudgedPair]:
+    """Parts of photos that may be used for training, matched; correct are those matches that the cut allows."""
+    lines = [line.split("\t") for line in (folder / "MANIFEST.tsv").read_text().splitlines()[1:]]
+    found = []
+    sizes = ((512, 768), (1024, 2048))
+    extractors = [create_extractor(name, resize=side, max_keypoints=points) for side, points in sizes]
+    matchers = [LightGlue.pretrained(extractors[0].kind, config) for config in (None, LightGlueConfig.accurate())]
+    for seed, photo in enumerate([line[0] for line in lines if line[1] == "yes"][::every]):
+        image, tools = load_image(folder / photo), (extractors[seed % 6 == 5], matchers[seed % 2])
+        if min(image.shape[1:]) < SMALLEST:
+            continue
+        found.append(parts_of(image, 0.0, seed, tools))
+        if alike := float(found[-1].matches.scores.sum()) > ALIKE:
+            found.append(parts_of(image.transpose(1, 2).contiguous(), 0.0, seed, tools))
+        found += [parts_of(image, shared, seed, tools) for shared in PART_SHARES if alike or seed % 3 == 0]
+    return found
+
+
+def parts_of(image: Tensor, shared: float, seed: int, tools: tuple[Extractor, LightGlue]) -> JudgedPair:
+    """Two parts of a photo (c × h × w), matched."""
+    left, right, homography = cut(image, shared, seed)
+    matches = tools[1].match(*tools[0].extract_many([left, right])).cpu()
+    correct = (warp_points(matches.points1, homography) - matches.points0).norm(dim=1) <= PART_PX
+    return JudgedPair(places=("part", "part"), matches=matches, correct=correct if shared else None)
+
+
+def fit(pairs: Sequence[JudgedPair], alike: Sequence[JudgedPair] = ()) -> PairVerdict:
     """The calibration of the scores, and the verdict that builds on it, rounded as they stand in the table."""
     exact = fit_calibration(pairs)
     calibration = replace(exact, slope=round(exact.slope, 3), offset=round(exact.offset, 3))
-    verdict = fit_verdict(pairs, calibration)
-    return replace(verdict, **{name: round(getattr(verdict, name), 2) for name in ("offset", "evidence", "failures")})
+    verdict = fit_verdict(pairs, calibration, alike)
+    names = ("offset", "evidence", "failures", "neighbors")
+    return replace(verdict, **{name: round(getattr(verdict, name), 2) for name in names})
+
+
+def print_look_alikes(alike: Sequence[JudgedPair], verdicts: Mapping[str, PairVerdict]) -> None:
+    """How many of the parts that they were fitted to are taken for the same thing."""
+    for name, wanted in (("share nothing", False), ("overlap", True)):
+        members = [pair for pair in alike if (pair.correct is not None) == wanted]
+        for label, verdict in verdicts.items():
+            taken = np.mean([(verdict(pair.matches) or 0) > 0.5 for pair in members])
+            print(f"{len(members)} parts that {name}, {label}: {taken:.1%} taken for the same thing")
 
 
 def print_scores(pairs: Sequence[JudgedPair], verdict: PairVerdict) -> None:

@@ -24,7 +24,8 @@ from photoglue.doctor.case import Asked, Case
 from photoglue.doctor.geometry import look_alike
 from photoglue.image import load_image
 from photoglue.machine import version_line
-from photoglue.pipeline import Pipeline, match_images
+from photoglue.matching import match_images
+from photoglue.pipeline import Pipeline
 
 SCENES = {"eval/strecha/*": 5, "eval/*": 5, "depth_scenes/*": 2, "more_depth_scenes/*": 2}
 """Folders of scenes → healthy pairs of each."""

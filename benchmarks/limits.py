@@ -3,15 +3,16 @@
     python benchmarks/limits.py ../shared/data/eval/strecha/fountain-P11 --foreign ../shared/data/train_images/*.jpg \
         --large A.jpg B.jpg
 
-Photo 1 of a posed pair is turned, or pasted into foreign photos at a fraction of its size; a match is right if it is
-within 3 px of its true epipolar line (3 · s / 2 px of the full photo, if s times smaller). Large photos have no truth:
-inliers of a fundamental matrix are counted, within 2 px of their full size. Times are CPU seconds of one thread, for
-everything but reading.
+Photo 1 of a pair with poses or a homography is turned, or pasted into foreign photos at a fraction of its size; a match
+is right if it is within 3 px of its true epipolar line or place (3 · s / 2 px of the full photo, if s times smaller).
+Large photos have no truth: inliers of a fundamental matrix are counted, within 2 px of their full size. Times are CPU
+seconds of one thread, for everything but reading.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from torch import Tensor
 
 from photoglue import Matches, Pipeline
 from photoglue.datasets.layouts import load_dataset
-from photoglue.datasets.truths import Posed
+from photoglue.datasets.truths import Planar, Posed, Truth
 from photoglue.geometry.epipolar import fundamental_matrix, line_distances
+from photoglue.geometry.homography import warp_points
 from photoglue.image import Resize, load_image
 from photoglue.limits.views import Masked, Turned
 from photoglue.machine import version_line
@@ -48,19 +50,28 @@ def main() -> None:
     print(version_line())
     print(f"\n| {' | '.join(HEAD)} |\n|---|{'---:|' * 4}---|")
     pipeline = Pipeline.pretrained(args.features)
-    dataset = load_dataset(args.data, "relative_pose", all_pairs=True)
+    dataset = load_dataset(args.data, all_pairs=True)
     pair = next(each for each in dataset.pairs if {Path(each.name0).name, Path(each.name1).name} == set(args.pair))
-    truth = pair.truth
-    assert isinstance(truth, Posed)
-    fundamental = fundamental_matrix(torch.from_numpy(truth.cam1_from_cam0), truth.camera0, truth.camera1)
+    off = partial(distances, truth=pair.truth)
     image0, image1 = (load_image(dataset.folder / name) for name in (pair.name0, pair.name1))
     for angle in range(0, 360, args.step):
-        turned(pipeline, image0, image1, angle, fundamental)
+        turned(pipeline, image0, image1, angle, off)
     for path in args.foreign:
         for scale in args.scales:
-            pasted(pipeline, image0, image1, (load_image(path), path.stem, scale), fundamental)
+            pasted(pipeline, image0, image1, (load_image(path), path.stem, scale), off)
     for photos in args.large:
         large(pipeline, load_image(photos[0]), load_image(photos[1]), f"{photos[0].stem} and {photos[1].stem}")
+
+
+def distances(points0: Float[Tensor, "k 2"], points1: Float[Tensor, "k 2"], truth: Truth) -> Float64[Tensor, " k"]:
+    """How far points of photo 1 are from the epipolar lines, or the places, of their partners, pixels."""
+    if isinstance(truth, Planar):
+        there = warp_points(points0.double(), torch.from_numpy(truth.image1_from_image0))
+        errors: Tensor = (there - points1.double()).norm(dim=1)
+        return errors
+    assert isinstance(truth, Posed)
+    fundamental = fundamental_matrix(torch.from_numpy(truth.cam1_from_cam0), truth.camera0, truth.camera1)
+    return line_distances(points0, points1, fundamental)[:, 1]
 
 
 def turned(
@@ -68,7 +79,7 @@ def turned(
     image0: Float[Tensor, "c h w"],
     image1: Float[Tensor, "c h w"],
     angle: int,
-    fundamental: Float64[Tensor, "3 3"],
+    off: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
     """Photo 1 turned counterclockwise."""
     rest = (angle + 45) % 90 - 45
@@ -77,7 +88,7 @@ def turned(
 
     def right(matches: Matches) -> int:
         points = Features.from_arrays(matches.points1, torch.zeros(len(matches), 1), way.masked.size)
-        return int((line_distances(matches.points0, way.undo(points).keypoints, fundamental)[:, 1] < 3).sum())
+        return int((off(matches.points0, way.undo(points).keypoints) < 3).sum())
 
     seen = way.masked.photo.image * (1 if way.masked.mask is None else way.masked.mask)
     row(pipeline, f"turned by {angle}°", (image0, seen), right)
@@ -88,7 +99,7 @@ def pasted(
     image0: Float[Tensor, "c h w"],
     image1: Float[Tensor, "c h w"],
     into: tuple[Float[Tensor, "c2 h2 w2"], str, int],
-    fundamental: Float64[Tensor, "3 3"],
+    off: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
     """Photo 1 made smaller, in the middle of a foreign photo."""
     foreign, name, scale = into
@@ -103,7 +114,7 @@ def pasted(
     def right(matches: Matches) -> int:
         there = resize.undo(matches.points1 - torch.tensor([left, top]))
         inside = ((there > -10) & (there < torch.tensor([width + 10, height + 10]))).all(dim=1)
-        near = line_distances(matches.points0, there, fundamental)[:, 1] < 3 * max(1, scale / 2)
+        near = off(matches.points0, there) < 3 * max(1, scale / 2)
         return int((near & inside).sum())
 
     row(pipeline, f"{scale} times smaller, in {name}", (image0, far), right)
@@ -130,7 +141,8 @@ def row(pipeline: Pipeline, name: str, images: tuple[Tensor, Tensor], right: Cal
             told = matches.remedies
             angle = f" by {told.turned_deg:g}°" if told.turned_deg else ""
             tiles = f" of {told.tiles} pairs" if told.tiles else ""
-            done = ", ".join(told.applied) + angle + tiles or "tried in vain"
+            steady = f" with {told.features}" if told.features else ""
+            done = ", ".join(told.applied) + angle + steady + tiles or "tried in vain"
     print(f"| {name} | {' | '.join(cells)} | {done} |", flush=True)
 
 

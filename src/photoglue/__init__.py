@@ -32,8 +32,10 @@ from photoglue.image import ImageSource, load_image
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig, LightGlueShape
 from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.matching import match_images, match_pair
 from photoglue.pair import PairResult, save_matches
-from photoglue.pipeline import Pipeline, match_images, match_pair, preset
+from photoglue.pipeline import Pipeline
+from photoglue.presets import preset
 from photoglue.solvers.poselib import verify
 from photoglue.solvers.verification import Verification
 from photoglue.structs import Features, Matches, Remedies

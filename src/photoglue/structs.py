@@ -230,6 +230,8 @@ class Remedies:
     """By how many degrees image 1 was turned counterclockwise before its features were extracted, in [0, 360)."""
     turn_sums: tuple[float, ...] = ()
     """How well few points matched with image 1 turned by 0, 1, 2 and 3 quarters: sums of scores; empty if not tried."""
+    features: str | None = None
+    """Kind of the features that were matched, which stand turns better than those of the pipeline; None: these."""
     boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]] | None = None
     """The parts of image 0, and of image 1 as it was turned, that were matched: left, top, right, bottom; None: all."""
     tiles: int = 0
@@ -238,7 +240,8 @@ class Remedies:
     @property
     def applied(self) -> tuple[str, ...]:
         """What gave better matches than one pass, and was kept."""
-        kept = {"rotation": self.turned_deg != 0, "zoom": self.boxes is not None, "tiles": self.tiles > 0}
+        turned = self.turned_deg != 0 or self.features is not None
+        kept = {"rotation": turned, "zoom": self.boxes is not None, "tiles": self.tiles > 0}
         return tuple(name for name in self.tried if kept[name])
 
 

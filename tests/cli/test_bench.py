@@ -134,7 +134,7 @@ class TestChoice:
 def test_the_advised_options_exist(capsys):
     from photoglue.cli.app import parse
     from photoglue.cli.bench import CAREFUL_FIRST, Choice
-    from photoglue.pipeline import PRESETS
+    from photoglue.presets import PRESETS
 
     assert {PRESETS[name] for name in CAREFUL_FIRST} == set(PRESETS.values())
     options = str(Choice(points=512, resize=320, preset="realtime", ms=1.0)).split()

@@ -223,6 +223,7 @@ def test_features_of_ones_own(cli, photos, monkeypatch):
     [
         ("--preset realtime", (2048, 1024)),
         ("--preset edge", (512, 640)),
+        ("--preset best", (4096, 1600)),
         ("--preset=edge --max-keypoints 700", (700, 640)),
         ("--max_keypoints=700 --preset edge --resize None", (700, None)),
     ],

@@ -180,3 +180,19 @@ def test_exported_files(matcher_file, staged_folder, extractor_file):
     prints = [each.fingerprint(CPU) for each in (method, staged, Method.parse(f"aliked+{matcher_file}"))]
     assert len({print_["weights"] for print_ in prints}) == 2
     assert prints[0]["source"] and "source" not in prints[1]
+
+
+def test_a_preset_has_its_own_points_and_pixels_whatever_the_protocol_says(planes):
+    from photoglue.datasets.layouts import load_dataset
+    from photoglue.evaluation.jobs import Settings, jobs_of
+
+    best, plain = jobs_of(
+        [load_dataset(planes)], ["aliked+best@float32", "aliked+lightglue@float32"], Settings(device="cpu")
+    )
+    assert (best.protocol.max_keypoints, best.protocol.resize, best.protocol.resize_side) == (4096, 1600, "long")
+    assert best.card == plain.card
+    assert best.method.refine is not None and Method.parse("aliked+edge").refine is None
+    assert best.method.resolved_name(CPU) == "aliked+best"
+    assert Method.parse("aliked+best@bfloat16~refined0.8").resolved_name(CPU) == "aliked+best@bfloat16~refined0.8"
+    assert best.method.fingerprint(CPU) != Method.parse("aliked+lightglue@float32~refined").fingerprint(CPU)
+    assert Method.parse("aliked+edge")._config().n_layers == 5

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 INSIDE = {
     **dict.fromkeys(
-        ("extractors", "image", "matchers", "pair", "pipeline", "structs"), "their public names are in photoglue"
+        ("extractors", "image", "matchers", "matching", "pair", "pipeline", "presets", "structs"),
+        "their public names are in photoglue",
     ),
     **dict.fromkeys(("cli", "machine"), "the page of commands"),
     "exported": "its public names are in photoglue.export",

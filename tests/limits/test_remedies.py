@@ -144,11 +144,12 @@ def test_what_makes_no_sense_is_refused():
 def test_remedies_say_what_was_kept():
     remedies = Remedies(tried=("rotation", "zoom", "tiles"), boxes=((0, 0, 9, 9), (1, 1, 5, 5)))
     assert remedies.applied == ("zoom",)
+    assert Remedies(tried=("rotation",), features="aliked-n16rot").applied == ("rotation",)
 
 
 @pytest.mark.slow
 @pytest.mark.weights
-def test_with_real_photos(tmp_path):
+def test_with_real_photos(monkeypatch):
     """A photo turned by 90° and by 45°, a small copy in another photo, and both as a strip of one pixel."""
     data = pytest.importorskip("skimage.data", exc_type=ImportError)
     from photoglue import Pipeline
@@ -162,8 +163,13 @@ def test_with_real_photos(tmp_path):
     quarter = pipeline.match(cat.photo.image, turned_photo(cat.photo, 1).image)
     assert quarter.remedies.turned_deg == 270
     assert len(quarter) > 0.95 * upright
-    odd = pipeline.match(cat.photo.image, Turned.by(cat, 0, 45.0).masked.photo.image)
+    turned = Turned.by(cat, 0, 45.0).masked.photo.image
+    steady = pipeline.match(cat.photo.image, turned)
+    assert steady.remedies.features == "aliked-n16rot"
+    monkeypatch.setattr("photoglue.limits.rotation.locate", lambda record: None)
+    odd = pipeline.match(cat.photo.image, turned)
     assert odd.remedies.turned_deg == pytest.approx(315, abs=5)
+    assert odd.remedies.features is None
     far = Masked.of(data.coffee()).photo.image.clone()
     width, height = cat.size
     far[:, 150 : 150 + height // 5, 240 : 240 + width // 5] = Resize(

@@ -111,3 +111,19 @@ class TestTurned:
             for features in (again, pipeline.extractor.extract_many([sideways])[0])
         )
         assert found == len(upright) > 10 * lost
+
+
+@pytest.mark.weights
+def test_the_extractor_that_stands_turns(monkeypatch):
+    """For ALIKED's n16 with a matcher that knows the other features, if their weights are here."""
+    from photoglue import NearestNeighbor, create_extractor
+    from photoglue.limits.rotation import steadier
+
+    usual = create_extractor("aliked", max_keypoints=99)
+    found = steadier(usual, NearestNeighbor())
+    assert (found.kind, found.config.max_keypoints) == ("aliked-n16rot", 99)
+    assert steadier(usual, NearestNeighbor()) is found
+    for name in ("aliked-n16rot", "sift"):
+        assert steadier(create_extractor(name), NearestNeighbor()) is None
+    monkeypatch.setattr("photoglue.limits.rotation.locate", lambda record: None)
+    assert steadier(usual, NearestNeighbor()) is None

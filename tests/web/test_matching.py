@@ -31,6 +31,7 @@ def parsed(paths, asked, options):
         QUICK,
         {"preset": "edge", "max_keypoints": 512, "resize": 640},
         {"preset": "edge", "max_keypoints": 2048, "resize": 640},
+        {"preset": "best", "max_keypoints": 4096, "resize": 1600},
         {"preset": "accurate", "verify": "homography", "features": "disk", "rotation": "always", "tiles": "off"},
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 def test_every_choice_exists():
     from photoglue.extractors import EXTRACTORS
-    from photoglue.pipeline import PRESETS
+    from photoglue.presets import PRESETS
     from photoglue.web.options import WebOptions
 
     choices = WebOptions(allow_noncommercial=True).choices()

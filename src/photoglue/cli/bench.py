@@ -19,8 +19,9 @@ from photoglue.files import check_output, to_json, write_whole
 from photoglue.image import load_image
 from photoglue.machine import auto_precision, choice_lines, machine, version_line
 from photoglue.matchers.base import Matcher
-from photoglue.pipeline import PRESETS, Pipeline, create_matcher
+from photoglue.pipeline import Pipeline, create_matcher
 from photoglue.precision import Precision, choose_device
+from photoglue.presets import PRESETS
 from photoglue.structs import Features
 
 POINTS = (512, 1024, 2048)

@@ -12,8 +12,8 @@ from rich.text import Text
 from photoglue.cli.match import FeaturesName, PresetName, UsageError
 from photoglue.doctor import Check, Diagnosis, Finding, check_installation, diagnose
 from photoglue.files import to_json
-from photoglue.pipeline import PRESETS
 from photoglue.precision import Precision
+from photoglue.presets import PRESETS
 
 FOUND = 3
 """Exit code where something is wrong: neither "all is well" nor "the doctor could not do its work"."""

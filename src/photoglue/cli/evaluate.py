@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from photoglue.datasets.layouts import load_dataset
+from photoglue.datasets.look_alikes import is_look_alikes, write_look_alikes
+from photoglue.datasets.photos import photos_below
 from photoglue.errors import ConfigError
 from photoglue.evaluation import (
     LocalisationOptions,
@@ -32,7 +34,15 @@ from photoglue.evaluation.tracking.run import COLUMNS as TRACKING_COLUMNS
 from photoglue.evaluation.tracking.run import row_of as tracking_row
 
 BenchmarkName: TypeAlias = Literal[
-    "relative_pose", "homography", "correspondences", "overlap", "retrieval", "sfm", "localisation", "tracking"
+    "relative_pose",
+    "homography",
+    "correspondences",
+    "overlap",
+    "look_alikes",
+    "retrieval",
+    "sfm",
+    "localisation",
+    "tracking",
 ]
 
 
@@ -61,9 +71,10 @@ class Evaluate:
     out: Path = Path("runs/evaluation")
     """Folder for results, report, and features. Results that it has of other methods and data join the report."""
     benchmark: BenchmarkName | None = None
-    """Which kind, if a folder has several; overlap: pairs of photos of different scenes; retrieval: each photo of a
-    bag of scenes, or of places.tsv, is searched for; sfm: a model is made of each scene's images/; localisation: every
-    fourth photo of a scene is placed in a map of the others; tracking: videos with trajectory_tum.txt are tracked."""
+    """Which kind, if a folder has several; overlap: pairs of photos of different scenes; look_alikes: the photos of a
+    folder, of façades, are cut into parts that share nothing or little; retrieval: each photo of a bag of scenes, or of
+    places.tsv, is searched for; sfm: a model is made of each scene's images/; localisation: every fourth photo of a
+    scene is placed in a map of the others; tracking: videos with trajectory_tum.txt are tracked."""
     all_pairs: bool = False
     """All pairs of cameras.json, whatever pairs.txt lists."""
     max_pairs: int | None = None
@@ -114,7 +125,7 @@ class Evaluate:
         )
         datasets = [
             load_dataset(
-                folder,
+                self._cut(folder) if self.benchmark == "look_alikes" else folder,
                 self.benchmark,
                 all_pairs=self.all_pairs,
                 max_pairs=self.max_pairs,
@@ -130,6 +141,15 @@ class Evaluate:
             _print(console, [result for result in found.results if result.dataset == name])
         console.print(f"report → {found.report}", soft_wrap=True)
         return 0
+
+    def _cut(self, folder: Path) -> Path:
+        """The folder with parts of the photos of a folder; it itself if it has such."""
+        if is_look_alikes(folder):
+            return folder
+        photos = photos_below(folder)
+        parts = self.out / "look_alikes" / folder.resolve().name
+        write_look_alikes([folder / name for name in photos.names], parts)
+        return parts
 
     def _maps(self, console: Console) -> int:
         """Measure mappers, and print a table of all models."""

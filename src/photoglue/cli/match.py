@@ -18,8 +18,9 @@ from photoglue.image import load_mask
 from photoglue.limits import Limits, When
 from photoglue.limits.look_alikes import LEAST_SHARE
 from photoglue.pair import FORMATS, Clock, PairResult
-from photoglue.pipeline import EXTRACTION, PRESETS, Pipeline
+from photoglue.pipeline import Pipeline
 from photoglue.precision import Precision
+from photoglue.presets import EXTRACTION, PRESETS
 from photoglue.solvers.poselib import Model
 from photoglue.structs import Remedies
 from photoglue.viz import save_figure
@@ -48,6 +49,8 @@ FOR_TWO = (
 )
 FOR_MANY = ("features_store", "pairs", "masks", "jobs", "engine", "address")
 """Options that only two, or only many photos have a use for."""
+PRESET_OF_LIGHTGLUE = ("match", "match-pairs", "doctor", "track")
+"""Commands whose --preset is one of ``PRESETS``."""
 UNSAID = (None, (), 0, "local", "auto")
 """Their values that ask for nothing."""
 
@@ -106,7 +109,8 @@ class Match:
     """LightGlue, mutual nearest neighbours, or a file (or folder) that `photoglue export matcher` wrote."""
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
-    realtime earlier; edge has 5 layers, and 512 points and 640 pixels if nothing else is said."""
+    realtime earlier; edge has 5 layers. If nothing else is said, edge has 512 points and 640 pixels, best 4096 points,
+    1600 pixels and --refine subpixel."""
     weights: Path | None = None
     """A LightGlue checkpoint of your own."""
     precision: Precision = "auto"
@@ -299,6 +303,8 @@ def lines_of(remedies: Remedies | None) -> list[str]:
     lines = []
     if remedies.turned_deg:
         lines.append(f"turned      the second photo, by {remedies.turned_deg:g}° counterclockwise")
+    if remedies.features:
+        lines.append(f"features    {remedies.features}, which stand turns better")
     if remedies.boxes is not None:
         parts = " and ".join(f"{right - left} × {bottom - top}" for left, top, right, bottom in remedies.boxes)
         lines.append(f"zoomed      into parts of {parts} pixels")
@@ -319,13 +325,20 @@ TRIED = {
 
 
 def implied_by_preset(words: Sequence[str]) -> list[str]:
-    """The options of extraction that a preset brings along, where the command line names none of its own."""
+    """The options that a preset brings along, where the command line names none of its own.
+
+    Args:
+        words: A command line. `photoglue map` has other presets; only `match` refines, and only two photos.
+    """
     names = [word.replace("_", "-").partition("=") for word in words]
     given = {name for name, _, _ in names}
     following = [*words[1:], ""]
     presets = [value or after for (name, _, value), after in zip(names, following, strict=False) if name == "--preset"]
-    implied = EXTRACTION.get(presets[-1], {}) if presets else {}
-    options = {f"--{name.replace('_', '-')}": str(value) for name, value in implied.items()}
+    if not presets or words[0] not in PRESET_OF_LIGHTGLUE:
+        return []
+    options = {f"--{name.replace('_', '-')}": str(value) for name, value in EXTRACTION.get(presets[-1], {}).items()}
+    if words[0] != "match" or "--store" in given:
+        options.pop("--refine", None)
     return [word for name, value in options.items() if name not in given for word in (name, value)]
 
 

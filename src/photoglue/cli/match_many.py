@@ -14,8 +14,9 @@ from photoglue.datasets.photos import pairs_in, photos_of
 from photoglue.errors import ConfigError
 from photoglue.export import named_matcher
 from photoglue.matchers.base import Matcher
-from photoglue.pipeline import PRESETS, create_matcher
+from photoglue.pipeline import create_matcher
 from photoglue.precision import Precision
+from photoglue.presets import PRESETS
 
 ALL_PAIRS = 60
 """If no pairs are listed, all pairs are matched of up to so many photos."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from photoglue.datasets.base import DataSet, EvaluationPair
 from photoglue.datasets.images import Images
 from photoglue.datasets.loftr import loftr_scenes, scene_files
+from photoglue.datasets.look_alikes import LIST, is_look_alikes, look_alikes
 from photoglue.datasets.photos import photos_below
 from photoglue.datasets.places import listed_overlaps, places
 from photoglue.datasets.planar import evd, is_evd, is_marked, is_sequence, marked_pair, sequence
@@ -114,6 +115,12 @@ LAYOUTS: tuple[Layout, ...] = (
         looked_for="scene-info .npz files (LoFTR)",
         found=lambda folder: bool(scene_files(folder)),
         load=lambda folder, images, _, __: Scene(pairs=loftr_scenes(folder, images)),
+    ),
+    Layout(
+        benchmark="look_alikes",
+        looked_for=LIST,
+        found=is_look_alikes,
+        load=lambda folder, images, _, __: Scene(pairs=look_alikes(folder, images)),
     ),
     Layout(
         benchmark="retrieval",

@@ -62,7 +62,15 @@ class Alike:
     """A search with image 0 should find image 1: they show the same place."""
 
 
-Truth: TypeAlias = Posed | Planar | Marked | Apart | Alike
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Two parts of one photo, which may look alike and share nothing."""
+
+    share: float
+    """How much of what one shows the other one shows, too, in [0, 1); 0: nothing, so that every match is wrong."""
+
+
+Truth: TypeAlias = Posed | Planar | Marked | Apart | Alike | Shared
 
 
 def match_errors(

@@ -55,7 +55,7 @@ class Job:
     method: Method
     """What is measured."""
     protocol: Protocol
-    """The protocol for the data set's kind of benchmark."""
+    """The protocol for the data set's kind of benchmark, with the points and sizes of the method if it has its own."""
     card: ProtocolCard
     """The protocol with what was overridden."""
 
@@ -91,7 +91,7 @@ def jobs_of(datasets: Sequence[DataSet], methods: Sequence[str | Method], settin
         card = protocol.card(
             kept.image_set, estimator=settings.estimator, threshold_px=settings.threshold_px, seeds=settings.seeds
         )
-        jobs += [Job(dataset=kept, method=method, protocol=protocol, card=card) for method in chosen]
+        jobs += [Job(dataset=kept, method=method, protocol=method.seen(protocol), card=card) for method in chosen]
     return jobs
 
 

@@ -21,6 +21,7 @@ from photoglue.matchers.lightglue.engine.choice import matching_precision
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.precision import Precision, choose_precision
+from photoglue.presets import EXTRACTION, PRESETS
 
 RATIO = 0.8
 """Threshold of ``ratio`` without a number: Lowe's."""
@@ -32,6 +33,8 @@ MATCHERS: Mapping[str, str] = MappingProxyType(
         "and width behind it: lightglue-adaptive:0.9:off",
         "nn": "mutual nearest neighbours",
         "ratio": f"mutual nearest neighbours with Lowe's ratio test, {RATIO} or the number behind it: ratio0.9",
+        "best, edge": "LightGlue as these presets have it, with their own points and sizes of photos, whatever the "
+        "protocol says; best refined",
         "PATH": "LightGlue with the weights and thresholds of a file, all layers and points; or a file or folder that "
         "`photoglue export matcher` wrote",
         "adaptive:PATH": "LightGlue with the weights and thresholds of a file, with early exit and pruning",
@@ -65,6 +68,8 @@ class Method:
     """Confidences of depth and width (None: off), instead of the defaults. Only with ``lightglue-adaptive``."""
     weights: Path | None = None
     """A LightGlue checkpoint, or an exported matcher; None: the released one."""
+    preset: str | None = None
+    """A preset with points and sizes of photos of its own, instead of the protocol's; None: the protocol's."""
     precision: Precision = "auto"
     """What both compute in."""
     refine: Subpixel | None = None
@@ -91,35 +96,29 @@ class Method:
             precision = cast(Precision, ending)
         else:
             matcher = rest
-        found = re.fullmatch(r"ratio(\d*\.?\d+)?", matcher)
-        if found:
+        plain = cls(name=name, extractor=extractor, matcher="nn", precision=precision)
+        if found := re.fullmatch(r"ratio(\d*\.?\d+)?", matcher):
             ratio = float(found[1]) if found[1] else RATIO
             NearestNeighbor(ratio)  # refuses numbers that make no sense
-            return cls(name=name, extractor=extractor, matcher="nn", ratio=ratio, precision=precision)
+            return replace(plain, ratio=ratio)
         if matcher in ("nn", *CONFIGS):
-            return cls(name=name, extractor=extractor, matcher=matcher, precision=precision)
+            return replace(plain, matcher=matcher)
         if found := re.fullmatch(rf"lightglue-adaptive:({CONFIDENCE}):({CONFIDENCE})", matcher):
             confidences = (_confidence(found[1]), _confidence(found[2]))
             _adaptive(confidences)  # refuses numbers that make no sense
-            return cls(
-                name=name,
-                extractor=extractor,
-                matcher="lightglue-adaptive",
-                confidences=confidences,
-                precision=precision,
-            )
+            return replace(plain, matcher="lightglue-adaptive", confidences=confidences)
+        if matcher in EXTRACTION:
+            refine = Subpixel() if "refine" in EXTRACTION[matcher] else None
+            return replace(plain, matcher="lightglue", preset=matcher, refine=refine)
         path = Path(matcher.removeprefix("adaptive:"))
-        if is_exported_matcher(path):
-            return cls(name=name, extractor=extractor, matcher="exported", weights=path, precision=precision)
-        if not path.is_file():
+        if not path.is_file() and not is_exported_matcher(path):
             raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
-        kind = "lightglue-adaptive" if matcher.startswith("adaptive:") else "lightglue"
-        return cls(name=name, extractor=extractor, matcher=kind, weights=path, precision=precision)
+        return replace(plain, matcher=_kind_of(matcher, path), weights=path)
 
     def resolved_name(self, device: torch.device) -> str:
         """The name with the precision that "auto" means on this device, unless it is float32 or nothing uses it."""
         chosen = self._precisions(device)[-1]
-        plain, tilde, refined = self.name.rpartition("~") if self.refine else (self.name, "", "")
+        plain, tilde, refined = self.name.rpartition("~") if REFINED.fullmatch(self.name) else (self.name, "", "")
         name = plain.removesuffix(f"@{self.precision}")
         unused = self.matcher in ("nn", "exported") and (
             self.extractor in ALWAYS_FLOAT32 or is_exported(self.extractor)
@@ -132,6 +131,13 @@ class Method:
         extraction = str(choose_precision(self.precision, device, "extraction")).removeprefix("torch.")
         matching = matching_precision(self.precision, device) if self.matcher in CONFIGS else None
         return [extraction, *([] if matching is None else [matching])]
+
+    def seen(self, protocol: Protocol) -> Protocol:
+        """The protocol with this method's own number of points and size of photos, if it has such."""
+        if self.preset is None:
+            return protocol
+        own: dict[str, Any] = {name: EXTRACTION[self.preset][name] for name in ("max_keypoints", "resize")}
+        return replace(protocol, resize_side="long", **own)
 
     def build(self, protocol: Protocol, device: torch.device, *, allow_noncommercial: bool) -> Pipeline:
         """The extractor with the protocol's options, and the matcher.
@@ -160,6 +166,8 @@ class Method:
 
     def _config(self) -> LightGlueConfig:
         """LightGlue's options: those stored with weights of one's own, but for exit and pruning."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
         if self.confidences is not None:
             return _adaptive(self.confidences)
         config = CONFIGS[self.matcher]()
@@ -178,6 +186,7 @@ class Method:
             "matcher": self.matcher,
             "ratio": self.ratio,
             "confidences": self.confidences,
+            **({} if self.preset is None else {"preset": self.preset}),
             "weights": None if self.weights is None else digest_of_file(certified_file(self.weights)),
             "precision": "/".join(dict.fromkeys(self._precisions(device))),
             "device": device.type,
@@ -211,3 +220,10 @@ def _grammar() -> str:
         "(to fractions of a pixel; ~refined0.8 keeps those matches only whose patches correlate so well). Extractors: "
         f"{', '.join(EXTRACTORS)}, path/file.py:Class or package.module:Class. Matchers: {matchers}."
     )
+
+
+def _kind_of(matcher: str, path: Path) -> str:
+    """What a file is run as."""
+    if is_exported_matcher(path):
+        return "exported"
+    return "lightglue-adaptive" if matcher.startswith("adaptive:") else "lightglue"

@@ -141,6 +141,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         Protocol(name="photoglue", benchmark=benchmark, thresholds_px=_same(threshold_px), source="our default")
         for benchmark, threshold_px in (
             ("relative_pose", 1.0), ("homography", 3.0), ("correspondences", 1.0), ("overlap", 1.0),
+            ("look_alikes", 3.0),
         )
     ),
     Protocol(

@@ -14,7 +14,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.image import ImageSource
 from photoglue.limits.common import common_part
-from photoglue.limits.rotation import best_turn, probe_features, score_sums, small
+from photoglue.limits.rotation import best_turn, probe_features, score_sums, small, steadier
 from photoglue.limits.tiles import match_tiles, tile_side
 from photoglue.limits.views import Masked, Matched, Turned
 from photoglue.limits.zoom import match_zoomed, probe_zoom
@@ -40,6 +40,8 @@ AGREEING = 12
 """So many matches must agree on scale or turn."""
 ODD_DEG = 37.5
 """A turn by more than this, of what quarters leave, is undone: up to there four fifths of the matches are found."""
+STEADY_DEG = 22.5
+"""And a turn by more than this is matched with features that stand turns, if there are such."""
 LARGE = 2.5
 """Photos so many times larger than what the extractor sees of them are large."""
 
@@ -155,7 +157,9 @@ class _Work:
         if self.limits.rotation == "off" or self.failed():
             return False
         common = common_part(self.now.matches, self.sizes)
-        return common is not None and common.agreeing >= AGREEING and abs(common.angle_deg) > ODD_DEG
+        if common is None or common.agreeing < AGREEING or abs(common.angle_deg) <= STEADY_DEG:
+            return False
+        return abs(common.angle_deg) > ODD_DEG or steadier(*self.tools) is not None
 
     def wants_zoom(self) -> bool:
         if self.limits.zoom != "auto":
@@ -192,23 +196,33 @@ class _Work:
             self._turn_by(best_turn(sums) or 0, 0.0)
 
     def turn_oddly(self) -> None:
-        """By the angle that the matches agree on."""
+        """By the angle that the matches agree on; by the nearest quarter, where the features stand the rest."""
         self._tried("rotation")
         common = common_part(self.now.matches, self.sizes)
-        if common is not None:  # turned clockwise against image 0, it is turned back counterclockwise
-            before = 0.0 if self.turned is None else self.turned.quarters * 90.0
-            quarters = round((before + common.angle_deg) / 90)
-            self._turn_by(quarters % 4, before + common.angle_deg - 90 * quarters)
+        if common is None:
+            return
+        # Turned clockwise against image 0, it is turned back counterclockwise.
+        angle = common.angle_deg + (0.0 if self.turned is None else self.turned.quarters * 90.0)
+        quarters, steady = round(angle / 90), steadier(*self.tools)
+        if steady is not None and self._turn_by(quarters % 4, 0.0, steady):
+            self.tools = steady, self.tools[1]
+            self.record = replace(self.record, features=steady.kind)
+        elif abs(common.angle_deg) > ODD_DEG:
+            self._turn_by(quarters % 4, angle - 90 * quarters)
 
-    def _turn_by(self, quarters: int, rest_deg: float) -> None:
-        extractor, matcher = self.tools
+    def _turn_by(self, quarters: int, rest_deg: float, steady: Extractor | None = None) -> bool:
+        """Turn image 1, and keep the matches if they are better; with another extractor, if one is given."""
+        extractor, matcher = steady or self.tools[0], self.tools[1]
+        options = extractor.config.resize, extractor.config.max_keypoints
         turned = Turned.by(self.upright1, quarters, rest_deg)
-        features1 = turned.masked.features(extractor, extractor.config.resize, extractor.config.max_keypoints)
-        features0 = self.now.features0
+        features1 = turned.masked.features(extractor, *options)
+        features0 = self.now.features0 if steady is None else self.photos[0].features(extractor, *options)
         found = Matched(features0=features0, features1=features1, matches=matcher.match(features0, features1))
-        if found.score_sum > self.now.score_sum:
+        better = found.score_sum > self.now.score_sum
+        if better:
             self.now, self.turned, self.photos = found, turned, (self.photos[0], turned.masked)
             self.record = replace(self.record, turned_deg=round(quarters * 90 + rest_deg, 2) % 360)
+        return better
 
     def zoom(self) -> None:
         """Between crops of what the photos share."""

@@ -8,6 +8,7 @@ sees the photo as it was read, and only LightGlue, to which directions between p
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -16,17 +17,23 @@ from torch import Tensor
 
 from photoglue.decode import Photo
 from photoglue.errors import ConfigError, ShapeError
+from photoglue.extractors.aliked import ALIKED, ALIKEDConfig
 from photoglue.extractors.base import Extractor, upright_mask
 from photoglue.geometry.frames import StoredFrame
 from photoglue.image import ImageSource, load_photo
 from photoglue.matchers.base import Matcher
+from photoglue.matchers.lightglue import LightGlue
+from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.structs import Features
+from photoglue.weights import locate
 
 Kind = TypeVar("Kind", bound=Extractor)
 LIKE = 0.9
 """Score of nearest neighbours that count: a cosine of 0.8."""
 LEAST_SUM = 25.0
 """A turn that is true gives a sum of scores of at least so much, of 512 points; others were seen to give up to 23."""
+STEADIER = "aliked-n16rot"
+"""ALIKED trained with turned photos: nearly all matches are found up to 45°."""
 MARGIN = 2.0
 """And so many times that of the upright photo, and of the opposite turn."""
 
@@ -141,6 +148,26 @@ def best_turn(sums: Sequence[float]) -> int | None:
     rivals = {0, (best + 2) % 4} - {best}
     plain = sums[best] >= LEAST_SUM and all(sums[best] >= MARGIN * sums[rival] for rival in rivals)
     return best if plain else None
+
+
+def steadier(extractor: Extractor, matcher: Matcher) -> Extractor | None:
+    """The extractor whose features stand turns better, and that the matcher knows: ALIKED's n16rot for n16.
+
+    None if there is none, or its weights are not on this machine: nothing is downloaded for it.
+    """
+    known = isinstance(matcher, NearestNeighbor) or (
+        isinstance(matcher, LightGlue) and STEADIER in (matcher.shape.kinds or ())
+    )
+    if not known or not isinstance(extractor, ALIKED) or extractor.kind != "aliked-n16":
+        return None
+    if locate(ALIKED.records[STEADIER]) is None:
+        return None
+    return _steadier(extractor.config, extractor.device)
+
+
+@lru_cache(maxsize=2)
+def _steadier(config: ALIKEDConfig, device: torch.device) -> ALIKED:
+    return ALIKED.pretrained(replace(config, variant="n16rot")).to(device)
 
 
 def with_options(extractor: Kind, **options: Any) -> Kind:

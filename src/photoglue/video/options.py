@@ -7,8 +7,9 @@ from photoglue.datasets.cameras import read_cameras
 from photoglue.errors import ConfigError, require
 from photoglue.files import check_output
 from photoglue.geometry.camera import PinholeCamera
-from photoglue.pipeline import PRESETS, Pipeline
+from photoglue.pipeline import Pipeline
 from photoglue.precision import choose_device
+from photoglue.presets import PRESETS
 from photoglue.video.config import TrackerConfig
 
 LAG_SECONDS = 0.2

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from photoglue.matching import match_pair
 from photoglue.pair import PairResult
-from photoglue.pipeline import EXTRACTION, match_pair, preset
+from photoglue.presets import EXTRACTION, preset
 from photoglue.web.options import REMEDIES, MatchRequest, WebOptions
 from photoglue.web.photos import HeldPhoto
 

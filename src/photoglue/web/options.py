@@ -6,8 +6,8 @@ from typing import Any
 
 from photoglue.errors import ConfigError
 from photoglue.extractors import EXTRACTORS
-from photoglue.pipeline import EXTRACTION, PRESETS
 from photoglue.precision import Precision
+from photoglue.presets import EXTRACTION, PRESETS
 
 NONCOMMERCIAL = ("superpoint", "doghardnet")
 """Features whose licence must be accepted first."""

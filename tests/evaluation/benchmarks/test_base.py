@@ -39,4 +39,4 @@ def test_pruned_share_without_points(make):
 
 def test_the_first_error_ranks_pairs_or_what_looks_like_a_real_one():
     ranked = [benchmark.ranked_by.name for benchmark in BENCHMARKS.values()]
-    assert ranked == ["pose_error_deg", "homography_error_px", "epipolar_error_px", "num_inliers", "rank"]
+    assert ranked == ["pose_error_deg", "homography_error_px", "epipolar_error_px", "num_inliers", "misjudged", "rank"]

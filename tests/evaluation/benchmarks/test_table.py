@@ -5,7 +5,7 @@ from photoglue.evaluation.benchmarks.table import BENCHMARKS, benchmark_named
 
 
 def test_names():
-    assert list(BENCHMARKS) == ["relative_pose", "homography", "correspondences", "overlap", "retrieval"]
+    assert list(BENCHMARKS) == ["relative_pose", "homography", "correspondences", "overlap", "look_alikes", "retrieval"]
     assert all(benchmark_named(name) is benchmark for name, benchmark in BENCHMARKS.items())
 
 

@@ -44,6 +44,19 @@ def around(level, count, seed, correct=None):
     return pair_of(torch.from_numpy(scores).float(), correct)
 
 
+def spread(share, correct):
+    """40 sure matches, that share of the points: these lie in a square, and the sure ones all over it."""
+    count = round(40 / share)
+    sure = torch.arange(count) < 40
+    points = torch.rand(count, 2, generator=torch.Generator().manual_seed(1)) * 100
+    partners = torch.where(sure, torch.arange(count), -1)
+    matches = Matches(
+        matches0=partners, matches1=partners, matching_scores0=0.7 * sure, matching_scores1=0.7 * sure,
+        keypoints0=points, keypoints1=points, stop=9, n_layers=9,
+    )  # fmt: skip
+    return JudgedPair(places=("a", "a"), matches=matches, correct=None if correct is None else sure[:40])
+
+
 def cases(unrelated):
     """40 pairs that were matched, 10 that overlap and were not, and some unrelated ones."""
     chance = np.random.default_rng(0)
@@ -95,18 +108,18 @@ class TestScores:
 class TestLogistic:
     def test_against_the_closed_form(self):
         """One yes-or-no quantity: the coefficients are logits of shares."""
-        quantity = np.repeat([0.0, 1.0], [40, 60])
+        quantities = np.repeat([0.0, 1.0], [40, 60])[:, None]
         labels = np.concatenate([np.arange(40) < 10, np.arange(60) < 45])
-        offset, slope = fit_logistic(quantity, labels, np.ones(100), ridge=0.0)
+        offset, slope = fit_logistic(quantities, labels, np.ones(100), ridge=0.0)
         assert offset == pytest.approx(math.log(10 / 30))
         assert offset + slope == pytest.approx(math.log(45 / 15))
-        assert fit_logistic(quantity, labels, np.where(labels, 3.0, 1.0), ridge=0.0)[0] == pytest.approx(math.log(1))
+        assert fit_logistic(quantities, labels, np.where(labels, 3.0, 1.0), ridge=0.0)[0] == pytest.approx(math.log(1))
 
     def test_a_ridge_keeps_certainty_finite(self):
         """The gradient of the penalty and of the loss together is zero at the solution."""
         quantity = np.concatenate([np.linspace(-3, -1, 50), np.linspace(1, 3, 50)])
         labels = quantity > 0
-        offset, slope = fit_logistic(quantity, labels, np.ones(100), ridge=0.1)
+        offset, slope = fit_logistic(quantity[:, None], labels, np.ones(100), ridge=0.1)
         predicted = 1 / (1 + np.exp(-offset - slope * quantity))
         assert ((labels - predicted) * quantity).sum() == pytest.approx(0.1 * slope, abs=1e-6)
         assert 1 < slope < 20
@@ -133,6 +146,17 @@ class TestVerdict:
         assert found.offset == pytest.approx(-19.301055931259043, rel=1e-6)
         assert found.evidence == pytest.approx(6.6691890421971936, rel=1e-6)
         assert found.failures == pytest.approx(0.2)
+
+    def test_look_alikes_have_lonely_matches(self):
+        """As many matches, but among points without partners: only with look-alikes their neighbours count."""
+        calibration = ScoreCalibration(slope=0.7, offset=0.6)
+        lonely, dense = [spread(share, correct) for share, correct in ((0.2, None), (0.9, True))]
+        plain = fit_verdict(cases(60), calibration)
+        assert plain.neighbors == 0 and plain(lonely.matches) == pytest.approx(plain(dense.matches), abs=1e-6)
+        verdict = fit_verdict(cases(60), calibration, [lonely, dense] * 20)
+        assert verdict.neighbors > 0.5
+        assert verdict(lonely.matches) < 0.5 < verdict(dense.matches)
+        assert verdict.failures == plain.failures
 
     @pytest.mark.parametrize("correct", [[9, 9], [None, 7], [None, None]])
     def test_one_kind_is_not_enough(self, correct):

@@ -139,6 +139,77 @@ class TestVerdict:
             PairVerdict(**{"calibration": calibration, "offset": 0.0, "evidence": 1.0, "failures": 0.1, **wrong})
 
 
+class TestNeighbors:
+    """Which points beside sure matches are sure matches, too."""
+
+    def square(self, sure0, sure1=None):
+        """64 points in a grid of 8 × 8, so that 16 are neighbours; these of them are sure matches, in both photos."""
+        from photoglue import Matches
+
+        points = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="xy"), dim=-1).view(-1, 2)
+        partners = torch.full((64,), -1)
+        partners[sure0] = torch.arange(64)[sure0 if sure1 is None else sure1]
+        back = torch.full((64,), -1)
+        back[partners[sure0]] = torch.arange(64)[sure0]
+        return Matches(
+            matches0=partners, matches1=back,
+            matching_scores0=0.9 * (partners >= 0), matching_scores1=0.9 * (back >= 0),
+            keypoints0=points, keypoints1=points * 3 + 1, stop=9, n_layers=9,
+        )  # fmt: skip
+
+    def test_all_few_and_none(self):
+        from photoglue.matchers.lightglue.verdict import neighbors_matched
+
+        every, few, none = slice(0, 64), slice(0, 64, 9), slice(0, 0)
+        shares = [neighbors_matched(self.square(rows)) for rows in (every, few, none)]
+        assert shares[0] > 0.9 and shares[1] < 0.2 and shares[2] == 1 / 16
+
+    def test_half_of_a_photo_matched_densely_is_not_lonely(self):
+        from photoglue.matchers.lightglue.verdict import neighbors_matched
+
+        assert neighbors_matched(self.square(slice(0, 24))) > 0.6 > neighbors_matched(self.square(slice(0, 64, 2)))
+
+    def test_swapped_and_scaled_and_lower_scores(self):
+        from dataclasses import replace
+
+        from photoglue.matchers.lightglue.verdict import neighbors_matched
+
+        for seed in range(10):
+            rows = torch.randperm(64, generator=torch.Generator().manual_seed(seed))
+            matches = self.square(rows[:30], rows[20:50])
+            share = neighbors_matched(matches)
+            assert share == neighbors_matched(swapped(matches))
+            larger = replace(matches, keypoints0=matches.keypoints0 * 7 - 3)
+            assert share == pytest.approx(neighbors_matched(larger), abs=0.1)
+            unsure = replace(
+                matches, matching_scores0=matches.matching_scores0 / 2, matching_scores1=matches.matching_scores1 / 2
+            )
+            assert neighbors_matched(unsure) == 1 / 16
+
+    @pytest.mark.parametrize("keypoints", [(0, 0), (0, 5), (1, 1), (3, 3)])
+    def test_few_points_and_points_on_one_spot(self, keypoints):
+        from photoglue.matchers.lightglue.verdict import neighbors_matched
+
+        matches = matches_with(np.full(min(keypoints), 0.9), keypoints)
+        assert 0 < neighbors_matched(matches) < 1
+
+    def test_lonely_matches_make_an_overlap_less_likely(self, verdict):
+        from dataclasses import replace
+
+        careful = replace(verdict, neighbors=3.0)
+        dense, lonely = self.square(slice(0, 16)), self.square(slice(0, 64, 4))
+        assert verdict(dense) == verdict(lonely)
+        assert careful(lonely) < careful(dense) < verdict(dense)
+
+    def test_a_weight_out_of_range(self, verdict):
+        from dataclasses import replace
+
+        from photoglue.errors import ConfigError
+
+        with pytest.raises(ConfigError, match="neighbors is -1"):
+            replace(verdict, neighbors=-1.0)
+
+
 class TestTable:
     def test_rows_are_of_released_models_and_sensible(self):
         from photoglue.matchers.lightglue.kinds import MODEL_OF_KIND

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from photoglue.errors import ConfigError
 from photoglue.evaluation.benchmarks.base import Benchmark
 from photoglue.evaluation.benchmarks.correspondences import Correspondences
+from photoglue.evaluation.benchmarks.look_alikes import LookAlikes
 from photoglue.evaluation.benchmarks.overlap import Overlap
 from photoglue.evaluation.benchmarks.planar import Homography
 from photoglue.evaluation.benchmarks.relative_pose import RelativePose
@@ -14,7 +15,7 @@ from photoglue.evaluation.benchmarks.retrieval import Retrieval
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
         benchmark.name: benchmark
-        for benchmark in (RelativePose(), Homography(), Correspondences(), Overlap(), Retrieval())
+        for benchmark in (RelativePose(), Homography(), Correspondences(), Overlap(), LookAlikes(), Retrieval())
     }
 )
 """Name → benchmark."""
