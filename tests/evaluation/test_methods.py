@@ -172,7 +172,9 @@ def test_a_preset_has_its_own_points_and_pixels_whatever_the_protocol_says(plane
     from photoglue.datasets.layouts import load_dataset
     from photoglue.evaluation.jobs import Settings, jobs_of
 
-    best, plain = jobs_of([load_dataset(planes)], ["aliked+best@float32", "aliked+lightglue@float32"], Settings(device="cpu"))
+    best, plain = jobs_of(
+        [load_dataset(planes)], ["aliked+best@float32", "aliked+lightglue@float32"], Settings(device="cpu")
+    )
     assert (best.protocol.max_keypoints, best.protocol.resize, best.protocol.resize_side) == (4096, 1600, "long")
     assert best.card == plain.card
     assert best.method.refine is not None and Method.parse("aliked+edge").refine is None
