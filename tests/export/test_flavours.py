@@ -46,6 +46,16 @@ def test_colmaps_table(scales, count):
     assert [(each.dtype, each.ndim) for each in outputs] == [(torch.int64, 1), (torch.float32, 1)]
 
 
+@pytest.mark.slow
+def test_colmaps_table_in_a_file_of_ten_inputs():
+    flavour, model = FLAVOURS["colmap"], small_lightglue(n_layers=1)
+    examples, axes = example_inputs(flavour, model)
+    with untyped():
+        graph = to_onnx(flavour.form(PlainMatcher(model)), examples, flavour.outputs, axes)
+    assert [value.name for value in graph.graph.input] == list(COLMAP)
+    assert lint_graph(graph, "colmap") == [] and lint_graph(graph, "opencv") != []
+
+
 @pytest.mark.parametrize("name", list(FLAVOURS))
 def test_forms_give_the_same_matches(name):
     """OpenCV's normalisation shifts all points by the same, which rotary encoding does not see."""
