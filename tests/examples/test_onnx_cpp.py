@@ -84,7 +84,7 @@ def test_it_equals_the_runtime_on_photos(program, motorcycle, tmp_path):
     from photoglue.export import export_staged
 
     extractor = photoglue.create_extractor("aliked", max_keypoints=400, resize=480, precision="float32")
-    pair = [extractor.extract(path) for path in motorcycle]
+    pair = tuple(extractor.extract(path) for path in motorcycle)
     model = photoglue.LightGlue.pretrained("aliked", precision=None)
     model.shape = model.shape.__class__(**{**vars(model.shape), "kinds": None})  # features to check with take long
     with untyped():
