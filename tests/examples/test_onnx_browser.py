@@ -108,7 +108,6 @@ def test_two_photos(chromium, url, models, photos):
     from photoglue.export import load_extractor, load_matcher
 
     extractor, matcher = load_extractor(models / "extractor.onnx", resize=320), load_matcher(models / "matcher.onnx")
-    extractor.kind = ""  # the matcher was exported without the kind of its features
     expected = photoglue.Pipeline(extractor, matcher).match(*photos)
     page = chromium.new_page(viewport={"width": 1000, "height": 800}, color_scheme="dark")
     asked, complaints = [], []
