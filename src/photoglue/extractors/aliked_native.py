@@ -1,7 +1,7 @@
 """ALIKED's network by way of the native kernels: the same numbers as those of the layers in torch, in less time.
 
-Only without gradients, in single precision, and on a CPU. The kernels want numbers of channels that are multiples of 16:
-the 8 channels of block 1 of the smallest network are filled up with zeros, which stay zeros.
+Only without gradients, in single precision, and on a CPU. The kernels want numbers of channels that are multiples of
+16: the 8 channels of block 1 of the smallest network are filled up with zeros, which stay zeros.
 """
 
 from collections.abc import Sequence
