@@ -34,9 +34,7 @@ def adapted(
         target = name.removesuffix(UP).removesuffix(DOWN)
         up, down = changes.get(f"{target}{UP}"), changes.get(f"{target}{DOWN}")
         if target not in result or (name != target and (up is None or down is None)):
-            raise WeightsError(
-                f"{origin} changes {target!r}, which its model does not have, or has only half a change."
-            )
+            raise WeightsError(f"{origin} changes {target!r}, which its model does not have, or by half a change.")
         if up is None or down is None:
             result[target] = change.float()
         elif name.endswith(UP):
