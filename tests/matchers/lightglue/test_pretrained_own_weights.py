@@ -1,9 +1,11 @@
 """The matchers that come with the package: they are there, they load, and they beat what needs no training."""
 
 import pytest
+import safetensors.torch
 import torch
 
 from photoglue import ALIKED, SIFT, ALIKEDConfig, LightGlue, SIFTConfig
+from photoglue.errors import WeightsError
 from photoglue.matchers.lightglue import LightGlueConfig
 from photoglue.matchers.lightglue.pretrained import WEIGHTS
 from photoglue.matchers.nearest import NearestNeighbor
@@ -68,3 +70,25 @@ def test_that_of_the_smallest_aliked_changes_the_official_one(motorcycle):
     ours, precision = right_of(model.match(*features))
     assert ours > ratio
     assert precision > max(0.85, ratio_precision - 0.05)
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("of-others", "changes the model 'of-others', which is unknown here: aliked, disk"),
+        ("sift-photoglue", "changes 'of_mine', which the model 'sift-photoglue' does not have"),
+    ],
+)
+def test_changes_of_what_is_not_there(tmp_path, base, said):
+    safetensors.torch.save_file({"of_mine": torch.zeros(3)}, tmp_path / "odd.safetensors", {"base": base})
+    with pytest.raises(WeightsError, match=rf"odd\.safetensors' {said}"):
+        LightGlue.from_checkpoint(tmp_path / "odd.safetensors")
+
+
+def test_a_file_of_changes_is_the_model_changed(tmp_path):
+    bias = torch.full((256,), 7.0, dtype=torch.float16)
+    safetensors.torch.save_file({"input_proj.bias": bias}, tmp_path / "mine.safetensors", {"base": "sift-photoglue"})
+    found = LightGlue.from_checkpoint(tmp_path / "mine.safetensors").state_dict()
+    wanted = LightGlue.pretrained("sift-photoglue").state_dict()
+    assert found.pop("input_proj.bias").equal(bias.float())
+    assert all(tensor.equal(wanted[name]) for name, tensor in found.items())

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from photoglue.errors import ConfigError, PhotoGlueWarning, WeightsError
 from photoglue.files import from_json, to_json, write_whole
-from photoglue.matchers.lightglue.adapted import adapted
 from photoglue.matchers.lightglue.config import LightGlueConfig, LightGlueShape, options_from_json, options_to_json
 from photoglue.matchers.lightglue.kinds import kinds_of, model_of
 from photoglue.matchers.lightglue.verdict import VERDICTS, PairVerdict
@@ -160,14 +159,17 @@ def checkpoint(path: Path) -> StoredNetwork:
 
 
 def _complete(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, those of the released model that it changes included."""
-    state, base = load_state(path), _metadata(path).get("base")
-    if base is None:
+    """The tensors of a file; where it says that it changes a released model, the others are that model's."""
+    state, name = load_state(path), _metadata(path).get("base")
+    if name is None:
         return network_state(state, str(path))
-    if base not in WEIGHTS:
-        raise WeightsError(f"{str(path)!r} changes the model {base!r}, which is unknown here: {', '.join(WEIGHTS)}.")
-    changes = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
-    return adapted(_complete(resolve(WEIGHTS[base])), changes, repr(str(path)))
+    if name not in WEIGHTS:
+        raise WeightsError(f"{str(path)!r} changes the model {name!r}, which is unknown here: {', '.join(WEIGHTS)}.")
+    base = _complete(resolve(WEIGHTS[name]))
+    changes = {key: tensor for key, tensor in state.items() if isinstance(tensor, Tensor)}
+    if unknown := [tensor for tensor in changes if tensor not in base]:
+        raise WeightsError(f"{str(path)!r} changes {unknown[0]!r}, which the model {name!r} does not have.")
+    return base | changes
 
 
 def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]:
