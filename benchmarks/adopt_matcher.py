@@ -13,16 +13,17 @@ run/edge.safetensors is a network of 5 layers of width 128, fitted layer by laye
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from shrink_matcher import shrunk
+from torch import Tensor, nn
 from torch.nn import functional
 
-from photoglue import ALIKED, ALIKEDConfig, Extractor, ExtractorConfig, LightGlue, LightGlueConfig
+from photoglue import ALIKED, ALIKEDConfig, Extractor, ExtractorConfig, Features, LightGlue, LightGlueConfig
 from photoglue.datasets.photos import find_photos
 from photoglue.datasets.scenes import read_folders
 from photoglue.files import write_whole
@@ -45,18 +46,18 @@ class Both(Extractor):
     kind = "aliked-t16"
     descriptor_dim = WIDTH + 128
 
-    def __init__(self, config=None):
+    def __init__(self, config: ExtractorConfig | None = None) -> None:
         super().__init__(config or ExtractorConfig(max_keypoints=1024))
         self.small = ALIKED.pretrained(ALIKEDConfig(variant="t16", max_keypoints=self.config.max_keypoints))
         self.large = ALIKED.pretrained()
 
-    def detect(self, images, masks=None):
+    def detect(self, images: Tensor, masks: Tensor | None = None) -> list[Features]:
         """Features of a batch: ``images`` is b × (1 or 3) × h × w in [0, 1], ``masks`` b × h × w or None."""
         return [
             self._described(image, found) for image, found in zip(images, self.small.detect(images, masks), strict=True)
         ]
 
-    def _described(self, image, found):
+    def _described(self, image: Tensor, found: Features) -> Features:
         if not len(found):
             return replace(found, descriptors=found.descriptors.new_zeros(0, self.descriptor_dim))
         limits = found.keypoints.new_tensor([image.shape[2] - 1, image.shape[1] - 1])
@@ -77,7 +78,7 @@ def caches(args: argparse.Namespace) -> list[Path]:
     return made
 
 
-def fitted(paths: Sequence[Path]) -> tuple[torch.Tensor, float]:
+def fitted(paths: Sequence[Path]) -> tuple[Tensor, float]:
     """The affine map from t16's descriptors to n16's, 65 × 128, and the share of the variance that it explains."""
     inner = torch.zeros(WIDTH + 1, WIDTH + 1, dtype=torch.float64)
     outer = torch.zeros(WIDTH + 1, 128, dtype=torch.float64)
@@ -94,9 +95,10 @@ def fitted(paths: Sequence[Path]) -> tuple[torch.Tensor, float]:
     return solution, 1 - missed / (squares - float(total.square().sum()) / count)
 
 
-def adopted(teacher: LightGlue, affine: torch.Tensor) -> LightGlue:
+def adopted(teacher: LightGlue, affine: Tensor) -> LightGlue:
     """The network of n16 behind another input projection."""
     projection = teacher.input_proj
+    assert isinstance(projection, nn.Linear)
     state = dict(teacher.state_dict())
     state["input_proj.weight"] = (projection.weight.double() @ affine[:WIDTH].T).float()
     state["input_proj.bias"] = (projection.bias.double() + projection.weight.double() @ affine[WIDTH]).float()
@@ -113,15 +115,16 @@ def write(model: LightGlue, path: Path) -> None:
     write_whole(path, safetensors.torch.save(tensors, metadata))
 
 
-def pairs_of(path: Path, count: int):
+def pairs_of(path: Path, count: int) -> Iterator[tuple[Features, Features]]:
     """Features of some pairs of views, as t16 describes them."""
     source = HomographyPairs(FeatureCache.open(path), max_keypoints=512, selection="random")
     for number in range(count):
         pair = source.pair(*divmod(number, len(source)))
-        yield tuple(
-            replace(each, descriptors=each.descriptors[:, :WIDTH].contiguous())
-            for each in (pair.features0, pair.features1)
-        )
+        yield _narrowed(pair.features0), _narrowed(pair.features1)
+
+
+def _narrowed(features: Features) -> Features:
+    return replace(features, descriptors=features.descriptors[:, :WIDTH].contiguous())
 
 
 def main() -> None:
