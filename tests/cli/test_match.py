@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -143,9 +144,11 @@ class TestMatch:
                 assert (found > 0.99) == (verdict is not sceptical)
 
     def test_no_model_for_the_features(self, cli, small):
-        code, _, err = cli("match", *small, "--features", "aliked-t16")
+        pytest.importorskip("cv2", exc_type=ImportError)
+        orb = Path(__file__).parents[2] / "examples" / "custom_extractor.py"
+        code, _, err = cli("match", *small, "--features", f"{orb}:ORB")
         assert code == 1
-        assert "no released LightGlue for 'aliked-t16'" in err
+        assert "no released LightGlue for 'orb-opencv'" in err
 
     @pytest.mark.slow
     def test_masks(self, cli, small, tmp_path):

@@ -21,7 +21,7 @@ def test_what_is_offered_has_a_lightglue():
 
     names = {"sift": "sift-opencv", "aliked": "aliked-n16"}
     assert {names.get(name, name) for name in WebOptions(allow_noncommercial=True).features} <= set(MODEL_OF_KIND)
-    assert set(EXTRACTORS) - set(WebOptions(allow_noncommercial=True).features) == {"aliked-t16", "aliked-n16"}
+    assert set(EXTRACTORS) - set(WebOptions(allow_noncommercial=True).features) == {"aliked-n16"}
 
 
 @pytest.mark.parametrize(

@@ -197,8 +197,8 @@ class ALIKED(ReleasedExtractor):
         return described
 
     def _has_kernels(self, device: torch.device) -> bool:
-        """Whether there are native kernels, and for networks of this width: all but the smallest."""
-        return device.type == "cpu" and native.has_kernels() and self.config.variant != "t16"
+        """Whether there are native kernels."""
+        return device.type == "cpu" and native.has_kernels()
 
 
 def refine(score_map: Float[Tensor, "h w"], pixels: Int64[Tensor, "n 2"], radius: int) -> Float[Tensor, "n 2"]:

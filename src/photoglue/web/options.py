@@ -11,8 +11,8 @@ from photoglue.presets import EXTRACTION, PRESETS
 
 NONCOMMERCIAL = ("superpoint", "doghardnet")
 """Features whose licence must be accepted first."""
-WITHOUT_LIGHTGLUE = ("aliked-t16", "aliked-n16")
-"""Features without a LightGlue, or that are another name of others."""
+SYNONYMS = ("aliked-n16",)
+"""Features that are another name of others."""
 REMEDIES, WHEN = ("rotation", "zoom", "tiles"), ("auto", "off", "always")
 """What is done where one pass is not enough, and when."""
 MAX_KEYPOINTS = (256, 512, 1024, 2048, 4096, 8192)
@@ -40,7 +40,7 @@ class WebOptions:
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features that the page offers."""
-        left_out = WITHOUT_LIGHTGLUE + (() if self.allow_noncommercial else NONCOMMERCIAL)
+        left_out = SYNONYMS + (() if self.allow_noncommercial else NONCOMMERCIAL)
         return tuple(name for name in EXTRACTORS if name not in left_out)
 
     def choices(self) -> dict[str, Any]:

@@ -326,8 +326,8 @@ class TestConfig:
         from photoglue.errors import ConfigError
         from photoglue.matchers.lightglue import LightGlue
 
-        with pytest.raises(ConfigError, match=r"no released LightGlue for 'aliked-t16'\. There are: aliked, disk"):
-            LightGlue.pretrained("aliked-t16")
+        with pytest.raises(ConfigError, match=r"no released LightGlue for 'orb-opencv'\. There are: aliked, disk"):
+            LightGlue.pretrained("orb-opencv")
 
 
 def test_saved_weights_may_be_read_by_others(tmp_path):

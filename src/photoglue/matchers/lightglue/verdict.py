@@ -169,6 +169,10 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
         "sift-photoglue": PairVerdict(
             calibration=ScoreCalibration(slope=0.784, offset=0.337), offset=-16.69, evidence=6.22, failures=0.16
         ),
+        # photoglue train calibrate --weights aliked-t16-photoglue --features aliked-t16: eight scenes, 9 pairs of each
+        "aliked-t16-photoglue": PairVerdict(
+            calibration=ScoreCalibration(slope=0.848, offset=0.915), offset=-14.93, evidence=4.93, failures=0.2
+        ),
     }
 )
 """Verdicts of the released LightGlue models, under their names. A new row is what the command above it prints."""
