@@ -24,7 +24,7 @@ from photoglue.extractors import create_extractor
 from photoglue.geometry.pose import relative_pose
 from photoglue.training.ground_truth import LabelRules, errors_of, label
 from photoglue.training.pairs.base import HomographyPair, PosedPair
-from photoglue.training.pairs.distilled import DistilledPairs
+from photoglue.training.pairs.distilled_pairs import DistilledPairs
 from photoglue.training.pairs.homographies import HomographyConfig
 from photoglue.training.pairs.homography_cache import HomographyCacheConfig, photo_views
 from photoglue.training.pairs.map_scenes import read_maps

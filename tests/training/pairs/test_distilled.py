@@ -1,12 +1,10 @@
 """Pairs labelled by a teacher: found, kept, resumed, and read again."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
 from photoglue.errors import ConfigError, OutputError
 from photoglue.extractors.sift import SIFT, SIFTConfig
@@ -16,12 +14,12 @@ from photoglue.training.ground_truth import EXACT_RULES, errors_of, label
 from photoglue.training.pairs import distilled as module
 from photoglue.training.pairs.distilled import (
     DistilledConfig,
-    DistilledPairs,
     PhotoCacheConfig,
     Seen,
     alike,
     build_distilled,
 )
+from photoglue.training.pairs.distilled_pairs import DistilledPairs
 
 pytest.importorskip("h5py", exc_type=ImportError)
 pytest.importorskip("cv2", exc_type=ImportError)
@@ -77,29 +75,6 @@ def test_labels_are_points_that_show_the_same(built):
         labels = label(pair, EXACT_RULES)
         assert int((labels.matches0 >= 0).sum()) > 30
         assert errors_of(pair, labels).octaves.abs().median() < 0.1
-
-
-def test_all_pairs_come_in_each_epoch_with_either_photo_first_and_again_the_same(built):
-    pairs = pickle.loads(pickle.dumps(DistilledPairs(built[0], max_keypoints=100, selection="random")))
-    sizes = {len(pairs.pair(epoch, i).features0) for epoch in range(2) for i in range(len(pairs))}
-    assert sizes == {100}
-    one, again = pairs.pair(1, 2), DistilledPairs(built[0], max_keypoints=100, selection="random").pair(1, 2)
-    assert torch.equal(one.features0.keypoints, again.features0.keypoints)
-    assert torch.equal(one.seen1, again.seen1)
-    counts = {len(pairs.pair(3, i).seen0) for i in range(3)}
-    assert counts == {len(pairs.example(int(row)).seen0) for row in pairs.rows}
-    example = pairs.example(0)
-    swapped = [pair for epoch in range(20) if (pair := _with(pairs, epoch, example)) is not None]
-    assert 3 < len(swapped) < 17
-
-
-def _with(pairs, epoch, example):
-    """The pair of an epoch that has the example's photos in the other order."""
-    for i in range(len(pairs)):
-        pair = pairs.pair(epoch, i)
-        if torch.equal(pair.seen0, example.seen1):
-            return pair
-    return None
 
 
 def test_what_is_there_is_left_alone_and_other_options_make_it_again(built, photos, monkeypatch, tmp_path):

@@ -17,11 +17,11 @@ from photoglue.training.pairs.base import PairSource
 from photoglue.training.pairs.distilled import (
     SEEN,
     DistilledConfig,
-    DistilledPairs,
     PhotoCacheConfig,
     Seen,
     build_distilled,
 )
+from photoglue.training.pairs.distilled_pairs import DistilledPairs
 from photoglue.training.pairs.homography_pairs import HomographyPairs
 from photoglue.training.pairs.mixture import Mixture
 from photoglue.training.progress import Hooks

@@ -13,7 +13,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.store.cache import FeatureCache
 from photoglue.training.config import TrainingConfig
 from photoglue.training.pairs.base import PairSource
-from photoglue.training.pairs.distilled import DistilledPairs
+from photoglue.training.pairs.distilled_pairs import DistilledPairs
 from photoglue.training.pairs.homography_pairs import HomographyPairs
 from photoglue.training.pairs.map_scenes import read_maps
 from photoglue.training.pairs.mixture import Mixture
