@@ -108,8 +108,8 @@ class Method:
             _adaptive(confidences)  # refuses numbers that make no sense
             return replace(plain, matcher="lightglue-adaptive", confidences=confidences)
         if matcher in EXTRACTION:
-            refine = Subpixel() if "refine" in EXTRACTION[matcher] else None
-            return replace(plain, matcher="lightglue", preset=matcher, refine=refine)
+            subpixel = Subpixel() if "refine" in EXTRACTION[matcher] else None
+            return replace(plain, matcher="lightglue", preset=matcher, refine=subpixel)
         path = Path(matcher.removeprefix("adaptive:"))
         if not path.is_file() and not is_exported_matcher(path):
             raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
