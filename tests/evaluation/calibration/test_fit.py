@@ -51,7 +51,7 @@ def spread(share, correct):
     points = torch.rand(count, 2, generator=torch.Generator().manual_seed(1)) * 100
     partners = torch.where(sure, torch.arange(count), -1)
     matches = Matches(
-        matches0=partners, matches1=partners, matching_scores0=0.7 * sure, matching_scores1=0.7 * sure,
+        matches0=partners, matches1=partners, matching_scores0=0.9 * sure, matching_scores1=0.9 * sure,
         keypoints0=points, keypoints1=points, stop=9, n_layers=9,
     )  # fmt: skip
     return JudgedPair(places=("a", "a"), matches=matches, correct=None if correct is None else sure[:40])
