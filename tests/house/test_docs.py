@@ -182,7 +182,7 @@ def weights_table() -> str:
 
     rows = ["| name | file | MB | licence | commercial use | comes with |", "|---|---|---:|---|---|---|"]
     for record in RECORDS.values():
-        size = "" if record.size is None else f"{max(record.size / 1e6, 0.05):.1f}"
+        size = "" if record.size is None else f"{record.size / 1e6:.{1 if record.size > 1e5 else 2}f}"
         package = (record.package or "").partition("/")[0].replace("_", "-")
         carried = f"`{package}`, or download" if record.url else f"`{package}`"
         origin = {"": "download", "photoglue": "PhotoGlue"}.get(package, carried)
