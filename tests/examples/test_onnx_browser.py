@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -44,22 +43,14 @@ def onnxruntime_web():
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory, extractor_file):
-    """A bundle that is quick: 100 points of ALIKED, and the first layer of their matcher."""
-    from photoglue import LightGlue, LightGlueConfig
-    from photoglue.export import bundle, export_matcher
+def models(tmp_path_factory):
+    """A bundle that is quick: 100 points of the smallest ALIKED, and three layers of their matcher."""
+    from photoglue.export import export_bundle
 
     folder = tmp_path_factory.mktemp("models")
-    model = LightGlue.pretrained("aliked", LightGlueConfig(n_layers=1), precision=None)
-    model.shape = replace(model.shape, kinds=None)  # features to check with take long
     with untyped():
-        matcher = export_matcher(folder / bundle.MATCHER, model)
-    shutil.copy(extractor_file, folder / bundle.EXTRACTOR)
-    from photoglue.exported import OnnxFile
-
-    extractor = OnnxFile(extractor_file).certificate
-    (folder / bundle.MANIFEST).write_text(bundle._manifest(extractor, matcher))
-    return folder
+        export_bundle(folder / "bundle", "aliked-t16", max_keypoints=100, n_layers=3)
+    return folder / "bundle"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +94,7 @@ STATUS = "document.getElementById('status').textContent"
 
 
 def test_two_photos(chromium, url, models, photos):
-    """As many matches as Python has; the slider by keyboard; dark and light; a file that is no photo."""
+    """As many matches as Python has; the slider; dark and light; a file that is no photo; models that are missing."""
     import photoglue
     from photoglue.export import load_extractor, load_matcher
 
@@ -140,12 +131,8 @@ def test_two_photos(chromium, url, models, photos):
     wait_until(page, f"{STATUS} === 'a.txt is no photo that this browser can read.'")
     assert not complaints
     assert [each for each in asked if not each.startswith((url, f"blob:{url}", "data:"))] == []
-    page.close()
 
-
-def test_models_that_are_missing(chromium, url):
-    page = chromium.new_page()
     page.route("**/models/manifest.json", lambda route: route.fulfill(status=404))
-    page.goto(url)
+    page.reload()
     wait_until(page, f"{STATUS}.includes('photoglue export bundle --out models')")
     page.close()

@@ -48,7 +48,7 @@ def assert_equals_runtime(program, folder, pair, tmp_path):
     """Matches, scores, exit layer and dropped points; returns the exit layer and how many points were dropped."""
     from photoglue import LightGlueConfig
     from photoglue.export.runtime import StagedMatcher
-    from photoglue.export.staged import run_staged
+    from photoglue.export.staged_matcher import run_staged
 
     files = [written(tmp_path / f"{i}.points", features) for i, features in enumerate(pair)]
     done = subprocess.run([program, folder, *files], capture_output=True, text=True, check=False)
