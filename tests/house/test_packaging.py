@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -112,8 +111,7 @@ def test_the_source_distribution_can_be_built_from(checkout, compiler, tmp_path)
 
     (checkout / "src" / "photoglue" / "native" / LIBRARY).write_bytes(b"of somebody's checkout")
     packed = next(SdistBuilder(str(checkout)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
-    with tarfile.open(packed) as file:
-        file.extractall(tmp_path / "unpacked", filter="data")
+    shutil.unpack_archive(packed, tmp_path / "unpacked")
     (root,) = (tmp_path / "unpacked").iterdir()
     assert {"hatch_build.py", "LICENSE"} <= {path.name for path in root.iterdir()}
     assert not list(root.rglob(LIBRARY))
