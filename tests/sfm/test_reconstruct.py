@@ -16,6 +16,7 @@ from photoglue.sfm.reconstruct import made_from
 from photoglue.solvers import colmap_mapping
 from photoglue.solvers.colmap_facts import numbers_in
 from photoglue.solvers.colmap_mapping import MapperOptions
+from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_model import read_model
 
 pytest.importorskip("h5py", exc_type=ImportError)
@@ -99,7 +100,10 @@ def test_a_focal_length_that_runs_away_is_held_the_second_time(tmp_path, monkeyp
 @pytest.mark.slow
 @pytest.mark.parametrize("again", [True, False])
 def test_a_walk_straight_ahead(tmp_path, monkeypatch, again):
-    """Where each photo lies ahead of the one before, COLMAP alone finds no two photos to begin with."""
+    """Where each photo lies ahead of the one before, COLMAP 4.2 alone finds no two photos to begin with."""
+    version = tuple(int(part) for part in pycolmap().__version__.split(".")[:2])
+    if not again and version < (4, 2):
+        pytest.skip("older versions find two by themselves")
 
     def ahead(number):
         return np.c_[np.eye(3), [0.02 * number, 0, -0.3 * number]]
@@ -207,8 +211,6 @@ def test_strangers_give_no_model(tmp_path):
 
 @pytest.mark.slow
 def test_global_mapping(scene):
-    from photoglue.solvers.colmap import pycolmap
-
     if not hasattr(pycolmap(), "global_mapping"):
         pytest.skip("this pycolmap has no global mapping")
     (model,) = mapped(scene, mapper={"mapper": "global"})
