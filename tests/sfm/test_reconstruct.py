@@ -14,9 +14,9 @@ from photoglue.sfm import reconstruct
 from photoglue.sfm.database import write_database
 from photoglue.sfm.reconstruct import made_from
 from photoglue.solvers import colmap_mapping
+from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_facts import numbers_in
 from photoglue.solvers.colmap_mapping import MapperOptions
-from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_model import read_model
 
 pytest.importorskip("h5py", exc_type=ImportError)
