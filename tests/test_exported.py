@@ -44,6 +44,8 @@ def test_half_precision_scales_and_extractors_have_limits_of_their_own():
     assert certificate(check(equal=0.999), role="extractor").faults == []
     ports = (Port(name="scales0", type="float32", shape=("1", "n")),)
     assert certificate(check(max_error=9e-5), inputs=ports).faults == []
+    assert certificate(check(max_error=1.9e-4), role="pipeline").faults == []
+    assert len(certificate(check(max_error=2.1e-4), role="pipeline").faults) == 1
 
 
 def test_providers():

@@ -227,8 +227,9 @@ class Export:
     )
 
     def run(self, console: Console) -> int:
-        """Run the command."""
-        return self.command.run(console)
+        """Run the command, with a sign of life on terminals: torch's exporter does not say how far it is."""
+        with console.status("Working: a network takes about a minute of one core"):
+            return self.command.run(console)
 
 
 def tell(console: Console, path: Path, certificate: Certificate) -> int:
@@ -236,7 +237,8 @@ def tell(console: Console, path: Path, certificate: Certificate) -> int:
     table = Table(box=None, pad_edge=False, header_style="bold")
     extractor = certificate.role == "extractor"
     columns = ("checked with", "points" if extractor else "matches", "equal", "max. Δscore", "mean Δscore")
-    for column in (*columns, *(("max. Δ px",) if extractor else ()), "exit"):
+    positions = any(check.position_error is not None for check in certificate.checks)
+    for column in (*columns, *(("max. Δ px",) if positions else ()), "exit"):
         table.add_column(column, justify="left" if column == "checked with" else "right")
     for check in certificate.checks:
         cells = [check.name + ("" if check.real else " (made up)"), str(check.count), f"{check.equal:.2%}"]
