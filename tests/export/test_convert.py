@@ -26,7 +26,6 @@ def test_missing_package_names_the_extra(monkeypatch, package):
         check_opset(18)
 
 
-@pytest.mark.slow
 def test_certificate_is_no_part_of_the_graphs_hash(matcher_file, tmp_path):
     first = onnx.load(str(matcher_file))
     other = recertified(matcher_file, tmp_path / "other.onnx", licence="MIT")
@@ -38,7 +37,6 @@ def test_certificate_is_no_part_of_the_graphs_hash(matcher_file, tmp_path):
     assert not any(node.metadata_props or node.doc_string for node in first.graph.node)  # no path of this machine
 
 
-@pytest.mark.slow
 def test_names_and_axes(matcher_file):
     graph = onnx.load(str(matcher_file)).graph
     named = {port.name: port for port in ports(graph.input)}
@@ -48,7 +46,6 @@ def test_names_and_axes(matcher_file):
     assert OnnxFile(matcher_file).certificate.inputs == tuple(named.values())
 
 
-@pytest.mark.slow
 def test_nothing_is_half_written(matcher_file, tmp_path):
     with pytest.raises(OutputError):
         recertified(matcher_file, tmp_path / "absent" / "a.onnx")

@@ -33,7 +33,6 @@ def photo(astronaut):
     return load_image(astronaut)[:, 20:170, 150:297][None]  # not multiples of 8
 
 
-@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("name", ["aliked", "aliked-t16", "disk"])
 @pytest.mark.parametrize("size", [(150, 147), (61, 40)])
@@ -42,7 +41,6 @@ def test_is_the_extractor(photo, name, size):
     compare(create_extractor(name, max_keypoints=100, precision="float32"), image)
 
 
-@pytest.mark.slow
 def test_superpoint_of_random_weights(photo):
     gray = photo.mean(dim=1, keepdim=True)[:, :, :144, :144]
     extractor = SuperPoint().eval().requires_grad_(False)

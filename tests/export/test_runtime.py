@@ -3,7 +3,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from exported_files import small_lightglue
 
 from photoglue import LightGlueConfig
@@ -22,7 +21,6 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.slow
 def test_exits_and_drops_as_pytorch_does(staged_folder):
     matcher, model = runtime.StagedMatcher(staged_folder, threads=1), small_lightglue()
     model.prepare(None)
@@ -47,7 +45,6 @@ def test_exits_and_drops_as_pytorch_does(staged_folder):
     assert stops == {1, 2, 3} and pruned > 100
 
 
-@pytest.mark.slow
 def test_runs_without_photoglue_and_torch(staged_folder, tmp_path):
     """The file alone, copied, as programs without PyTorch take it."""
     (tmp_path / "runtime.py").write_text(Path(runtime.__file__).read_text())

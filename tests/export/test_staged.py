@@ -17,7 +17,6 @@ def copied(staged_folder, tmp_path):
     return shutil.copytree(staged_folder, tmp_path / "copy")
 
 
-@pytest.mark.slow
 def test_certificate_has_exit_layers(staged_folder):
     certificate = verify(staged_folder)
     assert certificate.role == "staged" and certificate.faults == []
@@ -26,7 +25,6 @@ def test_certificate_has_exit_layers(staged_folder):
     assert {path.name for path in staged_folder.iterdir()} == names | {"embed.onnx", "staged.json", "staged.npz"}
 
 
-@pytest.mark.slow
 def test_changed_and_missing_files(copied):
     (copied / "head1.onnx").write_bytes((copied / "head0.onnx").read_bytes())
     with pytest.raises(WeightsError, match="was changed after it was certified"):
@@ -39,7 +37,6 @@ def test_changed_and_missing_files(copied):
         verify(copied)
 
 
-@pytest.mark.slow
 def test_another_exit_is_told(copied):
     cases = read_cases(copied / CASES)
     cases[-1].expected["stop"] = np.array(9)

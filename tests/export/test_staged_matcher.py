@@ -9,7 +9,6 @@ from photoglue.export import StagedLightGlue
 from photoglue.export.cases import made_up
 
 
-@pytest.mark.slow
 def test_is_an_ordinary_matcher(staged_folder):
     model = small_lightglue().prepare(None)
     pairs = [made_up(model, 30, 40), made_up(model, 0, 4), made_up(model, 1, 1)]

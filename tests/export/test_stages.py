@@ -6,7 +6,6 @@ from photoglue.export.stages import StageHead, StageLayer, exchanged
 onnx = pytest.importorskip("onnx", exc_type=ImportError)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "stage"), [("layer", StageLayer), ("head", StageHead)])
 def test_files_differ_in_their_weights_alone(staged_folder, kind, stage):
     graphs = [onnx.load(str(staged_folder / f"{kind}{number}.onnx")).graph for number in (0, 2)]
@@ -17,7 +16,6 @@ def test_files_differ_in_their_weights_alone(staged_folder, kind, stage):
         assert (values[name] == tensor.numpy()).all(), name
 
 
-@pytest.mark.slow
 def test_no_weight_is_left_out(staged_folder):
     model = onnx.load(str(staged_folder / "head0.onnx"))
     del model.graph.initializer[0]
