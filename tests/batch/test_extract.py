@@ -250,6 +250,7 @@ def test_nothing_to_extract(tmp_path, store):
 
 FULL = """
 import resource, sys
+sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 from tiny_photos import Bright
 from photoglue import batch

@@ -134,6 +134,7 @@ def _become(request: dict, place: Path) -> None:
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     if request["largest_file"] is not None:
+        sys.dont_write_bytecode = True  # Python takes half a compiled module for a whole one, for ever
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
     changes = 0
 

@@ -255,7 +255,8 @@ def test_a_file_that_may_not_grow_keeps_what_was_committed(tmp_path):
     """A limit of the system's own, not a stand-in: HDF5 alone would leave an unreadable file, and crash."""
     path = tmp_path / "c.h5"
     code = f"""
-import resource, torch
+import resource, sys, torch
+sys.dont_write_bytecode = True
 resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 20, 16 << 20))
 from photoglue.store.cache import CacheWriter
 from photoglue.store import atomic_store

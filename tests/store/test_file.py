@@ -137,7 +137,8 @@ def test_a_store_that_cannot_grow_is_an_error_and_not_the_end_of_the_process(tmp
     """A limit on the size of files stands for a full disk. What was written before is still there."""
     path = tmp_path / "features.h5"
     code = f"""
-import resource, torch
+import resource, sys, torch
+sys.dont_write_bytecode = True
 from photoglue.errors import OutputError
 from photoglue.store import FeatureStore
 from photoglue.structs import Features

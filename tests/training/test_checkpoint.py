@@ -132,13 +132,14 @@ def test_a_full_disk_leaves_the_old_one_and_says_how_to_go_on(checkpoint, tmp_pa
     load_checkpoint(path)
 
 
-def test_a_limit_of_the_system(tmp_path):
+def test_a_limit_of_the_system(tmp_path, monkeypatch):
     """It refuses to write more than 64 kB: as on a full disk, in the middle of the file."""
     import resource
 
     from photoglue.errors import OutputError
     from photoglue.training.checkpoint import write_in_run
 
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # half a compiled module would stay
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))

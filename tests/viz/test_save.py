@@ -78,9 +78,10 @@ def test_an_interruption_leaves_nothing(figure, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["pdf", "png", "svg"])
-def test_a_disk_that_is_full_is_one_line(figure, tmp_path, ending):
+def test_a_disk_that_is_full_is_one_line(figure, tmp_path, ending, monkeypatch):
     """A limit of the size of files stands for the disk; matplotlib compresses PDFs while it writes them."""
     resource = pytest.importorskip("resource", exc_type=ImportError)  # not on Windows
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # half a compiled module would stay
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
