@@ -129,7 +129,9 @@ def _narrowed(features: Features) -> Features:
 
 def main() -> None:
     """Extract, fit, write."""
-    args = arguments()
+    options = parser(__doc__)
+    options.add_argument("--pairs", type=int, default=24, help="pairs of views that the small network is fitted to")
+    args = options.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     paths = caches(args)
     affine, explained = fitted(paths)
@@ -141,18 +143,17 @@ def main() -> None:
     small.save(args.out / "edge.safetensors")
 
 
-def arguments() -> argparse.Namespace:
-    """The options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="folder of photos")
-    parser.add_argument("--only", type=Path, help="text file with the names of those to use")
-    parser.add_argument("--scenes", type=Path, nargs="*", default=[], help="folders of scenes; docs/training.md")
-    parser.add_argument("--use", nargs="*", default=[], help="names of the scenes to use; none: all")
-    parser.add_argument("--out", type=Path, required=True, help="folder for caches and weights")
-    parser.add_argument("--views", type=int, default=6, help="views of a photo")
-    parser.add_argument("--pairs", type=int, default=24, help="pairs of views that the small network is fitted to")
-    parser.add_argument("--workers", type=int, default=0, help="processes that extract; 0: this one alone")
-    return parser.parse_args()
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that say what to learn from, here and in ``distil_matcher.py``."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--images", type=Path, required=True, help="folder of photos")
+    options.add_argument("--only", type=Path, help="text file with the names of those to use")
+    options.add_argument("--scenes", type=Path, nargs="*", default=[], help="folders of scenes; docs/training.md")
+    options.add_argument("--use", nargs="*", default=[], help="names of the scenes to use; none: all")
+    options.add_argument("--out", type=Path, required=True, help="folder for caches and weights")
+    options.add_argument("--views", type=int, default=6, help="views of a photo")
+    options.add_argument("--workers", type=int, default=0, help="processes that extract; 0: this one alone")
+    return options
 
 
 if __name__ == "__main__":

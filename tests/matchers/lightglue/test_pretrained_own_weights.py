@@ -76,7 +76,7 @@ def test_that_of_the_smallest_aliked_changes_the_official_one(motorcycle):
     ("base", "said"),
     [
         ("of-others", "changes the model 'of-others', which is unknown here: aliked, disk"),
-        ("sift-photoglue", "changes 'of_mine', which the model 'sift-photoglue' does not have"),
+        ("sift-photoglue", "changes 'of_mine', which its model does not have"),
     ],
 )
 def test_changes_of_what_is_not_there(tmp_path, base, said):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from photoglue.errors import ConfigError, PhotoGlueWarning, WeightsError
 from photoglue.files import from_json, to_json, write_whole
+from photoglue.matchers.lightglue.adapted import adapted
 from photoglue.matchers.lightglue.config import LightGlueConfig, LightGlueShape, options_from_json, options_to_json
 from photoglue.matchers.lightglue.kinds import kinds_of, model_of
 from photoglue.matchers.lightglue.verdict import VERDICTS, PairVerdict
@@ -78,7 +79,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
         ),
         # What differs from "aliked", which is needed too.
         "aliked-t16-photoglue": _own(
-            "aliked-t16-photoglue", "06e179d04dab4040698bb6e0ca864783149bd139dee6c5f84ce5de922211798e", 33_784
+            "aliked-t16-photoglue", "00efc4b7070dc10652f6c1ffd98a428160c7559a6bb8d0a50690ff2e6b72b155", 2_170_426
         ),
     }
 )
@@ -165,11 +166,8 @@ def _complete(path: Path) -> dict[str, Tensor]:
         return network_state(state, str(path))
     if name not in WEIGHTS:
         raise WeightsError(f"{str(path)!r} changes the model {name!r}, which is unknown here: {', '.join(WEIGHTS)}.")
-    base = _complete(resolve(WEIGHTS[name]))
     changes = {key: tensor for key, tensor in state.items() if isinstance(tensor, Tensor)}
-    if unknown := [tensor for tensor in changes if tensor not in base]:
-        raise WeightsError(f"{str(path)!r} changes {unknown[0]!r}, which the model {name!r} does not have.")
-    return base | changes
+    return adapted(_complete(resolve(WEIGHTS[name])), changes, repr(str(path)))
 
 
 def network_state(state: Mapping[str, object], origin: str) -> dict[str, Tensor]:
