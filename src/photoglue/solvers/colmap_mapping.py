@@ -14,6 +14,7 @@ from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
 from photoglue.solvers.colmap_facts import opened, photos_placed
+from photoglue.solvers.colmap_principal import shift_principal_points
 
 PAIR_BASE = 2**31 - 1
 """The number of a pair in a database is this times that of its first image, and that of its second one."""
@@ -46,7 +47,10 @@ class MapperOptions:
     refine_distortion: bool = True
     """Improve the distortion of cameras that the user did not give."""
     refine_principal_point: bool = False
-    """Improve principal points, too; for many photos from all around only."""
+    """Improve principal points, too, from the beginning on; for many photos from all around only."""
+    shift_principal_point: bool = True
+    """Move principal points from the middle in the end, as far as the photos tell where they are; those of cameras that
+    the user gave are kept. It needs ``robust``."""
     robust: bool = True
     """Adjust each model once more at the end, with a loss in which gross errors weigh little (COLMAP has none)."""
     min_model_photos: int = 3
@@ -127,7 +131,7 @@ def _mapped(
         again = _incremental(module, (held / "database.db", photos, held), calm, (None, progress))
         for path in again:
             model = opened(path)
-            adjust_robustly(module, model, _refined(options), options.threads)
+            _adjust(module, model, replace(options, robust=True))
             _written(model, path)
         found = max(found, again, key=_size)
     if start is None and _size(found)[0] < FEW * _linked(database):
@@ -243,8 +247,9 @@ def _refined(options: MapperOptions) -> dict[str, bool]:
 
 
 def _adjust(module: ModuleType, model: Any, options: MapperOptions) -> None:
-    if options.robust:
-        adjust_robustly(module, model, _refined(options), options.threads)
+    done = options.robust and adjust_robustly(module, model, _refined(options), options.threads)
+    if done and options.shift_principal_point and options.refine_focal_length and not options.refine_principal_point:
+        shift_principal_points(module, model, _refined(options), options.threads)
 
 
 def _global(module: ModuleType, database: Path, photos: Path, out: Path, options: MapperOptions) -> list[Path]:
