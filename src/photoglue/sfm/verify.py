@@ -153,11 +153,13 @@ def _work(
 ) -> list[tuple[Pair, tuple[VerifiedPair, dict[str, Any]] | str]]:
     features, matches, cameras, options, records = state
     results: list[tuple[Pair, tuple[VerifiedPair, dict[str, Any]] | str]] = []
+    known: dict[str, Features] = {}  # photos recur in a chunk, and reading takes as long as verifying
     with FeatureStore.open(features) as feature_store, MatchStore.open(matches) as match_store:
         resize = (feature_store.options or {}).get("resize")
         for name0, name1 in pairs:
             try:
-                points = feature_store[name0], feature_store[name1]
+                known |= {name: feature_store[name] for name in (name0, name1) if name not in known}
+                points = known[name0], known[name1]
                 found = match_store.read(name0, name1, points[0].keypoints, points[1].keypoints)
                 both = cameras.of(name0), cameras.of(name1)
                 entry = verify_pair(points, found.indices.numpy(), both, options, resize=resize)

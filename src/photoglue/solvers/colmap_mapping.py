@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
-from photoglue.solvers.colmap_facts import opened, photos_placed
+from photoglue.solvers.colmap_facts import has_depth, opened, photos_placed
 from photoglue.solvers.colmap_principal import shift_principal_points
 
 PAIR_BASE = 2**31 - 1
@@ -89,7 +89,8 @@ def map_photos(
         progress: Called with the number of photos that are placed.
 
     Returns:
-        Folders of the models, in the order in which they were found.
+        Folders of the models, in the order in which they were found. Those without depth, whose photos a camera took
+        that only turned, are none.
 
     Raises:
         ConfigError: If this pycolmap cannot do it.
@@ -129,10 +130,10 @@ def _mapped(
     if guessed and _size(found)[0] < _linked(database):
         calm = replace(options, refine_focal_length=False, refine_distortion=False, robust=False, snapshot_photos=0)
         again = _incremental(module, (held / "database.db", photos, held), calm, (None, progress))
-        for path in again:
-            model = opened(path)
+        models = {path: opened(path) for path in again}
+        for model in models.values():
             _adjust(module, model, replace(options, robust=True))
-            _written(model, path)
+        again = [_written(model, path) for path, model in models.items() if has_depth(model)]
         found = max(found, again, key=_size)
     if start is None and _size(found)[0] < FEW * _linked(database):
         ahead = out / "ahead"
@@ -208,7 +209,8 @@ def _incremental(
         for i in range(manager.size()):
             _adjust(module, manager.get(i), options)
     finally:
-        models = [_written(manager.get(i), out / str(i)) for i in range(manager.size())]
+        every = {out / str(i): manager.get(i) for i in range(manager.size())}
+        models = [_written(model, path) for path, model in every.items() if has_depth(model)]
     return models
 
 
@@ -264,7 +266,7 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
     found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
     for model in found.values():
         _adjust(module, model, options)
-    return [_written(model, out / str(number)) for number, model in sorted(found.items())]
+    return [_written(model, out / str(number)) for number, model in sorted(found.items()) if has_depth(model)]
 
 
 def _written(model: Any, folder: Path) -> Path:
