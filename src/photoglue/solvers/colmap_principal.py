@@ -28,8 +28,8 @@ def shift_principal_points(module: ModuleType, model: Any, settings: dict[str, b
 
     With the principal point as a further unknown the model is adjusted once more. How much better it fits then says how
     exactly the photos tell the principal point, and the mean of that and of the middle is taken, each weighted by how
-    exactly it is known; where the photos do not tell it plainly, as on a drive straight ahead or over flat land, it stays in
-    the middle. Then all else is adjusted to it.
+    exactly it is known. Where the photos do not tell it plainly, as on a drive straight ahead or over flat land, it
+    stays in the middle. Then all else is adjusted to it.
 
     Args:
         module: The package pycolmap.
@@ -99,4 +99,5 @@ def _errors(model: Any, image: Any, seen: list[Any]) -> Float64[np.ndarray, " n"
     points = np.array([model.points3D[point.point3D_id].xyz for point in seen])
     places = np.array([point.xy for point in seen])
     found = model.cameras[image.camera_id].img_from_cam(points @ matrix[:, :3].T + matrix[:, 3])
-    return np.linalg.norm(np.asarray(found) - places, axis=1)
+    distances: np.ndarray = np.linalg.norm(np.asarray(found) - places, axis=1)
+    return distances
