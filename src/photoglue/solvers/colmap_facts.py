@@ -16,6 +16,9 @@ from photoglue.solvers.colmap import pycolmap
 LEAST_ANGLE_DEG = 1.5
 """Points that no two cameras see under such an angle have no depth; COLMAP's ``filter_min_tri_angle``."""
 
+LEAST_POINTS = 15
+"""A model of fewer points is none, as a pair of fewer inliers is none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColmapModel:
@@ -112,8 +115,8 @@ def has_depth(model: Any) -> bool:
     Photos of a camera that only turned fit any places of the cameras, if all points are infinitely far: where the focal
     length is not known COLMAP may begin with such two, and the last adjustment moves their points there.
     """
-    if not model.num_points3D():
-        return True
+    if model.num_points3D() < LEAST_POINTS:
+        return False
     centres = np.array([image.projection_center() for image in _images(model)])
     points = np.array([point.xyz for point in model.points3D.values()])
     apart = 2 * np.linalg.norm(centres - centres.mean(axis=0), axis=1).max()
