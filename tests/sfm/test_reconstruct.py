@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -230,6 +231,6 @@ def test_a_model_of_photos_that_the_first_has_is_left_out(scene, monkeypatch):
         (found,) = real(copy, photos, work, *rest, **options)
         return [found, Path(shutil.copytree(found, work / "7"))]
 
-    monkeypatch.setattr("photoglue.sfm.reconstruct.map_photos", twice)
+    monkeypatch.setattr(sys.modules["photoglue.sfm.reconstruct"], "map_photos", twice)
     (model,) = mapped(scene, mapper={"seed": 5})
     assert sorted(path.name for path in model.path.parent.iterdir()) == ["0", "made_from.json"]
