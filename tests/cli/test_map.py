@@ -31,6 +31,10 @@ def test_every_option_arrives(tmp_path):
     assert (str(options.pairs), str(options.masks)) == ("p.txt", "m")
     plain = parse(["map", "photos", "--out", "out", "--mapper", "none", "--intrinsics", "500"]).options
     assert plain.max_keypoints == 4096
+    words = "map photos --out out --keep-principal-point --by retrieval --descriptors vectors.h5"
+    other = parse(words.split()).options
+    assert other.mapper == MapperOptions(shift_principal_point=False)
+    assert (other.by, str(other.descriptors)) == (("retrieval",), "vectors.h5")
     assert plain.mapper is None
     assert plain.cameras == CameraOptions(intrinsics="500")
 

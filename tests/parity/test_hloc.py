@@ -11,6 +11,7 @@ import pytest
 from mapped_scene import FOCAL, SIZE, Scene, position_error
 
 from photoglue.datasets.photos import write_pairs
+from photoglue.sfm import PairOptions, find_pairs
 from photoglue.solvers.colmap import pycolmap
 from photoglue.store import MatchStore
 
@@ -39,6 +40,21 @@ def test_its_readers(scene):
             own = store.read(name0, name1, *(scene.features[name].keypoints for name in (name0, name1)))
             theirs, scores = get_matches(scene.folder / "m.h5", name0, name1)
             assert np.array_equal(theirs, own.indices) and np.allclose(scores, own.scores, atol=1e-3)
+
+
+def test_its_pairs_from_retrieval(tmp_path):
+    import h5py
+    from hloc import pairs_from_retrieval
+
+    names = [f"{number:02}.jpg" for number in range(12)]
+    with h5py.File(tmp_path / "g.h5", "w") as file:  # as its extract_features writes them
+        for name, vector in zip(names, np.abs(np.random.default_rng(0).normal(size=(12, 32))), strict=True):
+            file.create_group(name)["global_descriptor"] = (vector / np.linalg.norm(vector)).astype(np.float16)
+    photos = dict.fromkeys(names, tmp_path / "not looked at.jpg")
+    found = find_pairs(photos, by="retrieval", descriptors=tmp_path / "g.h5", options=PairOptions(neighbors=3))
+    pairs_from_retrieval.main(tmp_path / "g.h5", tmp_path / "pairs.txt", 3)
+    theirs = {tuple(sorted(line.split())) for line in (tmp_path / "pairs.txt").read_text().splitlines()}
+    assert set(found) == theirs
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_the_folder_of_the_photos_is_refused(tmp_path):
         prepared(photos, photos)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made"):
-        prepared(photos, tmp_path / "file")
+        prepared(photos, tmp_path / "file" / "below")
 
 
 def test_photos_that_a_run_left_among_the_photos_are_none(tmp_path):
@@ -76,3 +76,9 @@ def test_photos_that_a_run_left_among_the_photos_are_none(tmp_path):
     prepared(photos, out)
     write(out / "undistorted", 0)
     assert beside(out, photos_of([photos])) == found
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ConfigError, match="is a file; a folder for the map was wanted"):
+        prepared(write(tmp_path / "a", 0), tmp_path / "out")

@@ -123,6 +123,25 @@ def test_photos_without_features_are_said(two_things, sift_features):
 
 
 @pytest.mark.weights
+def test_descriptors_of_another_program(tmp_path):
+    h5py = pytest.importorskip("h5py", exc_type=ImportError)
+    names = [f"{i}.jpg" for i in range(5)]
+    files(tmp_path / "photos", names)
+    angles = dict(zip(names, (0.0, 0.1, 0.3, 2.0, 2.1), strict=True))
+    with h5py.File(tmp_path / "netvlad.h5", "w") as file:
+        for name, angle in angles.items():
+            if name != "4.jpg":
+                file[f"db/{name}/global_descriptor"] = np.float16([3 * np.cos(angle), 3 * np.sin(angle)])
+        file["db/of another place.jpg/global_descriptor"] = np.float16([1, 0])
+    given = {"by": "retrieval", "descriptors": tmp_path / "netvlad.h5", "options": PairOptions(neighbors=1)}
+    with pytest.warns(PhotoGlueWarning, match="1 of 5 photos are without a vector in .*netvlad.h5': 4.jpg"):
+        found = find_pairs(tmp_path / "photos", **given)
+    assert found == [("0.jpg", "1.jpg"), ("1.jpg", "2.jpg"), ("2.jpg", "3.jpg")]
+    files(tmp_path / "others", ["x.jpg", "y.jpg"])
+    with pytest.raises(ConfigError, match=r"0 of 2 photos have a vector in .* file of these photos"):
+        find_pairs(tmp_path / "others", **given)
+
+
 @pytest.mark.slow
 def test_retrieval_with_nothing_prepared(two_things):
     found = find_pairs(two_things, by="retrieval", options=PairOptions(neighbors=2))

@@ -1,8 +1,11 @@
 """Models: the largest first, done once, the same bytes, and kept when interrupted."""
 
+import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import mapped_scene
 import numpy as np
@@ -218,3 +221,16 @@ def test_global_mapping(scene):
     assert position_error(model.path) < 0.02
     mapped(scene, "again", mapper={"mapper": "global"})
     assert content(scene.folder / "again") == content(scene.folder / "out")
+
+
+@pytest.mark.slow
+def test_a_model_of_photos_that_the_first_has_is_left_out(scene, monkeypatch):
+    real = colmap_mapping.map_photos
+
+    def twice(copy, photos, work, *rest, **options):
+        (found,) = real(copy, photos, work, *rest, **options)
+        return [found, Path(shutil.copytree(found, work / "7"))]
+
+    monkeypatch.setattr(sys.modules["photoglue.sfm.reconstruct"], "map_photos", twice)
+    (model,) = mapped(scene, mapper={"seed": 5})
+    assert sorted(path.name for path in model.path.parent.iterdir()) == ["0", "made_from.json"]

@@ -141,6 +141,19 @@ def test_pairs_that_were_not_matched_are_reported(tmp_path):
 
 
 @pytest.mark.slow
+def test_threads_give_the_same_bytes(tmp_path, monkeypatch):
+    scene = Scene(tmp_path, 0, 1, 2)
+    monkeypatch.setattr("photoglue.sfm.verify.PAIRS_AT_ONCE", 1)
+    written = []
+    for threads in (1, 3):
+        monkeypatch.setattr("torch.get_num_threads", lambda threads=threads: threads)
+        scene.verify()
+        written.append((tmp_path / "v.h5").read_bytes())
+        (tmp_path / "v.h5").unlink()
+    assert written[0] == written[1]
+
+
+@pytest.mark.slow
 def test_processes_give_the_same(tmp_path):
     scene = Scene(tmp_path, 0, 1, 2, 3)
     scene.verify()

@@ -11,10 +11,10 @@ Both go on where they were interrupted, and do again what is stale: an entry is 
 or the same two sets of features, gave it, with the same options and weights.
 """
 
-from photoglue.batch.engine import Engine, Inline, Processes
+from photoglue.batch.engine import Engine, Inline, Processes, Threads
 from photoglue.batch.extract import extract
 from photoglue.batch.filling import Summary
 from photoglue.batch.match import match
 from photoglue.batch.ray import Ray
 
-__all__ = ["Engine", "Inline", "Processes", "Ray", "Summary", "extract", "match"]
+__all__ = ["Engine", "Inline", "Processes", "Ray", "Summary", "Threads", "extract", "match"]

@@ -1,7 +1,9 @@
 """Where the chunks of a batch are worked on: in this process, or in several."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar, final
 
@@ -60,6 +62,36 @@ class Inline(Engine):
         """One chunk after the other."""
         for key, chunk in chunks.items():
             yield key, work(state, chunk)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Threads(Engine):
+    """Several threads of this process, for work most of which other threads need not wait for, such as PoseLib's."""
+
+    workers: int
+    """How many threads, at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}; it must be at least 1. Without threads, use Inline().")
+
+    def map(
+        self, work: Callable[[State, Chunk], Result], state: State, chunks: Mapping[str, Chunk]
+    ) -> Iterator[tuple[str, Result]]:
+        """Several chunks at a time, given back in their order."""
+        pool = ThreadPoolExecutor(self.workers)
+        waiting: deque[tuple[str, Future[Result]]] = deque()
+        try:
+            for key, chunk in chunks.items():
+                waiting.append((key, pool.submit(work, state, chunk)))
+                if len(waiting) > 2 * self.workers:  # not all at once: results wait in memory
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @final

@@ -70,7 +70,9 @@ class MapperFlags:
     mapper: Literal["incremental", "global", "none"] = "incremental"
     """Photo by photo; all at once (GLOMAP, pycolmap 4 or newer); or none: stop at the database."""
     refine_principal_point: bool = False
-    """Improve the principal points of the cameras, too; for many photos from all around only."""
+    """Improve the principal points of the cameras from the beginning on; for many photos from all around only."""
+    keep_principal_point: bool = False
+    """Leave the principal points in the middle of the photos, however plainly these say that they are elsewhere."""
     seed: int = 0
     """Seed of all random choices: the same photos give the same bytes, with one thread."""
     threads: int = 1
@@ -90,6 +92,7 @@ class MapperFlags:
             seed=self.seed,
             threads=self.threads,
             refine_principal_point=self.refine_principal_point,
+            shift_principal_point=not self.keep_principal_point,
             snapshot_photos=self.snapshot_photos,
         )
 
@@ -111,6 +114,8 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
     by: tuple[RuleName, ...] = ("auto",)
     """Rules that find the pairs, as in `photoglue pairs`; auto: all pairs of up to 60 photos, of more retrieval, and
     the next five of each if names are numbered."""
+    descriptors: Path | None = None
+    """For retrieval: the HDF5 file of hloc with a vector of each photo, by NetVLAD, MegaLoc or any other network."""
     neighbors: int = 20
     """Partners of each photo that retrieval and gps look for."""
     transitive: int = 5
@@ -168,6 +173,7 @@ class Map(MapperFlags, VerifyFlags, MappingFlags, ManyPhotos):
             preset=self.preset,
             pairs=self.pairs,
             by=self.by,
+            descriptors=self.descriptors,
             pair_options=PairOptions(neighbors=self.neighbors, transitive=self.transitive),
             cameras=self.cameras,
             verify=self.verification,

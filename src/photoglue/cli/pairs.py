@@ -51,10 +51,13 @@ class Pairs(ManyPhotos):
     """For poses: largest angle between the directions in which two cameras look, degrees."""
     network: bool = False
     """For retrieval: also use EfficientNet-lite0 (extra retrieval), which is better, and slower."""
+    descriptors: Path | None = None
+    """For retrieval: the HDF5 file of hloc with a vector of each photo, by NetVLAD, MegaLoc or any other network."""
 
     def run(self, console: Console) -> int:
         """Find the pairs and write them; returns 1 if a photo could not be read, else 0."""
-        refuse_overwriting({"--out": self.out, "--features-store": self.features_store}, {"--model": self.model})
+        read = {"--model": self.model, "--descriptors": self.descriptors}
+        refuse_overwriting({"--out": self.out, "--features-store": self.features_store}, read)
         check_output(self.out, (".txt",))
         found = photos_of(self.images)
         check_listable(found.names)
@@ -73,9 +76,8 @@ class Pairs(ManyPhotos):
                 Describer.pretrained(extractor.kind, network=self.network)
             failed = len(self.extract(console, extractor, self.features_store).failed)
         with progress_bar(console, "looking", kept=False) as told:
-            pairs = find_pairs(
-                self.images, by=self.by, features=self.features_store, model=self.model, options=options, progress=told
-            )
+            files = {"features": self.features_store, "model": self.model, "descriptors": self.descriptors}
+            pairs = find_pairs(self.images, by=self.by, **files, options=options, progress=told)
         write_pairs(pairs, self.out)
         possible = len(found) * (len(found) - 1) // 2
         console.print(f"{len(pairs):,} of {possible:,} pairs of {len(found):,} photos → {self.out}", soft_wrap=True)
@@ -85,6 +87,7 @@ class Pairs(ManyPhotos):
         looks = {"retrieval", "auto"} & set(self.by)
         for name, given, used in (
             ("--model", self.model is not None, {"poses", "model"} & set(self.by)),
+            ("--descriptors", self.descriptors is not None, looks),
             ("--features-store", self.features_store is not None, looks),
             ("--network", self.network, looks),
             ("--max-distance", self.max_distance is not None, {"gps"} & set(self.by)),
@@ -94,6 +97,9 @@ class Pairs(ManyPhotos):
         ):
             if given and not used:
                 raise ConfigError(f"{name} has no effect with --by {' '.join(self.by)}.")
+        if self.descriptors is not None and (self.network or self.features_store is not None):
+            unused = "--network" if self.network else "--features-store"
+            raise ConfigError(f"{unused} has no effect with --descriptors: photos are not looked at here.")
         if self.features_store is None:
             changed = [
                 f"--{field.name.replace('_', '-')}"

@@ -65,6 +65,8 @@ def prepare(out: Path, found: PhotoFolder, record: RunRecord) -> list[str]:
         inside = [name for name in found.names if found.root.joinpath(name).resolve().is_relative_to(out.resolve())]
         if inside:
             raise ConfigError(f"{str(out)!r} has photos itself, such as {inside[0]!r}; choose a folder beside them.")
+    if out.is_file():
+        raise ConfigError(f"{str(out)!r} is a file; a folder for the map was wanted. Choose another name.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

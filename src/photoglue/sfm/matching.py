@@ -186,7 +186,8 @@ def _pairs(
         pairs = []
     else:
         known = out / "features.h5" if kind in VOCABULARY_OF_KIND else None
-        pairs = find_pairs(photos, by=options.by, features=known, options=options.pair_options, progress=told)
+        files = {"features": known, "descriptors": options.descriptors}
+        pairs = find_pairs(photos, by=options.by, **files, options=options.pair_options, progress=told)
         pairs = sorted((min(pair), max(pair)) for pair in pairs)
     write_pairs(pairs, out / "pairs.txt")
     return pairs

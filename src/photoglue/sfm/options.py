@@ -40,6 +40,8 @@ class MapOptions:
     """A text file with the pairs to match, two names in each line; None: those that ``by`` finds."""
     by: tuple[str, ...] = ("auto",)
     """Rules that find the pairs, as ``find_pairs`` has them."""
+    descriptors: Path | None = None
+    """The HDF5 file of another program with vectors of the photos, for the rule retrieval; None: they are made here."""
     pair_options: PairOptions = field(default_factory=PairOptions)
     """How many pairs the rules find."""
     cameras: CameraOptions = field(default_factory=CameraOptions)

@@ -20,7 +20,7 @@ from photoglue.batch.filling import Progress
 from photoglue.errors import ConfigError, ImageError, PhotoGlueWarning
 from photoglue.extractors import create_extractor
 from photoglue.image import read_gps
-from photoglue.retrieval import Describer
+from photoglue.retrieval import Describer, PhotoIndex, read_global_descriptors
 from photoglue.sfm.indexing import POINTS, SIDE, index_of, named_photos
 from photoglue.sfm.poses import known_poses, named_alike
 from photoglue.solvers.colmap_model import read_model
@@ -79,6 +79,7 @@ class _Request:
     options: PairOptions
     features: Path | None
     model: Path | None
+    descriptors: Path | None
     progress: Progress
 
 
@@ -88,6 +89,7 @@ def find_pairs(
     by: str | Sequence[str] = "auto",
     features: str | os.PathLike[str] | None = None,
     model: str | os.PathLike[str] | None = None,
+    descriptors: str | os.PathLike[str] | None = None,
     options: PairOptions | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[str, str]]:
@@ -104,6 +106,8 @@ def find_pairs(
         features: The file of ``batch.extract`` with the local features of the photos, for retrieval; None: 1024 ALIKED
             points of each are extracted at 640 pixels, and thrown away.
         model: For poses a ``cameras.json``, a TUM trajectory or a folder with a COLMAP model; for model the latter.
+        descriptors: For retrieval the HDF5 file of another program with a vector of each photo, as hloc writes it
+            (``retrieval.read_global_descriptors``), instead of those that are made here.
         options: How many; None: the defaults.
         progress: Called with (photos done, photos in all) while features are extracted and vectors made.
 
@@ -113,6 +117,7 @@ def find_pairs(
     Raises:
         ConfigError: If there is no such rule or no photo, what a rule needs is missing, or not two photos have it.
         ImageError: If a file or folder of ``photos`` does not exist.
+        OutputError: If a file of features or descriptors cannot be read.
         MissingExtra: If a rule needs h5py or pycolmap and it is not installed.
     """
     rules = [by] if isinstance(by, str) else list(by)
@@ -130,6 +135,7 @@ def find_pairs(
         options=options or PairOptions(),
         features=None if features is None else Path(features),
         model=None if model is None else Path(model),
+        descriptors=None if descriptors is None else Path(descriptors),
         progress=progress or (lambda *_: None),
     )
     rows = {(min(pair), max(pair)) for rule in rules for pair in RULES[rule](request) if pair[0] != pair[1]}
@@ -217,6 +223,25 @@ def _by_model(request: _Request) -> Rows:
 
 
 def _by_retrieval(request: _Request) -> Rows:
+    if request.descriptors is not None:
+        index = read_global_descriptors(request.descriptors)
+        stored = named_alike(request.names, {name: row for row, name in enumerate(index.names)})
+        kept = list(stored.values())
+        index = PhotoIndex(
+            names=tuple(stored), codes=index.codes[kept], scales=index.scales[kept], made_by=index.made_by
+        )
+        what, advice = f"a vector in {str(request.descriptors)!r}", "Is it a file of these photos?"
+    else:
+        index, what, advice = _looked_at(request), "local features", "Extract them first, into the same file."
+    row_of = {name: row for row, name in enumerate(request.names)}
+    rows = [row_of[name] for name in index.names]
+    _check_known(request, rows, what, advice)
+    best = index.neighbors(request.options.neighbors).rows
+    return [(rows[i], rows[j]) for i, chosen in enumerate(best.tolist()) for j in chosen]
+
+
+def _looked_at(request: _Request) -> PhotoIndex:
+    """The index of photos by their local features, those of a file or coarse ones."""
     with tempfile.TemporaryDirectory() as folder:
         features = request.features
         if features is None:
@@ -224,12 +249,7 @@ def _by_retrieval(request: _Request) -> Rows:
             extractor = create_extractor("aliked", max_keypoints=POINTS, resize=SIDE)
             Describer.pretrained(extractor.kind, network=request.options.network)  # what is missing, before the work
             extract(request.paths, features, extractor, progress=request.progress)
-        index = index_of(request.paths, features, network=request.options.network, progress=request.progress)
-    row_of = {name: row for row, name in enumerate(request.names)}
-    rows = [row_of[name] for name in index.names]
-    _check_known(request, rows, "local features", "Extract them first, into the same file.")
-    best = index.neighbors(request.options.neighbors).rows
-    return [(rows[i], rows[j]) for i, chosen in enumerate(best.tolist()) for j in chosen]
+        return index_of(request.paths, features, network=request.options.network, progress=request.progress)
 
 
 RULES: Mapping[str, Callable[[_Request], Rows]] = MappingProxyType(

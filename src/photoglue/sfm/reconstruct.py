@@ -15,7 +15,7 @@ from photoglue.solvers.colmap_mapping import MapperOptions, map_photos
 
 RECORD = "made_from.json"
 """File beside the models that says what they were made from."""
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +135,8 @@ def _put_in_place(work: Path, sparse: Path, models: list[Path], record: MadeFrom
     """Makes a new sparse/ of the models, the one with the most photos first, and exchanges it for the old one."""
     sized = [(model_facts(path), path) for path in models]
     order = sorted((model for model in sized if len(model[0].placed) > 1), key=_rank)
+    # COLMAP keeps a pair that it began with elsewhere, though both photos found a place in the first model.
+    order = order[:1] + [model for model in order[1:] if not set(model[0].placed) <= set(order[0][0].placed)]
     new, old = sparse.with_name("sparse.new"), sparse.with_name("sparse.old")
     try:
         for folder in (new, old):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64
 
-from photoglue.batch.engine import Engine, Inline
+from photoglue.batch.engine import Engine, Inline, Threads
 from photoglue.batch.filling import Filling, Progress, Summary, compared
 from photoglue.errors import ConfigError, OutputError, ShapeError
 from photoglue.files import digest_of
@@ -90,7 +90,8 @@ def verify_matches(
         store: The HDF5 file of verified pairs; made, or added to.
         cameras: Those of all photos of the pairs.
         options: Thresholds; None: the defaults.
-        engine: Where the work is done; None: in this process. ``Processes(workers=4)`` uses four others.
+        engine: Where the work is done; None or ``Inline()``: in this process, with as many threads as torch has.
+            ``Processes(workers=4)`` uses four others.
         progress: Called with (pairs done, pairs in all).
 
     Raises:
@@ -113,7 +114,9 @@ def verify_matches(
         write=VerifiedStore.write,
         what="checked pair",
     )
-    summary = filling.run(store, sorted(records), engine or Inline(), progress)
+    if engine is None or isinstance(engine, Inline):  # PoseLib lets other threads run
+        engine = Threads(workers=torch.get_num_threads())
+    summary = filling.run(store, sorted(records), engine, progress)
     return replace(summary, failed={**failed, **summary.failed})
 
 
@@ -150,11 +153,13 @@ def _work(
 ) -> list[tuple[Pair, tuple[VerifiedPair, dict[str, Any]] | str]]:
     features, matches, cameras, options, records = state
     results: list[tuple[Pair, tuple[VerifiedPair, dict[str, Any]] | str]] = []
+    known: dict[str, Features] = {}  # photos recur in a chunk, and reading takes as long as verifying
     with FeatureStore.open(features) as feature_store, MatchStore.open(matches) as match_store:
         resize = (feature_store.options or {}).get("resize")
         for name0, name1 in pairs:
             try:
-                points = feature_store[name0], feature_store[name1]
+                known |= {name: feature_store[name] for name in (name0, name1) if name not in known}
+                points = known[name0], known[name1]
                 found = match_store.read(name0, name1, points[0].keypoints, points[1].keypoints)
                 both = cameras.of(name0), cameras.of(name1)
                 entry = verify_pair(points, found.indices.numpy(), both, options, resize=resize)

@@ -1,5 +1,6 @@
 """A last bundle adjustment in which gross errors weigh little: COLMAP's own is plain least squares."""
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,9 @@ TOLERANCE = 1e-6
 four times the time, which move cameras by less than a hundredth of their errors."""
 
 
-def adjust_robustly(module: ModuleType, model: Any, settings: dict[str, bool], threads: int) -> bool:
+def adjust_robustly(
+    module: ModuleType, model: Any, settings: dict[str, bool], threads: int, *, constant: Sequence[int] = ()
+) -> bool:
     """Improves all cameras, poses and points of a model under a Cauchy loss, whose scale is taken from its own noise.
 
     Matches that pass the verification are a quarter of a pixel off, some one or two: in plain least squares these few
@@ -28,6 +31,7 @@ def adjust_robustly(module: ModuleType, model: Any, settings: dict[str, bool], t
         model: Its ``Reconstruction``, which is changed.
         settings: Values of its ``BundleAdjustmentOptions``, by name.
         threads: Threads.
+        constant: Cameras that stay as they are.
 
     Returns:
         Whether it was done: this pycolmap may lack what is needed, and a model may have no points.
@@ -36,22 +40,29 @@ def adjust_robustly(module: ModuleType, model: Any, settings: dict[str, bool], t
     if not all(hasattr(module, name) for name in needed) or not model.num_points3D():
         return False
     for _ in range(ROUNDS):
-        model.update_point_3d_errors()
-        noise = float(np.median([point.error for point in model.points3D.values()])) / MEAN_NORM
+        noise = noise_of(model)
         options = module.BundleAdjustmentOptions()
         for name, value in settings.items():
             setattr(options, name, value)
         options.print_summary = False
         ceres = getattr(options, "ceres", options)  # since 4.0
         ceres.loss_function_type = module.LossFunctionType.CAUCHY
-        ceres.loss_function_scale = EFFICIENT * max(noise, 1e-3)
+        ceres.loss_function_scale = EFFICIENT * noise
         ceres.solver_options.num_threads = threads
         ceres.solver_options.function_tolerance = TOLERANCE
         config = module.BundleAdjustmentConfig()
         for number in model.reg_image_ids():
             config.add_image(number)
+        for number in constant:
+            config.set_constant_cam_intrinsics(number)
         if hasattr(module, "BundleAdjustmentGauge"):
             config.fix_gauge(module.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
         module.create_default_bundle_adjuster(options, config, model).solve()
     model.update_point_3d_errors()
     return True
+
+
+def noise_of(model: Any) -> float:
+    """Standard deviation of the errors of a model's points in x and in y, pixels; gross errors do not count."""
+    model.update_point_3d_errors()
+    return max(float(np.median([point.error for point in model.points3D.values()])) / MEAN_NORM, 1e-3)

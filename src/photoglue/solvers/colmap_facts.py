@@ -13,6 +13,12 @@ import numpy as np
 from photoglue.errors import ConfigError
 from photoglue.solvers.colmap import pycolmap
 
+LEAST_ANGLE_DEG = 1.5
+"""Points that no two cameras see under such an angle have no depth; COLMAP's ``filter_min_tri_angle``."""
+
+LEAST_POINTS = 15
+"""A model of fewer points is none, as a pair of fewer inliers is none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColmapModel:
@@ -101,3 +107,18 @@ def _images(model: Any) -> list[Any]:
 def photos_placed(model: Any) -> int:
     """How many photos of a model of pycolmap have a place in it."""
     return int(model.num_reg_images())
+
+
+def has_depth(model: Any) -> bool:
+    """Whether half of the points of a model of pycolmap are so near that its cameras could see them under an angle.
+
+    Photos of a camera that only turned fit any places of the cameras, if all points are infinitely far: where the focal
+    length is not known COLMAP may begin with such two, and the last adjustment moves their points there.
+    """
+    if model.num_points3D() < LEAST_POINTS:
+        return False
+    centres = np.array([image.projection_center() for image in _images(model)])
+    points = np.array([point.xyz for point in model.points3D.values()])
+    apart = 2 * np.linalg.norm(centres - centres.mean(axis=0), axis=1).max()
+    away = np.linalg.norm(points - centres.mean(axis=0), axis=1)
+    return bool((apart >= np.deg2rad(LEAST_ANGLE_DEG) * away).mean() >= 0.5)

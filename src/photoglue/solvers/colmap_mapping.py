@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias
 from photoglue.errors import ConfigError, OutputError, PhotoGlueError
 from photoglue.solvers.colmap import pycolmap
 from photoglue.solvers.colmap_adjust import adjust_robustly
-from photoglue.solvers.colmap_facts import opened, photos_placed
+from photoglue.solvers.colmap_facts import has_depth, opened, photos_placed
+from photoglue.solvers.colmap_principal import shift_principal_points
 
 PAIR_BASE = 2**31 - 1
 """The number of a pair in a database is this times that of its first image, and that of its second one."""
@@ -46,7 +47,10 @@ class MapperOptions:
     refine_distortion: bool = True
     """Improve the distortion of cameras that the user did not give."""
     refine_principal_point: bool = False
-    """Improve principal points, too; for many photos from all around only."""
+    """Improve principal points, too, from the beginning on; for many photos from all around only."""
+    shift_principal_point: bool = True
+    """Move principal points from the middle in the end, as far as the photos tell where they are; those of cameras that
+    the user gave are kept. It needs ``robust``."""
     robust: bool = True
     """Adjust each model once more at the end, with a loss in which gross errors weigh little (COLMAP has none)."""
     min_model_photos: int = 3
@@ -85,7 +89,8 @@ def map_photos(
         progress: Called with the number of photos that are placed.
 
     Returns:
-        Folders of the models, in the order in which they were found.
+        Folders of the models, in the order in which they were found. Those without depth, whose photos a camera took
+        that only turned, are none.
 
     Raises:
         ConfigError: If this pycolmap cannot do it.
@@ -125,10 +130,10 @@ def _mapped(
     if guessed and _size(found)[0] < _linked(database):
         calm = replace(options, refine_focal_length=False, refine_distortion=False, robust=False, snapshot_photos=0)
         again = _incremental(module, (held / "database.db", photos, held), calm, (None, progress))
-        for path in again:
-            model = opened(path)
-            adjust_robustly(module, model, _refined(options), options.threads)
-            _written(model, path)
+        models = {path: opened(path) for path in again}
+        for model in models.values():
+            _adjust(module, model, replace(options, robust=True))
+        again = [_written(model, path) for path, model in models.items() if has_depth(model)]
         found = max(found, again, key=_size)
     if start is None and _size(found)[0] < FEW * _linked(database):
         ahead = out / "ahead"
@@ -204,7 +209,8 @@ def _incremental(
         for i in range(manager.size()):
             _adjust(module, manager.get(i), options)
     finally:
-        models = [_written(manager.get(i), out / str(i)) for i in range(manager.size())]
+        every = {out / str(i): manager.get(i) for i in range(manager.size())}
+        models = [_written(model, path) for path, model in every.items() if has_depth(model)]
     return models
 
 
@@ -243,8 +249,9 @@ def _refined(options: MapperOptions) -> dict[str, bool]:
 
 
 def _adjust(module: ModuleType, model: Any, options: MapperOptions) -> None:
-    if options.robust:
-        adjust_robustly(module, model, _refined(options), options.threads)
+    done = options.robust and adjust_robustly(module, model, _refined(options), options.threads)
+    if done and options.shift_principal_point and options.refine_focal_length and not options.refine_principal_point:
+        shift_principal_points(module, model, _refined(options), options.threads)
 
 
 def _global(module: ModuleType, database: Path, photos: Path, out: Path, options: MapperOptions) -> list[Path]:
@@ -259,7 +266,7 @@ def _global(module: ModuleType, database: Path, photos: Path, out: Path, options
     found = module.global_mapping(os.fspath(database), os.fspath(photos), os.fspath(out), settings)
     for model in found.values():
         _adjust(module, model, options)
-    return [_written(model, out / str(number)) for number, model in sorted(found.items())]
+    return [_written(model, out / str(number)) for number, model in sorted(found.items()) if has_depth(model)]
 
 
 def _written(model: Any, folder: Path) -> Path:

@@ -32,6 +32,14 @@ def test_names_of_configurations(tmp_path, monkeypatch):
         HlocMapper()(tmp_path, tmp_path, None, lambda *_: None)
 
 
+def test_without_the_package_that_it_uses(tmp_path, monkeypatch):
+    confs = SimpleNamespace(confs={"aliked-n16": {}, "aliked+lightglue": {}})
+    monkeypatch.setattr(peer, "_part", lambda name: confs)
+    monkeypatch.setitem(sys.modules, "lightglue", None)
+    with pytest.raises(MissingExtra, match=r"LightGlue's package.*cvg/LightGlue"):
+        HlocMapper()(tmp_path, tmp_path, None, lambda *_: None)
+
+
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")

@@ -39,6 +39,10 @@ class HlocMapper:
         for name, confs in ((self.features, extraction.confs), (self.matcher, matching.confs)):
             if name not in confs:
                 raise ConfigError(f"hloc has no configuration {name!r}. There are: {', '.join(sorted(confs))}.")
+        try:
+            importlib.import_module("lightglue")  # hloc imports it in the middle of the work
+        except ImportError as error:
+            raise _missing("LightGlue's package, which hloc uses,", error, "cvg/LightGlue") from error
         watch = CpuWatch(progress=progress)
         pairs, matches, database = out / "pairs.txt", out / "matches.h5", out / "database.db"
         with watch.stage("extract"):
@@ -70,7 +74,11 @@ def _part(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"hloc.{name}")
     except ImportError as error:
-        raise MissingExtra(
-            f"The peer hloc cannot be imported here ({error}). It is on no package index: "
-            "pip install git+https://github.com/cvg/Hierarchical-Localization"
-        ) from error
+        raise _missing("The peer hloc", error, "cvg/Hierarchical-Localization") from error
+
+
+def _missing(what: str, error: ImportError, repository: str) -> MissingExtra:
+    return MissingExtra(
+        f"{what} cannot be imported here ({error}). It is on no package index: "
+        f"pip install git+https://github.com/{repository}"
+    )
