@@ -12,7 +12,8 @@ void linear_rows(const float* x, int rows, const Linear& layer, float* out, void
   for (int row = 0; row < rows; row += BLOCK_ROWS) {
     const int count = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
     quantise_rows<T>(x + static_cast<long>(row) * layer.inputs, count, layer.inputs, room.input, room.scales[0]);
-    linear<T, false>(room.input, room.scales[0], count, layer, room.hidden, HIDDEN_STRIDE);
+    const Input input[] = {{room.input, room.scales[0], &layer}};
+    linear<T>(input, count, 0, layer.outputs / PANEL, room.hidden, HIDDEN_STRIDE);
     for (int i = 0; i < count; ++i)
       for (int c = 0; c < layer.outputs; ++c)
         out[static_cast<long>(row + i) * layer.outputs + c] = room.hidden[i * HIDDEN_STRIDE + c];
@@ -21,8 +22,20 @@ void linear_rows(const float* x, int rows, const Linear& layer, float* out, void
 
 template <class T>
 constexpr photoglue::Kernels TABLE{
-    PANEL,          T::NUMBERS,       T::TILED,  BLOCK_ROWS,      TILE_ROWS, T::VALUE_KEYS, sizeof(Scratch<T>),
-    project_own<T>, project_cross<T>, attend<T>, feed_forward<T>, logits,    sum_up,        choose,
+    PANEL,
+    T::NUMBERS,
+    T::TILED,
+    BLOCK_ROWS,
+    TILE_ROWS,
+    T::VALUE_KEYS,
+    sizeof(Scratch<T>),
+    project<T, true>,
+    project<T, false>,
+    attend<T>,
+    feed_forward<T>,
+    logits,
+    sum_up,
+    choose,
     linear_rows<T>,
 };
 
