@@ -90,9 +90,11 @@ def check_points(images: Sequence[Features]) -> None:
 
 
 def _extent_and_finite(features: Features) -> Tensor:
-    """Five numbers: smallest x and y, largest x and y, and 1 if all values are finite; extents are NaN if a value is."""
+    """Five numbers: smallest x and y, largest x and y, and 1 if all values are finite."""
     low, high = features.keypoints.aminmax(dim=0)
-    extents = [torch.stack(values.aminmax()) for values in _network_input(features)[1:] if values.numel()]
+    extents = [
+        torch.stack(values.aminmax()) for values in _network_input(features)[1:] if values.numel()
+    ]  # NaN if one is
     finite = torch.cat([low, high, *extents]).isfinite().all()
     return torch.cat([low, high, finite.to(low.dtype)[None]])
 

@@ -99,12 +99,11 @@ struct TiledInt16 {
     store(place + TILE_WORDS, words(0));
   }
 
-  // See `products`. The sums of a tile are put together while the next one's products are under way.
+  // See `products`.
   template <int LDA, class Rows_, class Panel, class Finish>
   PHOTOGLUE_INLINE_MEMBER void multiply(int tiles, Rows_ rows, int panels, Panel panel, long steps, Finish finish) {
     alignas(64) int32_t sums[6 * TILE_SUMS];
     for (int tile = 0; tile < tiles; ++tile) {
-      int32_t* to = sums;
       PHOTOGLUE_TILE_ZERO(0);
       PHOTOGLUE_TILE_ZERO(1);
       PHOTOGLUE_TILE_ZERO(2);
@@ -135,12 +134,12 @@ struct TiledInt16 {
           PHOTOGLUE_TILE_PRODUCT(us, 1);
         }
       }
-      PHOTOGLUE_TILE_STORE(0, to);
-      PHOTOGLUE_TILE_STORE(1, to + TILE_SUMS);
-      PHOTOGLUE_TILE_STORE(2, to + 2 * TILE_SUMS);
-      PHOTOGLUE_TILE_STORE(3, to + 3 * TILE_SUMS);
-      PHOTOGLUE_TILE_STORE(4, to + 4 * TILE_SUMS);
-      PHOTOGLUE_TILE_STORE(5, to + 5 * TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(0, sums);
+      PHOTOGLUE_TILE_STORE(1, sums + TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(2, sums + 2 * TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(3, sums + 3 * TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(4, sums + 4 * TILE_SUMS);
+      PHOTOGLUE_TILE_STORE(5, sums + 5 * TILE_SUMS);
       const auto of_tile = finish(tile);
       for (int row = 0; row < TILE_ROWS; ++row) put_together(sums, row, of_tile);
     }
