@@ -1,10 +1,14 @@
 """The time that no implementation of the same arithmetic can beat: its operations over the machine's best rate."""
 
+import ctypes
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch.nn import functional
+
+from photoglue.native.library import instruction_set, library
 
 WIDTH, INPUT_DIM = 256, 128
 SHAPES = ((256, 768), (256, 256), (512, 512), (512, 256))
@@ -46,6 +50,25 @@ def best_rate(dtype: torch.dtype, tokens: int = 4096, repeats: int = 15) -> dict
             if rate > float(best["gflops"]):
                 best = {"gflops": rate, "kernel": name, "shape": f"{tokens} × {inputs} → {outputs}"}
     return best
+
+
+def int16_rate(repeats: int = 25, products: int = 10_000) -> dict[str, float | str]:
+    """The most that the native library's int16 products reach here on all threads, in GFLOP/s, 0 where it has none.
+
+    Rows and weights lie in the cache, and nothing is rounded, scaled or written.
+    """
+    native = library()
+    if native is None or instruction_set() is None:
+        return {"gflops": 0.0, "kernel": "none", "shape": ""}
+    native.photoglue_products.restype = ctypes.c_double
+    threads = torch.get_num_threads()
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(repeats):
+            start = time.perf_counter()
+            each = pool.map(lambda _: native.photoglue_products(1, ctypes.c_int64(products)), range(threads))
+            best = max(best, sum(each) / (time.perf_counter() - start) / 1e9)
+    return {"gflops": best, "kernel": instruction_set() or "", "shape": f"512 channels, {threads} threads"}
 
 
 def _products(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> dict[str, Callable[[], object]]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contestants import MODES, OURS, PEERS, Contestant, contestant, overlap, survivors
-from floor import best_rate, match_flops
+from contestants import MODES, OURS, PEERS, PRECISIONS, Contestant, contestant, overlap, survivors
+from floor import best_rate, int16_rate, match_flops
 from keeping import keeping_rows
 from latency import latency_rows
 from pairs import mixed_pairs, photo_pair, point_features
@@ -56,6 +56,7 @@ def main() -> None:  # noqa: C901  (a section after the other)
     results: dict[str, Any] = {"machine": machine(), "versions": versions(), "rounds": args.rounds, "skipped": {}}
     results["tf32"] = args.tf32
     results["rates"] = {name: best_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    results["rates"]["int16"] = int16_rate()
     print_head(console, results)
     paths = photo_pair(args.images)
     features = point_features(paths, max(*args.keypoints, 2048))
@@ -66,7 +67,7 @@ def main() -> None:  # noqa: C901  (a section after the other)
         results["batch"] = batch_rows(features, args)
         print_batch(console, results["batch"], args.pairs)
     if "stages" in args.only:
-        results["stages"] = stage_rows(paths, args.rounds)
+        results["stages"] = stage_rows(paths, args.rounds, args.stage_keypoints, args.contestants)
         print_stages(console, results["stages"])
     if "memory" in args.only:
         names = (*OURS, "official") if args.slow else OURS
@@ -95,6 +96,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=64, help="in the batch and throughput, for all alike")
     parser.add_argument("--batch-rounds", type=int, default=3)
     parser.add_argument("--batch-keypoints", nargs=2, type=int, default=[256, 2048], metavar=("LEAST", "MOST"))
+    parser.add_argument("--stage-keypoints", nargs="+", type=int, default=[2048], help="of each photo, in the stages")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections to run")
     parser.add_argument("--contestants", nargs="+", choices=(*PEERS, *OURS), default=(*PEERS, *OURS))
@@ -182,7 +184,7 @@ def _floor(name: str, mode: str, pair: tuple[Features, Features], results: dict[
     assert ours is not None
     layers = survivors(ours.match(*pair))
     flops = match_flops(layers)
-    rate = results["rates"]["bfloat16" if name == "ours bfloat16" else "float32"]["gflops"]
+    rate = results["rates"][PRECISIONS.get(name, "float32")]["gflops"]
     floor = flops / rate / 1e9
     return {"layers": len(layers), "gflop": flops / 1e9, "floor_ms": 1000 * floor, "share_of_floor": floor / s}
 
@@ -195,11 +197,11 @@ def batch_rows(features: list[Features], args: argparse.Namespace) -> list[dict[
         functions: dict[str, Callable[[], object]] = {
             "official, one by one": functools.partial(_one_by_one, made("official", mode), pairs)
         }
-        for name in OURS:
+        for name in (name for name in OURS if name in args.contestants):
             matcher = made(name, mode).matcher
             assert matcher is not None
             functions[f"{name}, match_many"] = functools.partial(matcher.match_many, pairs)
-        functions[f"{OURS[1]}, one by one"] = functools.partial(_one_by_one, made(OURS[1], mode), pairs)
+            functions[f"{name}, one by one"] = functools.partial(_one_by_one, made(name, mode), pairs)
         seconds = alternate(functions, args.batch_rounds)
         ratios = speedups(seconds, "official, one by one")
         rows += [

@@ -51,10 +51,10 @@ def print_batch(console: Console, rows: list[dict[str, Any]], pairs: int) -> Non
 def print_stages(console: Console, rows: list[dict[str, Any]]) -> None:
     """One line a stage."""
     names = list(rows[0]["ms"])
-    table = _table("two photos, ms", *names, *(f"times, {name}" for name in names[1:]))
+    table = _table("two photos, ms", "points", *names, *(f"times, {name}" for name in names[1:]))
     for row in rows:
         ms = [f"{row['ms'][name]['median']:.1f}" for name in names]
-        table.add_row(row["stage"], *ms, *(_ratio(row["speedup"][name]) for name in names[1:]))
+        table.add_row(row["stage"], str(row["points"]), *ms, *(_ratio(row["speedup"][name]) for name in names[1:]))
     console.print(table)
     console.print(
         "bound: official without the time of its deformable convolutions, which are kornia's, not torchvision's"

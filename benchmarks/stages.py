@@ -1,35 +1,40 @@
 """From two photos to matches with each implementation's own parts: where the time goes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from contestants import PRECISIONS
 from peers import StandInClock, official
 from timing import Spread, speedups
 
 from photoglue import ALIKED, ALIKEDConfig, LightGlue
 from photoglue.image import load_image
-from photoglue.precision import Precision
 
 STAGES = ("read", "extract", "match", "total", "extract, bound", "total, bound")
 """The official extractor runs with kornia's deformable convolution instead of torchvision's, which is faster. A bound
 is its time without what it spends there, as if torchvision's took no time at all; ours are not changed."""
 
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
-
 Times = tuple[float, float, float, float]
 """Seconds to read, extract and match, and those of extract that the stand-in took."""
 
 
-def stage_rows(paths: tuple[Path, Path], rounds: int) -> list[dict[str, Any]]:
-    """Milliseconds of each stage, defaults everywhere: 2048 points, 1024 pixels, early exit and pruning.
+def stage_rows(
+    paths: tuple[Path, Path], rounds: int, keypoints: Sequence[int], contestants: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Milliseconds of each stage from 1024 pixels on, with early exit and pruning, for some numbers of points.
 
     The official code takes one photo at a time; ours takes both at once, as ``match_images`` does.
     """
-    runs = {"official": _official(), **{f"ours {name}": _ours(name) for name in PRECISIONS}}
+    return [row for points in keypoints for row in _rows(paths, rounds, points, contestants)]
+
+
+def _rows(paths: tuple[Path, Path], rounds: int, points: int, contestants: Sequence[str]) -> list[dict[str, Any]]:
+    runs = {"official": _official(points)}
+    runs.update({name: _ours(name, points) for name in PRECISIONS if name in contestants})
     for run in runs.values():
         run(*paths)
     seconds: dict[str, dict[str, list[float]]] = {stage: {name: [] for name in runs} for stage in STAGES}
@@ -44,6 +49,7 @@ def stage_rows(paths: tuple[Path, Path], rounds: int) -> list[dict[str, Any]]:
     return [
         {
             "stage": stage,
+            "points": points,
             "ms": {name: asdict(Spread.of([1000 * s for s in times])) for name, times in seconds[stage].items()},
             "speedup": {name: asdict(spread) for name, spread in speedups(seconds[stage], "official").items()},
         }
@@ -51,9 +57,9 @@ def stage_rows(paths: tuple[Path, Path], rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def _official() -> Callable[[Path, Path], Times]:
+def _official(points: int) -> Callable[[Path, Path], Times]:
     package = official()
-    extractor = package.ALIKED(max_num_keypoints=2048).eval()
+    extractor = package.ALIKED(max_num_keypoints=points).eval()
     matcher = package.LightGlue("aliked").eval()
 
     @torch.inference_mode()
@@ -70,8 +76,11 @@ def _official() -> Callable[[Path, Path], Times]:
     return run
 
 
-def _ours(precision: Precision) -> Callable[[Path, Path], Times]:
-    extractor = ALIKED.pretrained(ALIKEDConfig(precision=precision))
+def _ours(name: str, points: int) -> Callable[[Path, Path], Times]:
+    """With int16, extraction is what "auto" makes it: in float32 by the native library."""
+    precision = PRECISIONS[name]
+    config = ALIKEDConfig(max_keypoints=points, precision="auto" if precision == "int16" else precision)
+    extractor = ALIKED.pretrained(config)
     matcher = LightGlue.pretrained("aliked", precision=precision)
 
     def run(path0: Path, path1: Path) -> Times:

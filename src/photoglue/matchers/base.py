@@ -91,9 +91,12 @@ def check_points(images: Sequence[Features]) -> None:
 
 def _extent_and_finite(features: Features) -> Tensor:
     """Five numbers: smallest x and y, largest x and y, and 1 if all values are finite."""
-    finite = torch.stack([values.isfinite().all() for values in _network_input(features)]).all()
     low, high = features.keypoints.aminmax(dim=0)
-    return torch.cat([low, high, finite.float()[None]])
+    extents = [
+        torch.stack(values.aminmax()) for values in _network_input(features)[1:] if values.numel()
+    ]  # NaN if one is
+    finite = torch.cat([low, high, *extents]).isfinite().all()
+    return torch.cat([low, high, finite.to(low.dtype)[None]])
 
 
 def _count_bad(features: Features) -> int:

@@ -56,6 +56,10 @@ PHOTOGLUE_EXPORT int32_t photoglue_lightglue_match(void* network, const Photoglu
 // For tests. Has networks that are made from now on use an instruction set; 1, or 0 if it is not here.
 PHOTOGLUE_EXPORT int32_t photoglue_choose(const char* instruction_set);
 
+// For benchmarks. Multiplies a tile of rows with a panel of 2 · MAX_WIDTH rows, both in the cache, so many times;
+// returns the multiplications and additions, or 0 if there are no kernels.
+PHOTOGLUE_EXPORT double photoglue_products(int32_t int16, int64_t repeats);
+
 // For tests. All return 0, or 1 if there are no kernels for such sizes.
 //
 // rows × outputs = rows × inputs times a layer's weights, plus bias.

@@ -22,10 +22,12 @@ PHOTOGLUE_INLINE void fill_table(const Pairing& pairing, long row, int count, fl
         (count + TILE_ROWS - 1) / TILE_ROWS,
         [&](int tile) { return room.input + tile * TILE_ROWS * INPUT_STRIDE<Float32>; }, 1,
         [&](int, int) { return pairing.panels + column * pairing.width; }, pairing.width,
-        [&](int tile, int r, Float left, Float right) {
-          float* to = table + (tile * TILE_ROWS + r) * pairing.stride + column;
-          store(to, left);
-          store(to + LANES, right);
+        [&](int tile) {
+          return [&, tile](int r, Float left, Float right) {
+            float* to = table + (tile * TILE_ROWS + r) * pairing.stride + column;
+            store(to, left);
+            store(to + LANES, right);
+          };
         });
   for (int i = 0; i < count; ++i)
     for (long column = pairing.columns; column < columns_of_panels(pairing); ++column)

@@ -31,19 +31,21 @@ PHOTOGLUE_INLINE void score(const Tokens& tokens, int head, long query, long slo
   products<T, QUERY_WORDS<T>>(
       panels, [&](int) { return tokens.queries + query * QUERY_WORDS<T>; }, 1,
       [&](int panel, int) { return tokens.keys + (first + panel * PANEL) * words; }, words,
-      [&](int panel, int i, Float left, Float right) {
-        const float *scale = key_scales + panel * PANEL, *bias = key_biases + panel * PANEL;
-        if constexpr (T::EXACT) {
-          left = add(left, load(bias));
-          right = add(right, load(bias + LANES));
-        } else {
-          left = fma(mul(left, load(scale)), all(query_scales[i]), load(bias));
-          right = fma(mul(right, load(scale + LANES)), all(query_scales[i]), load(bias + LANES));
-        }
-        float* to = room.scores + i * KEY_BLOCK + panel * PANEL;
-        store(to, left);
-        store(to + LANES, right);
-        store(room.largest + i * LANES, larger(load(room.largest + i * LANES), larger(left, right)));
+      [&](int panel) {
+        return [&, panel](int i, Float left, Float right) {
+          const float *scale = key_scales + panel * PANEL, *bias = key_biases + panel * PANEL;
+          if constexpr (T::EXACT) {
+            left = add(left, load(bias));
+            right = add(right, load(bias + LANES));
+          } else {
+            left = fma(mul(left, load(scale)), all(query_scales[i]), load(bias));
+            right = fma(mul(right, load(scale + LANES)), all(query_scales[i]), load(bias + LANES));
+          }
+          float* to = room.scores + i * KEY_BLOCK + panel * PANEL;
+          store(to, left);
+          store(to + LANES, right);
+          store(room.largest + i * LANES, larger(load(room.largest + i * LANES), larger(left, right)));
+        };
       });
   for (int i = 0; i < TILE_ROWS; ++i) peaks[i] = largest_of(load(room.largest + i * LANES));
 }
@@ -146,10 +148,12 @@ void attend(const Tokens& tokens, Rows rows, Partners partners, int head, void* 
       products<T, KEY_BLOCK>(
           count ? head_dim / PANEL : 0, [&](int) { return weights; }, count,
           [&](int panel, int i) { return values + (panel * VALUE_STEPS<T> + counting[i] * STEPS) * PANEL; }, STEPS,
-          [&](int panel, int i, Float left, Float right) {
-            float* place = sums + i * MAX_HEAD_DIM + panel * PANEL;
-            store(place, add(load(place), left));
-            store(place + LANES, add(load(place + LANES), right));
+          [&](int panel) {
+            return [&, panel](int i, Float left, Float right) {
+              float* place = sums + i * MAX_HEAD_DIM + panel * PANEL;
+              store(place, add(load(place), left));
+              store(place + LANES, add(load(place + LANES), right));
+            };
           });
     }
   }

@@ -101,6 +101,8 @@ struct Kernels {
   // for block_rows × stride numbers where the pairing keeps none. Floats only.
   void (*sum_up)(const Pairing&, long row, int count, float* table, void* scratch);
   void (*choose)(const Pairing&, long row, int count, float* table, void* scratch);
+  // Does nothing but `repeats` products of a tile of rows and a panel; returns the operations.
+  double (*products)(long repeats, void* scratch);
   // Rows of a linear layer.
   void (*linear)(const float* x, int rows, const Linear&, float* out, void* scratch);
 };

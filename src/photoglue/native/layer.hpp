@@ -16,6 +16,7 @@ using photoglue::Tokens;
 
 constexpr int BLOCK_ROWS = 56 / TILE_ROWS * TILE_ROWS;
 constexpr int HIDDEN_STRIDE = 3 * MAX_WIDTH + 16;
+constexpr int HEAD_STRIDE = MAX_HEAD_DIM + 16;  // between rows of one head
 constexpr int KEY_PANELS = KEY_BLOCK / PANEL;
 
 // Attention's weights are at most MAX_WEIGHT, values MAX_VALUE: KEY_BLOCK products of both are less than 2³¹.
@@ -33,6 +34,7 @@ struct Scratch {
   alignas(64) int32_t input[BLOCK_ROWS * INPUT_STRIDE<T>];
   alignas(64) float hidden[BLOCK_ROWS * HIDDEN_STRIDE];
   alignas(64) float scales[2][BLOCK_ROWS];
+  alignas(64) int32_t keys[BLOCK_ROWS * QUERY_WORDS<T>];
   // Of attention.
   alignas(64) float scores[TILE_ROWS * KEY_BLOCK];  // then, in their place, weights
   alignas(64) float sums[BLOCK_ROWS * MAX_HEAD_DIM];
@@ -54,12 +56,20 @@ PHOTOGLUE_INLINE int32_t* value_block(const Tokens& tokens, int head, long block
   return tokens.values + (head * (tokens.slots / KEY_BLOCK) + block) * VALUE_STEPS<T> * (tokens.width / tokens.heads);
 }
 
+// Keys of some tokens, LANES at a time where a vector of the panel's columns is theirs alone.
 template <class T>
-PHOTOGLUE_INLINE void write_key(const Tokens& tokens, int head, long slot, const int32_t* words, float scale) {
-  int32_t* place = key_place<T>(tokens, head, slot);
-  for (int word = 0; word < tokens.width / tokens.heads / T::NUMBERS; ++word)
-    place[word * T::COLUMN_STEP] = words[word];
-  tokens.key_scales[head * tokens.slots + slot] = scale;
+PHOTOGLUE_INLINE void write_keys(const Tokens& tokens, int head, long slot, const int32_t* rows, int count) {
+  const int words = tokens.width / tokens.heads / T::NUMBERS;
+  for (int row = 0, step; row < count; row += step) {
+    int32_t* place = key_place<T>(tokens, head, slot + row);
+    const int32_t* from = rows + row * QUERY_WORDS<T>;
+    step = (slot + row) % LANES || count - row < LANES ? 1 : LANES;
+    if (step > 1)
+      for (int word = 0; word < words; word += LANES)
+        transpose(from + word, QUERY_WORDS<T>, place + word * T::COLUMN_STEP, T::COLUMN_STEP);
+    else
+      for (int word = 0; word < words; ++word) place[word * T::COLUMN_STEP] = from[word];
+  }
 }
 
 // What brings a row of values to MAX_VALUE.
@@ -83,17 +93,17 @@ PHOTOGLUE_INLINE void write_values(const Tokens& tokens, int head, long slot, co
     for (int i = 0; i < count; ++i) {
       for (int c = 0; c < head_dim; c += LANES)
         store(panels + (c / PANEL * VALUE_STEPS<T> + key + i) * PANEL + c % PANEL,
-              bits(load(values + i * HIDDEN_STRIDE + c)));
+              bits(load(values + i * HEAD_STRIDE + c)));
       tokens.key_biases[head * tokens.slots + slot + i] = 0;
     }
   } else {
     Float scales[T::TOKENS];
     for (int i = 0; i < T::TOKENS; ++i)
-      scales[i] = i < count ? value_scale(tokens, head, slot + i, values + i * HIDDEN_STRIDE) : all(0.f);
+      scales[i] = i < count ? value_scale(tokens, head, slot + i, values + i * HEAD_STRIDE) : all(0.f);
     for (int c = 0; c < head_dim; c += LANES) {
       Int numbers[T::TOKENS];
       for (int i = 0; i < T::TOKENS; ++i)
-        numbers[i] = rounded(mul(load(values + (i < count ? i : 0) * HIDDEN_STRIDE + c), scales[i]));
+        numbers[i] = rounded(mul(load(values + (i < count ? i : 0) * HEAD_STRIDE + c), scales[i]));
       T::put_values(panels, key, c, numbers);
     }
   }
@@ -114,70 +124,81 @@ void quantise_rows(const float* x, int rows, int width, int32_t* words, float* s
     scales[row] = quantised<T>(x + row * width, width, words + row * INPUT_STRIDE<T>);
 }
 
-// Writes queries, keys and values of some rows, from projections side by side.
+// Queries, keys and values of some rows, head by head so that what is between lies near.
 template <class T, bool Own>
-void write_attention(const Tokens& tokens, const float* projected, Rows rows) {
-  const int head_dim = tokens.width / tokens.heads, value_column = Own ? 2 * tokens.width : tokens.width;
-  for (int head = 0; head < tokens.heads; ++head) {
-    for (int row = 0; row < rows.count; ++row) {
-      const long token = rows.token + row, slot = rows.slot + row;
-      const float* query = projected + row * HIDDEN_STRIDE + head * head_dim;
-      int32_t* words = tokens.queries + (head * tokens.capacity + token) * QUERY_WORDS<T>;
-      const float scale = quantised<T>(query, head_dim, words);
-      tokens.query_scales[head * tokens.capacity + token] = scale;
-      if constexpr (Own) {
-        alignas(64) int32_t key[QUERY_WORDS<T>];
-        const float of_key = quantised<T>(query + tokens.width, head_dim, key);
-        write_key<T>(tokens, head, slot, key, of_key);
-      } else {
-        write_key<T>(tokens, head, slot, words, scale);  // keys are the queries
-      }
-    }
-    for (int row = 0; row < rows.count; row += T::TOKENS) {
-      const float* values = projected + row * HIDDEN_STRIDE + value_column + head * head_dim;
-      write_values<T>(tokens, head, rows.slot + row, values,
-                      rows.count - row < T::TOKENS ? rows.count - row : T::TOKENS);
-    }
-  }
-}
-
-template <class T>
-void project_own(const Tokens& tokens, const Linear& layer, Rows rows, void* scratch) {
+void project(const Tokens& tokens, const Linear& layer, Rows rows, void* scratch) {
   [[maybe_unused]] const typename T::Session session;
   auto& room = *static_cast<Scratch<T>*>(scratch);
   const int head_dim = tokens.width / tokens.heads;
   quantise_rows<T>(tokens.x + rows.token * tokens.width, rows.count, tokens.width, room.input, room.scales[0]);
-  linear<T, false>(room.input, room.scales[0], rows.count, layer, room.hidden, HIDDEN_STRIDE);
-  for (int row = 0; row < rows.count; ++row) {
-    const long position = (rows.token + row) * (head_dim / 2);
-    for (int head = 0; head < 2 * tokens.heads; ++head)
-      rotate(room.hidden + row * HIDDEN_STRIDE + head * head_dim, head_dim, tokens.cosine + position,
-             tokens.sine + position);
+  const Input input[] = {{room.input, room.scales[0], &layer}};
+  for (int head = 0; head < tokens.heads; ++head) {
+    const long query = head * tokens.capacity + rows.token, key = head * tokens.slots + rows.slot;
+    int32_t* queries = tokens.queries + query * QUERY_WORDS<T>;
+    const auto projected = [&](int part) {
+      linear<T>(input, rows.count, (part * tokens.width + head * head_dim) / PANEL, head_dim / PANEL, room.hidden,
+                HEAD_STRIDE);
+    };
+    const auto write = [&](int32_t* words, float* scales) {
+      for (int row = 0; row < rows.count; ++row) {
+        float* of_row = room.hidden + row * HEAD_STRIDE;
+        const long position = (rows.token + row) * (head_dim / 2);
+        if (Own) rotate(of_row, head_dim, tokens.cosine + position, tokens.sine + position);
+        scales[row] = quantised<T>(of_row, head_dim, words + row * QUERY_WORDS<T>);
+      }
+    };
+    projected(0);
+    write(queries, tokens.query_scales + query);
+    if constexpr (Own) {
+      projected(1);
+      write(room.keys, tokens.key_scales + key);
+    } else {  // keys are the queries
+      for (int row = 0; row < rows.count; ++row) tokens.key_scales[key + row] = tokens.query_scales[query + row];
+    }
+    write_keys<T>(tokens, head, rows.slot, Own ? room.keys : queries, rows.count);
+    projected(Own ? 2 : 1);
+    for (int row = 0; row < rows.count; row += T::TOKENS)
+      write_values<T>(tokens, head, rows.slot + row, room.hidden + row * HEAD_STRIDE,
+                      rows.count - row < T::TOKENS ? rows.count - row : T::TOKENS);
   }
-  write_attention<T, true>(tokens, room.hidden, rows);
 }
 
-template <class T>
-void project_cross(const Tokens& tokens, const Linear& layer, Rows rows, void* scratch) {
-  [[maybe_unused]] const typename T::Session session;
-  auto& room = *static_cast<Scratch<T>*>(scratch);
-  quantise_rows<T>(tokens.x + rows.token * tokens.width, rows.count, tokens.width, room.input, room.scales[0]);
-  linear<T, false>(room.input, room.scales[0], rows.count, layer, room.hidden, HIDDEN_STRIDE);
-  write_attention<T, false>(tokens, room.hidden, rows);
-}
-
-// Layer norm and GELU of one row, in place.
-PHOTOGLUE_INLINE void norm_gelu(float* x, int channels, const float* weight, const float* bias) {
-  Float sum = all(0.f), squares = all(0.f);
-  for (int c = 0; c < channels; c += LANES) sum = add(sum, load(x + c));
-  const Float mean = all(sum_of(sum) / static_cast<float>(channels));
-  for (int c = 0; c < channels; c += LANES) {
-    const Float centred = sub(load(x + c), mean);
-    squares = fma(centred, centred, squares);
-  }
-  const Float factor = all(1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(channels) + 1e-5f));
+// What layer norm subtracts from some rows, and then multiplies them with; together, as sums wait for one another.
+template <int Count>
+PHOTOGLUE_INLINE void moments(const float* x, int channels, float* means, float* factors) {
+  Float sums[Count], squares[Count];
+  for (int i = 0; i < Count; ++i) sums[i] = squares[i] = all(0.f);
   for (int c = 0; c < channels; c += LANES)
-    store(x + c, gelu(fma(mul(sub(load(x + c), mean), factor), load(weight + c), load(bias + c))));
+    for (int i = 0; i < Count; ++i) sums[i] = add(sums[i], load(x + i * HIDDEN_STRIDE + c));
+  for (int i = 0; i < Count; ++i) means[i] = sum_of(sums[i]) / static_cast<float>(channels);
+  for (int c = 0; c < channels; c += LANES)
+    for (int i = 0; i < Count; ++i) {
+      const Float centred = sub(load(x + i * HIDDEN_STRIDE + c), all(means[i]));
+      squares[i] = fma(centred, centred, squares[i]);
+    }
+  for (int i = 0; i < Count; ++i)
+    factors[i] = 1 / __builtin_sqrtf(sum_of(squares[i]) / static_cast<float>(channels) + 1e-5f);
+}
+
+// Layer norm and GELU of one row, in place, then as words; returns what undoes their scale.
+template <class T>
+PHOTOGLUE_INLINE float norm_gelu(float* x, int channels, float mean, float factor, const FeedForward& net,
+                                 int32_t* words) {
+  Float largest = all(0.f), squares = all(0.f);
+  for (int c = 0; c < channels; c += LANES) {
+    const Float normed = mul(sub(load(x + c), all(mean)), all(factor));
+    const Float value = gelu(fma(normed, load(net.norm_weight + c), load(net.norm_bias + c)));
+    store(x + c, value);
+    largest = larger(largest, magnitude(value));
+    squares = fma(value, value, squares);
+  }
+  if constexpr (T::EXACT) {
+    return quantised<T>(x, channels, words);
+  } else {
+    const Scale scale = scale_for(largest_of(largest), sum_of(squares));
+    put_row<T>(x, channels, scale.forward, words);
+    return scale.back;
+  }
 }
 
 template <class T>
@@ -189,16 +210,20 @@ void feed_forward(const Tokens& tokens, const FeedForward& net, Rows rows, void*
   int32_t* context = room.input + MAX_WIDTH / T::NUMBERS;
   quantise_rows<T>(x, rows.count, width, room.input, room.scales[0]);
   quantise_rows<T>(tokens.context + rows.token * width, rows.count, width, context, room.scales[1]);
-  for (int panel = 0; panel < hidden / PANEL; ++panel) {
-    linear_panel<T, false>(room.input, room.scales[0], rows.count, net.of_state, panel, room.hidden, HIDDEN_STRIDE);
-    linear_panel<T, true>(context, room.scales[1], rows.count, net.of_context, panel, room.hidden, HIDDEN_STRIDE);
+  const Input both[] = {{room.input, room.scales[0], &net.of_state}, {context, room.scales[1], &net.of_context}};
+  linear<T>(both, rows.count, 0, hidden / PANEL, room.hidden, HIDDEN_STRIDE);
+  constexpr int AT_ONCE = 2;
+  static_assert(BLOCK_ROWS % AT_ONCE == 0);
+  for (int row = 0; row < rows.count; row += AT_ONCE) {
+    float* some = room.hidden + row * HIDDEN_STRIDE;
+    float means[AT_ONCE], factors[AT_ONCE];
+    moments<AT_ONCE>(some, hidden, means, factors);
+    for (int i = 0; i < AT_ONCE; ++i)
+      room.scales[0][row + i] = norm_gelu<T>(some + i * HIDDEN_STRIDE, hidden, means[i], factors[i], net,
+                                             room.input + (row + i) * INPUT_STRIDE<T>);
   }
-  for (int row = 0; row < rows.count; ++row) {
-    float* of_row = room.hidden + row * HIDDEN_STRIDE;
-    norm_gelu(of_row, hidden, net.norm_weight, net.norm_bias);
-    room.scales[0][row] = quantised<T>(of_row, hidden, room.input + row * INPUT_STRIDE<T>);
-  }
-  linear<T, false>(room.input, room.scales[0], rows.count, net.second, room.hidden, HIDDEN_STRIDE);
+  const Input second[] = {{room.input, room.scales[0], &net.second}};
+  linear<T>(second, rows.count, 0, width / PANEL, room.hidden, HIDDEN_STRIDE);
   for (int row = 0; row < rows.count; ++row)
     for (int c = 0; c < width; c += LANES)
       store(x + row * width + c, add(load(x + row * width + c), load(room.hidden + row * HIDDEN_STRIDE + c)));

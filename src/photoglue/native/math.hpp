@@ -2,7 +2,26 @@
 #pragma once
 // Included after one of the files that define vectors.
 
+#include <utility>
+
+#if defined(__clang__)
+#define PHOTOGLUE_SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PHOTOGLUE_SHUFFLED(a, b, ...) __builtin_shuffle(a, b, Int{__VA_ARGS__})
+#endif
+
 namespace {
+
+// Of all rows whose number lacks the bit Size, and those that have it: blocks of Size lanes change places.
+template <int Size, int... Lane>
+PHOTOGLUE_INLINE void exchange_lanes(Int* rows, std::integer_sequence<int, Lane...>) {
+  for (int i = 0; i < LANES; ++i) {
+    if (i & Size) continue;
+    const Int a = rows[i], b = rows[i + Size];
+    rows[i] = PHOTOGLUE_SHUFFLED(a, b, (Lane & Size ? LANES + (Lane ^ Size) : Lane)...);
+    rows[i + Size] = PHOTOGLUE_SHUFFLED(a, b, (Lane & Size ? LANES + Lane : Lane ^ Size)...);
+  }
+}
 
 // 2^x for x ≤ 127; 0 for very negative ones. Exact: to 1e-7 of the value, otherwise to 1e-4 of it.
 template <bool Exact>
@@ -34,6 +53,21 @@ PHOTOGLUE_INLINE Float gelu(Float x) {
   y = fma(y, z, all(-0.999999096f));
   const Float tail = mul(exp2_of<true>(y), x);
   return where_negative(x, tail, sub(x, tail));
+}
+
+// A block of LANES × LANES words, turned about its diagonal.
+template <int Size = 1>
+PHOTOGLUE_INLINE void exchange(Int* rows) {
+  if constexpr (Size < LANES) {
+    exchange_lanes<Size>(rows, std::make_integer_sequence<int, LANES>());
+    exchange<2 * Size>(rows);
+  }
+}
+PHOTOGLUE_INLINE void transpose(const int32_t* from, long from_stride, int32_t* to, long to_stride) {
+  Int rows[LANES];
+  for (int i = 0; i < LANES; ++i) rows[i] = load(from + i * from_stride);
+  exchange(rows);
+  for (int i = 0; i < LANES; ++i) store(to + i * to_stride, rows[i]);
 }
 
 }  // namespace

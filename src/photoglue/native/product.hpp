@@ -40,9 +40,10 @@ struct Int16 : Words {
   PHOTOGLUE_INLINE_MEMBER Sum zero() { return all(0); }
   PHOTOGLUE_INLINE_MEMBER Sum step(Sum sums, Int a, Int b) { return dot(sums, a, b); }
   PHOTOGLUE_INLINE_MEMBER Float value(Sum sums) { return to_float(sums); }
-  // LANES numbers of a row, from channel c on.
-  PHOTOGLUE_INLINE_MEMBER void put(int32_t* words, int c, Int numbers) {
-    store_narrow(reinterpret_cast<int16_t*>(words) + c, numbers);
+  // AT_ONCE vectors of numbers of a row, from channel c on.
+  static constexpr int AT_ONCE = 1;
+  PHOTOGLUE_INLINE_MEMBER void put(int32_t* words, int c, const Int* numbers) {
+    store_narrow(reinterpret_cast<int16_t*>(words) + c, *numbers);
   }
   // Weights of a panel of keys, of which there are GROUP in a step: this part of it.
   PHOTOGLUE_INLINE_MEMBER void put_weights(int32_t* words, int, Int low, Int high) { store(words, packed(low, high)); }
@@ -94,7 +95,7 @@ PHOTOGLUE_INLINE void in_registers(const int32_t* a, int panels, Panel panel, lo
 }
 
 // Some tiles of sums, each the product of the rows at rows(tile) with a few panels, panel(tile, i), each of some steps,
-// as if they were one. finish(tile, row, left, right) gets the sums of a row, LANES columns each.
+// as if they were one. finish(tile)(row, left, right) gets the sums of a row, LANES columns each.
 template <class T, int LDA, class Rows, class Panel, class Finish>
 PHOTOGLUE_INLINE void products(int tiles, Rows rows, int panels, Panel panel, long steps, Finish finish) {
   if constexpr (T::TILED)
@@ -102,8 +103,7 @@ PHOTOGLUE_INLINE void products(int tiles, Rows rows, int panels, Panel panel, lo
   else
     for (int tile = 0; tile < tiles; ++tile)
       in_registers<T, LDA>(
-          rows(tile), panels, [&](int i) { return panel(tile, i); }, steps,
-          [&](int row, Float left, Float right) { finish(tile, row, left, right); },
+          rows(tile), panels, [&](int i) { return panel(tile, i); }, steps, finish(tile),
           std::make_integer_sequence<int, TILE_ROWS>());
 }
 
@@ -116,6 +116,16 @@ PHOTOGLUE_INLINE Scale scale_for(float largest, float squares) {
   const float by_norm = __builtin_sqrtf(squares) / MAX_NORM, by_size = largest / MAX_INT16;
   const float back = by_norm > by_size ? by_norm : by_size;
   return back > 0 ? Scale{1 / back, back} : Scale{0, 1};
+}
+
+// A row whose numbers are brought to int16 by `forward`, as words for a product.
+template <class T>
+PHOTOGLUE_INLINE void put_row(const float* x, int channels, float forward, int32_t* words) {
+  for (int c = 0; c < channels; c += T::AT_ONCE * LANES) {
+    Int numbers[T::AT_ONCE];
+    for (int i = 0; i < T::AT_ONCE; ++i) numbers[i] = rounded(mul(load(x + c + i * LANES), all(forward)));
+    T::put(words, c, numbers);
+  }
 }
 
 // A row as words for a product; returns what undoes the scale.
@@ -132,7 +142,7 @@ PHOTOGLUE_INLINE float quantised(const float* x, int channels, int32_t* words) {
       squares = fma(value, value, squares);
     }
     const Scale scale = scale_for(largest_of(largest), sum_of(squares));
-    for (int c = 0; c < channels; c += LANES) T::put(words, c, rounded(mul(load(x + c), all(scale.forward))));
+    put_row<T>(x, channels, scale.forward, words);
     return scale.back;
   }
 }
@@ -142,36 +152,43 @@ PHOTOGLUE_INLINE float quantised(const float* x, int channels, int32_t* words) {
 template <class T>
 constexpr int INPUT_STRIDE = 2 * photoglue::MAX_WIDTH / T::NUMBERS + 16;
 
-// out = or += the layer's output; `bias` is added if it is not `Add`.
-template <class T, bool Add>
-PHOTOGLUE_INLINE void linear_panel(const int32_t* a, const float* scales, int rows, const Linear& layer, int panel,
-                                   float* out, long stride) {
-  const long steps = layer.inputs / T::NUMBERS;
-  const int32_t* b = layer.words + panel * steps * PANEL;
-  const Float scale[] = {load(layer.scale + panel * PANEL), load(layer.scale + panel * PANEL + LANES)};
-  const Float bias[] = {load(layer.bias + panel * PANEL), load(layer.bias + panel * PANEL + LANES)};
-  out += panel * PANEL;
-  products<T, INPUT_STRIDE<T>>(
-      (rows + TILE_ROWS - 1) / TILE_ROWS, [&](int tile) { return a + tile * TILE_ROWS * INPUT_STRIDE<T>; }, 1,
-      [&](int, int) { return b; }, steps,
-      [&](int tile, int i, Float left, Float right) {
-        const int row = tile * TILE_ROWS + i;
-        float* place = out + row * stride;
-        const Float start[] = {Add ? load(place) : bias[0], Add ? load(place + LANES) : bias[1]};
-        if constexpr (T::EXACT) {
-          store(place, add(left, start[0]));
-          store(place + LANES, add(right, start[1]));
-        } else {
-          store(place, fma(mul(left, scale[0]), all(scales[row]), start[0]));
-          store(place + LANES, fma(mul(right, scale[1]), all(scales[row]), start[1]));
-        }
-      });
-}
+// Rows that are multiplied with a layer's weights, as words, and what undoes the scale of each.
+struct Input {
+  const int32_t* words;
+  const float* scales;
+  const Linear* layer;
+};
 
-template <class T, bool Add>
-void linear(const int32_t* a, const float* scales, int rows, const Linear& layer, float* out, long stride) {
-  for (int panel = 0; panel < layer.outputs / PANEL; ++panel)
-    linear_panel<T, Add>(a, scales, rows, layer, panel, out, stride);
+// Some panels of outputs, from the first one on: the sum of what one or two layers make of their inputs.
+template <class T, int N>
+PHOTOGLUE_INLINE void linear(const Input (&inputs)[N], int rows, int first, int panels, float* out, long stride) {
+  const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  const long steps = inputs[0].layer->inputs / T::NUMBERS;
+  products<T, INPUT_STRIDE<T>>(
+      tiles * N * panels,
+      [&](int tile) { return inputs[tile / tiles % N].words + tile % tiles * TILE_ROWS * INPUT_STRIDE<T>; }, 1,
+      [&](int tile, int) {
+        return inputs[tile / tiles % N].layer->words + (first + tile / (tiles * N)) * steps * PANEL;
+      },
+      steps,
+      [&](int tile) {
+        const int panel = tile / (tiles * N), layer = tile / tiles % N, row = tile % tiles * TILE_ROWS;
+        const Linear& of = *inputs[layer].layer;
+        const int column = (first + panel) * PANEL;
+        const float *scales = of.scale + column, *bias = of.bias + column, *of_rows = inputs[layer].scales + row;
+        float* to = out + row * stride + panel * PANEL;
+        return [=](int i, Float left, Float right) {
+          float* place = to + i * stride;
+          const float* start = N > 1 && layer ? place : bias;
+          if constexpr (T::EXACT) {
+            store(place, add(left, load(start)));
+            store(place + LANES, add(right, load(start + LANES)));
+          } else {
+            store(place, fma(mul(left, load(scales)), all(of_rows[i]), load(start)));
+            store(place + LANES, fma(mul(right, load(scales + LANES)), all(of_rows[i]), load(start + LANES)));
+          }
+        };
+      });
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Single parts of a network, for tests to compare.
+// Single parts of a network, for tests and benchmarks.
 #include <algorithm>
 
 #include "api.hpp"
@@ -6,6 +6,12 @@
 
 using photoglue::Buffer;
 using photoglue::Kernels;
+
+double photoglue_products(int32_t int16, int64_t repeats) {
+  const Kernels* kernels = photoglue::kernels(int16 != 0, photoglue::MAX_HEAD_DIM);
+  Buffer<std::byte> scratch;  // zeros
+  return kernels ? kernels->products(static_cast<long>(repeats), scratch.room(kernels->scratch)) : 0;
+}
 
 int32_t photoglue_linear(int32_t int16, const float* x, int64_t rows, const float* weights, const float* bias,
                          int32_t outputs, int32_t inputs, float* out) {

@@ -63,18 +63,24 @@ struct TiledInt16 {
     Session& operator=(const Session&) = delete;
   };
 
-  PHOTOGLUE_INLINE_MEMBER void put(int32_t* words, int c, Int numbers) {
-    auto* bytes = reinterpret_cast<__m128i*>(reinterpret_cast<uint8_t*>(words) + c / 64 * 128 + c % 64);
-    _mm_storeu_si128(bytes, _mm512_cvtepi32_epi8((__m512i)(numbers >> 8)));
-    _mm_storeu_si128(bytes + 4, _mm512_cvtepi32_epi8((__m512i)numbers));
+  // 2 · LANES numbers: their lower bytes, then their upper ones.
+  PHOTOGLUE_INLINE_MEMBER __m512i split(Int low, Int high) {
+    return _mm512_permutexvar_epi8(_mm512_load_si512(SPLIT_BYTES.place), (__m512i)packed(low, high));
+  }
+
+  static constexpr int AT_ONCE = 4;
+  PHOTOGLUE_INLINE_MEMBER void put(int32_t* words, int c, const Int* numbers) {
+    const __m512i first = split(numbers[0], numbers[1]), second = split(numbers[2], numbers[3]);
+    store(words + c / 2, (Int)_mm512_shuffle_i64x2(first, second, 0xee));
+    store(words + c / 2 + LANES, (Int)_mm512_shuffle_i64x2(first, second, 0x44));
   }
 
   // Weights of a panel of keys, the first or second of a group.
   PHOTOGLUE_INLINE_MEMBER void put_weights(int32_t* words, int part, Int low, Int high) {
-    const __m512i split = _mm512_permutexvar_epi8(_mm512_load_si512(SPLIT_BYTES.place), (__m512i)packed(low, high));
+    const __m512i both = split(low, high);
     auto* bytes = reinterpret_cast<__m256i*>(words) + part;
-    _mm256_storeu_si256(bytes, _mm512_extracti64x4_epi64(split, 1));
-    _mm256_storeu_si256(bytes + 2, _mm512_castsi512_si256(split));
+    _mm256_storeu_si256(bytes, _mm512_extracti64x4_epi64(both, 1));
+    _mm256_storeu_si256(bytes + 2, _mm512_castsi512_si256(both));
   }
 
   // Where the words of a panel's column begin; one word further is LANES words on.
@@ -134,19 +140,19 @@ struct TiledInt16 {
       PHOTOGLUE_TILE_STORE(3, sums + 3 * TILE_SUMS);
       PHOTOGLUE_TILE_STORE(4, sums + 4 * TILE_SUMS);
       PHOTOGLUE_TILE_STORE(5, sums + 5 * TILE_SUMS);
-      put_together(sums, tile, finish);
+      const auto of_tile = finish(tile);
+      for (int row = 0; row < TILE_ROWS; ++row) put_together(sums, row, of_tile);
     }
   }
 
   template <class Finish>
-  PHOTOGLUE_INLINE_MEMBER void put_together(const int32_t* sums, int tile, Finish finish) {
+  PHOTOGLUE_INLINE_MEMBER void put_together(const int32_t* sums, int row, const Finish& finish) {
     const auto half_of = [](const int32_t* of_row) {
       const auto upper = (Unsigned)load(of_row), mixed = (Unsigned)load(of_row + TILE_SUMS),
                  lower = (Unsigned)load(of_row + 2 * TILE_SUMS);
       return to_float((Int)((((upper << 8) + mixed) << 8) + lower));
     };
-    for (int row = 0; row < TILE_ROWS; ++row)
-      finish(tile, row, half_of(sums + row * LANES), half_of(sums + 3 * TILE_SUMS + row * LANES));
+    finish(row, half_of(sums + row * LANES), half_of(sums + 3 * TILE_SUMS + row * LANES));
   }
 };
 

@@ -292,8 +292,7 @@ class LightGlue(nn.Module, Matcher):
         dtype = choose_precision("int16", self.device)
         network = self._fold_cache.made_of(self, dtype, lambda _, d: NativeNetwork(self, self.shape.num_heads, d))
         found = network.match(pack, [features.keypoints for pair in pairs for features in pair], self.config)
-        matches = matches_of(pairs, pack, found, self.shape.n_layers, self.config)
-        return [replace(each, precision="int16") for each in matches]
+        return matches_of(pairs, pack, found, self.shape.n_layers, self.config)
 
     def _chosen_precision(self) -> Precision | None:
         """What inference computes in; None: as it is trained."""

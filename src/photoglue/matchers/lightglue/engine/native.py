@@ -19,13 +19,16 @@ from torch import Tensor, nn
 
 from photoglue.errors import ConfigError
 from photoglue.matchers.lightglue.adaptive import PRUNING_MIN_KEYPOINTS, Pack, TokenConfidence, confidence_threshold
-from photoglue.matchers.lightglue.assignment import MatchAssignment, unmatched
+from photoglue.matchers.lightglue.assignment import MatchAssignment
 from photoglue.matchers.lightglue.blocks import TransformerLayer
 from photoglue.matchers.lightglue.config import LightGlueConfig
 from photoglue.matchers.lightglue.engine.folded import FoldedFeedForward, FoldedLayer
 from photoglue.matchers.lightglue.engine.kernels import LOG2_E
 from photoglue.native.library import library
 from photoglue.structs import Features, Matches
+
+_SPREAD = sum((np.arange(1024) >> bit & 1) << 2 * bit for bit in range(10))
+"""The bits of each number below 1024, with a zero between any two."""
 
 
 class _Batch(ctypes.Structure):
@@ -140,13 +143,13 @@ def neighbours_first(keypoints: Sequence[Float[Tensor, "_ 2"]]) -> Int64[Tensor,
     """
     parts, start = [], 0
     for points in keypoints:
-        low, high = points.aminmax(dim=0)
-        cells = ((points - low) * (1023 / (high - low).max().clamp(min=1e-6))).long()
-        codes = sum((cells >> bit & 1) << 2 * bit for bit in range(10))
-        assert isinstance(codes, Tensor)
-        parts.append((codes[:, 0] | codes[:, 1] << 1).argsort(stable=True) + start)
-        start += len(points)
-    return torch.cat(parts)
+        there = points.detach().float().numpy()
+        low, high = there.min(axis=0), there.max(axis=0)
+        cells = ((there - low) * (np.float32(1023) / max((high - low).max(), np.float32(1e-6)))).astype(np.int64)
+        codes = _SPREAD[cells[:, 0]] | _SPREAD[cells[:, 1]] << 1
+        parts.append(codes.argsort(kind="stable") + start)
+        start += len(there)
+    return torch.from_numpy(np.concatenate(parts))
 
 
 def matches_of(
@@ -154,20 +157,23 @@ def matches_of(
 ) -> list[Matches]:
     """What the library found as matches of each pair."""
     survived = found.survived if config.width_confidence is not None else found.survived.fill_(n_layers)
-    each = []
-    for i, (pair, stop) in enumerate(zip(pairs, found.stops, strict=True)):
-        rows0, rows1 = pack.segments.slices()[2 * i : 2 * i + 2]
-        nothing = unmatched(*pair, n_layers, stop, survived[rows0], survived[rows1])
-        each.append(
-            replace(
-                nothing,
-                matches0=found.matches[rows0],
-                matches1=found.matches[rows1],
-                matching_scores0=found.scores[rows0],
-                matching_scores1=found.scores[rows1],
-            )
+    rows = pack.segments.slices()
+    return [
+        Matches(
+            matches0=found.matches[rows0],
+            matches1=found.matches[rows1],
+            matching_scores0=found.scores[rows0],
+            matching_scores1=found.scores[rows1],
+            keypoints0=features0.keypoints,
+            keypoints1=features1.keypoints,
+            stop=stop,
+            n_layers=n_layers,
+            prune0=survived[rows0],
+            prune1=survived[rows1],
+            precision="int16",
         )
-    return each
+        for (features0, features1), stop, rows0, rows1 in zip(pairs, found.stops, rows[::2], rows[1::2], strict=True)
+    ]
 
 
 def _tensors(network: nn.Module) -> list[Tensor | None]:
