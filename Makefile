@@ -8,12 +8,12 @@ RUN := $(VENV)/bin
 # Compiled modules are kept, whatever this shell says of them: compiling them costs each process of the tests 8 s.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types lint fmt tests quick native docs fuzz colmap-versions clean
+.PHONY: demo test check types lint fmt tests quick rare native docs fuzz colmap-versions clean
 
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
 
-test: check tests                 ## everything that CI checks
+test: check tests                 ## what every change has to pass; CI runs `make rare` and `make colmap-versions` as well
 
 check: $(VENV)/dev.stamp          ## lint, format, types (of benchmarks too), import contracts
 	@$(MAKE) --no-print-directory -j2 --output-sync types lint
@@ -26,9 +26,12 @@ lint:
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
 
-tests: $(VENV)/dev.stamp native   ## all tests, with every shape annotation executed, and how much of the code they run
+tests: $(VENV)/dev.stamp native   ## the tests but the rare ones, with every shape annotation executed, and how much of the code they run
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(COVERAGE)
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m slow
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m "slow and not rare"
+
+rare: $(VENV)/dev.stamp native    ## tests of sanitizers, browsers, full disks, `kill -9`, other programs: some minutes
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m rare
 
 quick: $(VENV)/dev.stamp native   ## the tests that are not slow: under a minute, for the inner loop
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=5 --durations-min=1

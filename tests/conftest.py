@@ -33,6 +33,14 @@ def _deterministic():
     torch.manual_seed(0)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What is rare is slow as well: "not slow" is all that the quick tests are."""
+    for item in items:
+        if item.get_closest_marker("rare"):
+            item.add_marker("slow")
+
+
 def pytest_collection_finish():
     """What is there now stays: neither searched again and again for garbage, nor taken to pieces at the end."""
     gc.collect()

@@ -123,7 +123,7 @@ def test_mixed_pairs_are_the_same_every_time(features):
 
 
 @pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.rare
 def test_one_pair_and_many_on_a_device(official, motorcycle, monkeypatch):
     """On a CPU, where nothing is recorded or compiled, so that it cannot be broken when a GPU comes along."""
     import speed
@@ -258,7 +258,7 @@ def test_who_asks_for_a_gpu_that_is_not_there_is_told(features, monkeypatch, cap
 
 
 @pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
     """On few points, all contestants: they find the same, so that they are timed at the same job."""
     transformers_or_skip("superpoint", "lightglue")

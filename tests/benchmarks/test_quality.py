@@ -36,7 +36,7 @@ def test_quality_is_written_and_not_measured_twice(planar, tmp_path, monkeypatch
     capsys.readouterr()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_quality_in_processes(planar, tmp_path, capsys, started):
     """Two sets in two processes give what they give one after the other."""
     import quality
