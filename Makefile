@@ -13,15 +13,16 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
 
-test: check tests                 ## what every change has to pass; CI runs coverage, rare and colmap-versions as well
+test: lint                        ## what every change has to pass; CI runs coverage, rare and colmap-versions as well
+	@$(MAKE) --no-print-directory -j2 types tests  # mypy has one thread
 
 check: $(VENV)/dev.stamp          ## lint, format, types (of benchmarks too), import contracts
 	@$(MAKE) --no-print-directory -j2 --output-sync types lint
 
-types:
+types: $(VENV)/dev.stamp
 	$(RUN)/mypy
 
-lint:
+lint: $(VENV)/dev.stamp
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
@@ -32,8 +33,8 @@ tests: $(VENV)/dev.stamp native   ## all tests but the rare ones, with every sha
 rare: $(VENV)/dev.stamp native    ## tests of sanitizers, browsers, full disks, `kill -9`, other programs: some minutes
 	$(PYTEST) -m rare
 
-coverage: $(VENV)/dev.stamp native ## how much of the code the tests run that are not slow, with a floor
-	$(PYTEST) -m "not slow" --cov --cov-report=term
+coverage: $(VENV)/dev.stamp native ## how much of the code the tests run that are quick or of exported files, with a floor
+	$(PYTEST) -m "not slow or exported and not rare" --cov --cov-report=term
 
 quick: $(VENV)/dev.stamp native   ## the tests that are not slow: under a minute, for the inner loop
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=5 --durations-min=1
