@@ -27,13 +27,13 @@ lint: $(VENV)/dev.stamp
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
 
-tests: $(VENV)/dev.stamp native   ## all tests but the rare ones, with every shape annotation executed
-	$(PYTEST) -m "not rare"
+tests: $(VENV)/dev.stamp native   ## all tests but those of the next two targets, with every shape annotation executed
+	$(PYTEST) -m "not rare and not exported"
 
 rare: $(VENV)/dev.stamp native    ## tests of sanitizers, browsers, full disks, `kill -9`, other programs: some minutes
 	$(PYTEST) -m rare
 
-coverage: $(VENV)/dev.stamp native ## how much of the code the tests run that are quick or of exported files, with a floor
+coverage: $(VENV)/dev.stamp native ## how much of the code the quick tests and those of exported files run, with a floor
 	$(PYTEST) -m "not slow or exported and not rare" --cov --cov-report=term
 
 quick: $(VENV)/dev.stamp native   ## the tests that are not slow: under a minute, for the inner loop

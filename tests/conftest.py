@@ -17,7 +17,7 @@ import torch
 pytest_plugins = ["exported_files", "written_datasets"]
 
 # Property tests: the same examples each time in CI, others each time at the desk, many of them before a release.
-hypothesis.settings.register_profile("ci", max_examples=50, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=25, derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("long", max_examples=500, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -120,7 +120,7 @@ def test_a_new_store_survives_in_the_middle_of_every_write(tmp_path):
     assert 5 < write < 199
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_cache_survives_at_every_write(tmp_path):
     path = tmp_path / "c.h5"
 
