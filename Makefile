@@ -1,34 +1,40 @@
 # `make demo` and `make test` are all that a newcomer needs; each starts from a bare Python 3.11.
 PYTHON ?= python3.11
-# Coverage is that of the tests that are not slow. `make tests COVERAGE=` measures none.
-COVERAGE ?= --cov --cov-report=term
 VENV := .venv
 SHELL := /bin/bash
 RUN := $(VENV)/bin
+# How the tests run: in two processes, the same examples each time.
+PYTEST = OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal
 # Compiled modules are kept, whatever this shell says of them: compiling them costs each process of the tests 8 s.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types lint fmt tests quick native docs fuzz colmap-versions clean
+.PHONY: demo test check types lint fmt tests rare coverage quick native docs fuzz colmap-versions clean
 
 demo: $(VENV)/demo.stamp          ## match the real motorcycle stereo pair, draw it, and measure the precision
 	$(RUN)/photoglue demo --out demo
 
-test: check tests                 ## everything that CI checks
+test: lint                        ## what every change has to pass; CI runs coverage, rare and colmap-versions as well
+	@$(MAKE) --no-print-directory -j2 types tests  # mypy has one thread
 
 check: $(VENV)/dev.stamp          ## lint, format, types (of benchmarks too), import contracts
 	@$(MAKE) --no-print-directory -j2 --output-sync types lint
 
-types:
+types: $(VENV)/dev.stamp
 	$(RUN)/mypy
 
-lint:
+lint: $(VENV)/dev.stamp
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
 
-tests: $(VENV)/dev.stamp native   ## all tests, with every shape annotation executed, and how much of the code they run
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(COVERAGE)
-	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(RUN)/python -m pytest -n 2 --dist worksteal -m slow
+tests: $(VENV)/dev.stamp native   ## all tests but those of the next two targets, with every shape annotation executed
+	$(PYTEST) -m "not rare and not exported"
+
+rare: $(VENV)/dev.stamp native    ## tests of sanitizers, browsers, full disks, `kill -9`, other programs: some minutes
+	$(PYTEST) -m rare
+
+coverage: $(VENV)/dev.stamp native ## how much of the code the quick tests and those of exported files run, with a floor
+	$(PYTEST) -m "not slow or exported and not rare" --cov --cov-report=term
 
 quick: $(VENV)/dev.stamp native   ## the tests that are not slow: under a minute, for the inner loop
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=5 --durations-min=1

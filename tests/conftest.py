@@ -4,6 +4,7 @@
 """
 
 import gc
+import multiprocessing
 import os
 import sys
 import types
@@ -16,7 +17,7 @@ import torch
 pytest_plugins = ["exported_files", "written_datasets"]
 
 # Property tests: the same examples each time in CI, others each time at the desk, many of them before a release.
-hypothesis.settings.register_profile("ci", max_examples=50, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=25, derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("long", max_examples=500, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
@@ -24,6 +25,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # What "auto" means must not depend on what else this machine does: tests go by its flags.
 os.environ.setdefault("PHOTOGLUE_AUTO", "rules")
 
+EXPORTED = {"matcher_file", "opencv_file", "staged_folder", "extractor_file"}
+"""Fixtures of tests/helpers/exported_files.py that take ten seconds, once."""
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SHARED_DATA = SHARED / "data"
 
@@ -31,6 +34,33 @@ SHARED_DATA = SHARED / "data"
 @pytest.fixture(autouse=True)
 def _deterministic():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _processes_that_have_imported_everything():
+    """Pools take their processes from one that has imported all and done nothing: each saves seconds.
+
+    Where a test wants them as users have them, it puts ``multiprocessing`` back into ``photoglue.workers``.
+    """
+    if sys.platform != "linux":
+        return
+    from photoglue import workers
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["photoglue.batch", "photoglue.evaluation", "cv2", "h5py", "poselib"])
+    workers.multiprocessing = types.SimpleNamespace(
+        get_context=lambda method: context, parent_process=multiprocessing.parent_process
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What is rare, or reads what has to be exported first, is slow as well: "not slow" is all that quick tests are."""
+    for item in items:
+        if not EXPORTED.isdisjoint(item.fixturenames):
+            item.add_marker("exported")
+        if item.get_closest_marker("exported") or item.get_closest_marker("rare"):
+            item.add_marker("slow")
 
 
 def pytest_collection_finish():

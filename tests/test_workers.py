@@ -1,6 +1,7 @@
 """Processes that end with this one; their work comes back in order, and the same as by one."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -27,7 +28,8 @@ def _fatal(state, item):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_results_come_in_the_order_of_the_items_and_errors_come_through(workers):
+def test_results_come_in_the_order_of_the_items_and_errors_come_through(workers, monkeypatch):
+    monkeypatch.setattr("photoglue.workers.multiprocessing", multiprocessing)  # as users have it
     before, results = torch.get_num_threads(), []
     with pytest.raises(PhotoGlueError, match="not this one"):
         results.extend(in_order(_scaled, 3, iter(range(20)), workers))

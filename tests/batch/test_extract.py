@@ -263,7 +263,7 @@ except OutputError as error:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_full_disk_is_an_error_and_what_was_done_is_kept(photos, store, tmp_path):
     """A limit on the size of files stands for a full disk."""
     (tmp_path / "full.py").write_text(FULL)

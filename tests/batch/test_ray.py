@@ -49,7 +49,7 @@ class Deadly(Bright):
         return super().detect(images, masks)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.filterwarnings("ignore")
 def test_stores_are_those_of_one_process_also_when_a_worker_is_killed(cluster, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -81,7 +81,7 @@ def test_stores_are_those_of_one_process_also_when_a_worker_is_killed(cluster, t
     assert (again.done, again.kept) == (0, COUNT)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.filterwarnings("ignore")
 def test_what_a_worker_raises_and_too_many_workers(cluster):
     with pytest.raises(ConfigError, match="this chunk is bad"):

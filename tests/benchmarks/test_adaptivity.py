@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.rare
 def test_adaptivity(posed, tmp_path, capsys, started):
     pytest.importorskip("matplotlib", exc_type=ImportError)
     import adaptivity

@@ -35,7 +35,7 @@ def features():
     return make
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize(("m", "n"), [(60, 100), (256, 256)])
 def test_the_floor_counts_what_torch_counts(features, m, n, monkeypatch):
     from floor import match_flops
@@ -123,7 +123,7 @@ def test_mixed_pairs_are_the_same_every_time(features):
 
 
 @pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.rare
 def test_one_pair_and_many_on_a_device(official, motorcycle, monkeypatch):
     """On a CPU, where nothing is recorded or compiled, so that it cannot be broken when a GPU comes along."""
     import speed
@@ -160,7 +160,7 @@ def test_one_pair_and_many_on_a_device(official, motorcycle, monkeypatch):
     assert text.get().count("official *") == 8
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 @pytest.mark.parametrize("points", [96, 2100])
 def test_the_official_code_is_compiled_for_the_points_measured(official, features, monkeypatch, points):
@@ -179,7 +179,7 @@ def test_the_official_code_is_compiled_for_the_points_measured(official, feature
     assert seen == [(points, points)] * 9
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 def test_the_official_settings_are_those_they_are_called(official, monkeypatch):
     import peers
@@ -194,7 +194,7 @@ def test_the_official_settings_are_those_they_are_called(official, monkeypatch):
     assert list(official_models("full", [64], "cpu")) == ["official"]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_fastest_official_setting_is_the_baseline(monkeypatch):
     """As on a GPU: what has no compiler is left out, the clock stops when the device is done, peaks are over what lay
     there."""
@@ -258,7 +258,7 @@ def test_who_asks_for_a_gpu_that_is_not_there_is_told(features, monkeypatch, cap
 
 
 @pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
     """On few points, all contestants: they find the same, so that they are timed at the same job."""
     transformers_or_skip("superpoint", "lightglue")
@@ -290,7 +290,7 @@ def test_the_whole_of_it(official, motorcycle, tmp_path, monkeypatch, capsys):
     assert picture.stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_training_step_is_counted_as_torch_counts_it(features):
     from dataclasses import replace
 

@@ -9,7 +9,7 @@ pytest.importorskip("h5py", exc_type=ImportError)
 pytest.importorskip("poselib", exc_type=ImportError)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_database_scale(tmp_path, capsys, started):
     import database_scale
 

@@ -7,7 +7,7 @@ from rendered_scene import write_scene
 pytest.importorskip("cv2", exc_type=ImportError)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_labels_of_a_map_without_errors_are_right(tmp_path, capsys, started):
     import map_labels
 

@@ -49,7 +49,7 @@ def test_points_come_back_in_pixels_of_the_photos(images):
         assert found.scores.tolist() == [0.25, 1.0]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("name", ["superglue", "lightglue"])
 def test_superpoint_matchers_of_transformers(images, name):
     """The points are SuperPoint's, and pairs and scores those of transformers' own post-processing."""
@@ -86,7 +86,7 @@ def test_superpoint_matchers_of_transformers(images, name):
     np.testing.assert_allclose(found.points1, keypoints[1][[j for _, j in pairs]], atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_no_points(images):
     transformers = transformers_or_skip("superpoint", "lightglue")
     from peer_images import ImageMatcher, detector_finder
@@ -123,7 +123,7 @@ def test_dense_matches_are_paired_by_their_cells():
     assert scores.tolist() == [0.5, 0.75]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_efficientloftr_of_transformers(images):
     """Its answer is laid out as the adapter reads it: cell by cell, a point near the cell that it stands for."""
     transformers = transformers_or_skip("efficientloftr")
@@ -152,7 +152,7 @@ def test_efficientloftr_of_transformers(images):
         assert (points - corners).abs().max() <= 2 * 5  # fine steps of half a cell and one pixel
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_loftr_of_kornia(images):
     """Points of image 0 lie on the grid of its cells: 8 pixels of the half-size image, in LoFTR's own frame."""
     loftr = pytest.importorskip("kornia.feature.loftr.loftr", exc_type=ImportError)
@@ -168,7 +168,7 @@ def test_loftr_of_kornia(images):
     assert (off_grid - off_grid.round()).abs().max() > 0.01  # refined
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("peer", ["transformers-lightglue", "kornia-loftr"])
 def test_peers_are_found_in_the_caches_of_their_libraries(tmp_path, monkeypatch, images, peer):
     from peer_methods import PEERS, UnavailableError

@@ -46,7 +46,7 @@ def test_opencvs_sift_is_opencvs(photos):
 
 
 @pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_official_peer_matches_as_we_do(official, motorcycle):
     from peer_methods import PEERS
 

@@ -9,7 +9,7 @@ import pytest
 PAGE = "# T\n\n<!-- quality: begin -->\nold\n<!-- quality: end -->\n\nafter\n"
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_quality_is_written_and_not_measured_twice(planar, tmp_path, monkeypatch, capsys, started):
     import quality
 
@@ -36,7 +36,7 @@ def test_quality_is_written_and_not_measured_twice(planar, tmp_path, monkeypatch
     capsys.readouterr()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_quality_in_processes(planar, tmp_path, capsys, started):
     """Two sets in two processes give what they give one after the other."""
     import quality
@@ -83,7 +83,7 @@ def test_quality_has_full_depth_by_default_only_for_poses(planar, posed, tmp_pat
         assert list(quality.groups_of(args, names)[0].names) == names
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_quality_leaves_out_what_it_would_have_to_download(planar, tmp_path, monkeypatch, capsys, started):
     import quality
 

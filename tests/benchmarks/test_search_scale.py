@@ -8,7 +8,7 @@ pytest.importorskip("cv2", exc_type=ImportError)
 pytest.importorskip("h5py", exc_type=ImportError)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_search_scale(tmp_path, capsys, started):
     import search_scale
 

@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_thresholds(posed, tmp_path, capsys, started):
     import thresholds
 

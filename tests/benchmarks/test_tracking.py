@@ -9,7 +9,7 @@ for package in ("cv2", "h5py", "poselib"):
     pytest.importorskip(package, exc_type=ImportError)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_memory_and_times(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
     import tracking

@@ -35,6 +35,7 @@ def test_epipolar_truth(plain, out, make):
     assert again.correct_of(result, result.records[0], matches).tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_other_runs_and_turned_images_have_none(planes, out):
     dataset = load_dataset(planes)
     (result,) = run.measure([dataset], ["sift+nn"], out, SETTINGS)

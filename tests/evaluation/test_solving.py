@@ -68,7 +68,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_when_the_evaluation_is_killed_its_processes_end(tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     main = subprocess.Popen([sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE, text=True)

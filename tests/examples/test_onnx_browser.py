@@ -15,7 +15,7 @@ from browser import browser, wait_until
 from exported_files import untyped
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_browser"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from exported_files import small_lightglue, untyped
 
 SOURCE = Path(__file__).resolve().parents[2] / "examples" / "onnx_cpp" / "staged_matcher.cpp"
 HEADERS = ("/usr/include/onnxruntime", "/usr/local/include/onnxruntime", os.environ.get("ONNXRUNTIME_INCLUDE", ""))
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 
 
 @pytest.fixture(scope="module")

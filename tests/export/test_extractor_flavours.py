@@ -56,7 +56,7 @@ def test_what_there_is_not(name, kind):
         extractor_flavour(name, kind)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_colmaps_table():
     """Names, order and ranks that COLMAP's aliked.cc checks; the length of a descriptor is a number."""
     flavour = extractor_flavour("colmap", "aliked-n16rot")
@@ -67,7 +67,7 @@ def test_colmaps_table():
     assert graph.graph.output[1].type.tensor_type.shape.dim[2].dim_value == 4
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 def test_opencvs_own_disk_finds_the_same(tmp_path, astronaut):
     cv2 = pytest.importorskip("cv2", exc_type=ImportError)

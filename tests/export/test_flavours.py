@@ -46,7 +46,7 @@ def test_colmaps_table(scales, count):
     assert [(each.dtype, each.ndim) for each in outputs] == [(torch.int64, 1), (torch.float32, 1)]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_colmaps_table_in_a_file_of_ten_inputs():
     flavour, model = FLAVOURS["colmap"], small_lightglue(n_layers=1)
     examples, axes = example_inputs(flavour, model)
@@ -109,7 +109,7 @@ for match in matcher.match(pair["desc0"], pair["desc1"]):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 def test_opencv_finds_the_same_on_real_photos(opencv_file, real_pair, tmp_path):
     with_opencv("LightGlueMatcher")
@@ -141,7 +141,7 @@ np.savez(sys.argv[3], **dict(zip(names, net.forward(names))))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_opencvs_engine_runs_the_form_of_type_disk(tmp_path):
     """No wheel of OpenCV has the type LG_DISK yet, so its engine is given what that class gives."""
     with_opencv("LightGlueMatcher")
@@ -162,7 +162,7 @@ def test_opencvs_engine_runs_the_form_of_type_disk(tmp_path):
     assert np.abs(found["mscores0"].reshape(-1) - expected.matching_scores0.numpy()).max() < 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 def test_openvino_finds_the_same(matcher_file, opencv_file):
     """Both the general form, padded and masked, and a real layer."""
@@ -184,7 +184,7 @@ def test_openvino_finds_the_same(matcher_file, opencv_file):
         assert np.abs(scores0 - expected.matching_scores0.numpy())[rows].max() < 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_what_is_known_against_real_files(matcher_file, opencv_file):
     """The general form keeps TensorRT's rules; that for OpenCV gives as many pairs as there are matches."""
     assert lint(matcher_file, "tensorrt") == [] and lint(opencv_file, "opencv") == []
@@ -203,7 +203,7 @@ def test_pycolmap_says_that_it_has_no_onnx(tmp_path):
     assert not hasattr(options, "aliked")
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 def test_half_precision_on_real_photos(real_pair):
     """The whole network in PyTorch with products in half precision, as the file computes them."""

@@ -93,7 +93,7 @@ def test_opencvs_crash_is_named():
     assert not any("crashes" in fault for fault in lint_graph(gelu("Mul"), "opencv"))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_opencv_crashes_as_is_said(tmp_path):
     """If this fails for a newer OpenCV, the rule can go."""
     cv2 = pytest.importorskip("cv2", exc_type=ImportError)

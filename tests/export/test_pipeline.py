@@ -64,7 +64,7 @@ def test_what_cannot_be_had(tmp_path):
             export_pipeline(tmp_path / "a.onnx", **options)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.weights
 def test_file_agrees(tmp_path, monkeypatch, motorcycle):
     """DISK, as it is exported in seconds, and the first layer of its matcher."""

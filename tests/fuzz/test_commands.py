@@ -118,7 +118,7 @@ def tidied(folder, before):
 
 
 @pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.filterwarnings("ignore")
 def test_every_command_ends_well(folder, capfd, as_a_user, not_enlarged, tries):
     from photoglue.cli import main

@@ -8,7 +8,7 @@ import pytest
 from fuzzing import seeds
 from long_jobs import JOBS, OUT, again, begin_anew, contents, left_over
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 LATER = ("8.png", "9.png")
 """Photos that are not there yet when a job first runs, where it is to find something from before."""
 SINGLE = ["match", "photos/0.png", "photos/1.png", "--features", "sift", "--matcher", "nearest", "--resize", "None"]

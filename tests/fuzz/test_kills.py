@@ -14,7 +14,7 @@ from long_jobs import (
     moment,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -94,7 +94,7 @@ def test_chosen(checkout, no_compiler, monkeypatch):
         wheel_of(checkout)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_an_editable_install_follows_the_sources(checkout, compiler):
     native = checkout / "src" / "photoglue" / "native"
     wheel_of(checkout, "editable")
@@ -118,7 +118,7 @@ def test_the_source_distribution_can_be_built_from(checkout, compiler, tmp_path)
     assert "linux" in wheel_of(root).name
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("target", ["linux-aarch64", "macos-x86_64", "macos-arm64", "windows-x86_64"])
 def test_other_systems(target, tmp_path):
     """All sources compile for them. Zig's own C++ library is compiled first, which takes a minute a system, once."""

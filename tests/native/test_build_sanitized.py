@@ -26,7 +26,7 @@ def runtime() -> str:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_nothing_is_found(runtime, tmp_path):
     library = build(tmp_path / "sanitized.so", compiler=("c++",), sanitize=True)
     settings = {

@@ -54,7 +54,7 @@ def share_near(points, others, px=0.1):
 def readme(lightglue, paths):
     extractor = lightglue.ALIKED(max_num_keypoints=256).eval().to("cpu")
     matcher = lightglue.LightGlue(features="aliked").eval().to("cpu")
-    image0, image1 = (lightglue.utils.load_image(path, resize=512) for path in paths)
+    image0, image1 = (lightglue.utils.load_image(path, resize=384) for path in paths)
     feats0 = extractor.extract(image0)
     feats1 = extractor.extract(image1)
     matches01 = matcher({"image0": feats0, "image1": feats1})
@@ -83,7 +83,7 @@ def demo(lightglue, paths):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     extractor = lightglue.ALIKED(max_num_keypoints=256).eval().to(device)
     matcher = lightglue.LightGlue(features="aliked").eval().to(device)
-    image0, image1 = (load_image(path, resize=512) for path in paths)
+    image0, image1 = (load_image(path, resize=384) for path in paths)
     feats0 = extractor.extract(image0.to(device))
     feats1 = extractor.extract(image1.to(device))
     matches01 = matcher({"image0": feats0, "image1": feats1})

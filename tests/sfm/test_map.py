@@ -232,7 +232,7 @@ mapped(Path(sys.argv[3]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_killed_at_any_moment_it_comes_to_the_same_model(tmp_path):
     write(tmp_path / "photos", 0, 1, 2, 3, 4, 5)
     mapped(tmp_path, "whole")

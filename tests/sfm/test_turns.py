@@ -62,6 +62,7 @@ def mapped(folder, **options):
     return summary, told
 
 
+@pytest.mark.slow
 def test_turned_photos_are_mapped_with_the_others(tmp_path):
     turns = {0: 0, 1: 0, 2: 1, 3: 0, 4: 2, 5: 0}
     write_turned(tmp_path / "photos", turns)

@@ -156,7 +156,7 @@ def test_death_while_the_first_rows_are_written_does_no_harm(tmp_path):
     assert same(FeatureCache.open(path).features(0), made(0))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_killed_writer_loses_nothing_that_was_committed(tmp_path):
     path = tmp_path / "c.h5"
     code = f"""
@@ -250,7 +250,7 @@ def test_a_full_disk_is_noticed_before_the_file_is_harmed(tmp_path, monkeypatch,
     assert all(same(cache.features(i), made(i)) for i in range(2))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_file_that_may_not_grow_keeps_what_was_committed(tmp_path):
     """A limit of the system's own, not a stand-in: HDF5 alone would leave an unreadable file, and crash."""
     path = tmp_path / "c.h5"

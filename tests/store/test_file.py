@@ -101,7 +101,7 @@ def test_a_write_that_fails_leaves_the_old_group(tmp_path, monkeypatch):
         assert store.names() == ["a"]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_killed_process_loses_nothing_that_it_had_written(tmp_path):
     path = tmp_path / "features.h5"
     process = _python(f"""
@@ -131,7 +131,7 @@ with atomic_store({str(path)!r}, {{"a": 1}}, FeatureStore) as store:
         assert store.names() == [*names, "last"]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("limit", [90, 2_000_000])
 def test_a_store_that_cannot_grow_is_an_error_and_not_the_end_of_the_process(tmp_path, limit):
     """A limit on the size of files stands for a full disk. What was written before is still there."""

@@ -63,7 +63,7 @@ def _dies(work, write, half):
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("name", ["new", "old"])
 def test_a_store_survives_at_every_write(tmp_path, name):
     """Whether a name is added or its content replaced."""
@@ -101,7 +101,7 @@ def test_a_store_survives_at_every_write(tmp_path, name):
     assert write > 10
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_new_store_survives_in_the_middle_of_every_write(tmp_path):
     path = tmp_path / "f.h5"
 
@@ -120,7 +120,7 @@ def test_a_new_store_survives_in_the_middle_of_every_write(tmp_path):
     assert 5 < write < 199
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_cache_survives_at_every_write(tmp_path):
     path = tmp_path / "c.h5"
 

@@ -151,7 +151,7 @@ def test_a_limit_of_the_system(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_killed_while_writing(checkpoint, tmp_path):
     """What is there is whole."""
     program = f"""

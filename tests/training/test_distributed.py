@@ -113,7 +113,7 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "ema": 0.9}], ids=["plain", "all"])
 def test_two_processes_train_what_one_does(train, tmp_path, changes):
     """The same global batch: the same losses and weights, up to the order of sums."""
@@ -141,7 +141,7 @@ def test_two_processes_train_what_one_does(train, tmp_path, changes):
         assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_what_one_process_meets_all_do(train, tiny_pairs, tmp_path):
     """A pair that is not finite, in one process; a wish to stop, in the other: both skip, both stop, together."""
     from photoglue.training.distributed import Processes

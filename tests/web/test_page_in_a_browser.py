@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from browser import browser, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 
 
 @pytest.fixture(scope="module")

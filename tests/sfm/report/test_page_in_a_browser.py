@@ -6,7 +6,7 @@ from tiny_model import write_tiny_model
 
 from photoglue.sfm.report.page import write_map_report
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 NAMES = ("a.jpg", "b.jpg", "c10.jpg", "c9.jpg", "<script>.jpg")
 VIEW = "[photoglue.viewer.yaw, photoglue.viewer.pitch, photoglue.viewer.distance, ...photoglue.viewer.target]"
 

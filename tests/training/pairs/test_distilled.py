@@ -55,6 +55,7 @@ def built(photos, tmp_path_factory):
     return folder, summary
 
 
+@pytest.mark.slow
 def test_photos_of_one_place_are_paired_and_their_matches_are_true(built):
     folder, summary = built
     assert (summary.photos, [photo.name for photo in summary.skipped]) == (4, ["plain.png"])
