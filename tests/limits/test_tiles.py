@@ -70,7 +70,7 @@ def test_matches_of_tiles_lie_where_they_are_in_the_photos(photo):
     photos = photo, other
     first = matched(photos, tools)
     exact = (first.matches.points1 - first.matches.points0 == torch.tensor([40.0, 20])).all(dim=1)
-    found, count = match_tiles(photos, replace(first, matches=first.matches.select(exact)), tools, 100)
+    found, count = match_tiles(photos, replace(first, matches=first.matches.select(exact)), tools, 170)
     assert count >= 4
     right = (found.matches.points1 - found.matches.points0 == torch.tensor([40.0, 20])).all(dim=1)
     assert int(right.sum()) > 1.5 * int(exact.sum())
