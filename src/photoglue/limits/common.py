@@ -19,7 +19,7 @@ TOLERANCE = 0.1
 EXTREMES = 0.02
 """Share of the agreeing matches, on each side, that the common part leaves out."""
 MARGIN = 0.15
-"""What is added to it on each side, as a share of its size, if nothing else is asked for."""
+"""What is added to it on each side, as a share of its size."""
 LARGEST_SCALE = 16.0
 """Similarities that enlarge or shrink more are those of wrong matches."""
 
@@ -57,7 +57,7 @@ class Common:
         return there.real.min(), there.imag.min(), there.real.max(), there.imag.max()
 
 
-def common_part(matches: Matches, sizes: tuple[Size, Size], margin: float = MARGIN) -> Common | None:
+def common_part(matches: Matches, sizes: tuple[Size, Size]) -> Common | None:
     """The part that two photos share: that of the matches which agree, roughly, with the best similarity.
 
     The same matches give the same answer each time.
@@ -65,7 +65,6 @@ def common_part(matches: Matches, sizes: tuple[Size, Size], margin: float = MARG
     Args:
         matches: Of the two photos, in pixels.
         sizes: Of the photos.
-        margin: What is added to the part of each on each side, as a share of its size.
 
     Returns:
         None if there are fewer than three matches that agree.
@@ -85,7 +84,7 @@ def common_part(matches: Matches, sizes: tuple[Size, Size], margin: float = MARG
         if inliers.sum() < 3:
             return None
         turn, shift = _fit(z0[inliers], z1[inliers])
-    box0, box1 = (_box(each[inliers], size, margin) for each, size in zip(points, sizes, strict=True))
+    box0, box1 = (_box(each[inliers], size) for each, size in zip(points, sizes, strict=True))
     return Common(turn=turn, shift=shift, agreeing=int(inliers.sum()), box0=box0, box1=box1)
 
 
@@ -121,9 +120,9 @@ def _fit(z0: Complex128[np.ndarray, " k"], z1: Complex128[np.ndarray, " k"]) -> 
     return complex(turn), complex(z1.mean() - turn * z0.mean())
 
 
-def _box(points: Float64[np.ndarray, "k 2"], size: Size, margin: float) -> Box:
+def _box(points: Float64[np.ndarray, "k 2"], size: Size) -> Box:
     low, high = np.quantile(points, (EXTREMES, 1 - EXTREMES), axis=0)
-    around = np.maximum(margin * (high - low), 8.0)
-    left, top = (int(value) for value in np.maximum(np.floor(low - around), 0))
-    right, bottom = (int(value) for value in np.minimum(np.ceil(high + around) + 1, size))
+    margin = np.maximum(MARGIN * (high - low), 8.0)
+    left, top = (int(value) for value in np.maximum(np.floor(low - margin), 0))
+    right, bottom = (int(value) for value in np.minimum(np.ceil(high + margin) + 1, size))
     return left, top, max(right, left + 1), max(bottom, top + 1)

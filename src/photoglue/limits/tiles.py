@@ -28,12 +28,12 @@ SIDE = 1024
 """Longest side of a tile, pixels, where the extractor sees photos as they are."""
 LEAST_SIDE = 256
 """Tiles that are smaller have too little to be seen."""
-POINTS = 1536
+POINTS = 1280
 """At most so many points of a tile."""
 GUIDES = 6
 """Matches of the first pass in a tile that must agree, for it to be guided by them alone; else all matches guide it."""
 AROUND = 0.08
-"""What is added to the common part, and to the part of photo 1 that a tile is in, on each side, as a share of its size."""
+"""What is added to the part of photo 1 on each side, as a share of its size."""
 ALIKE = 1.5
 """Objects that are so many times larger in one photo are left so."""
 DETAIL = math.sqrt(0.5)
@@ -82,7 +82,7 @@ def match_tiles(photos: Photos, first: Matched, tools: Tools, side: int) -> tupl
         None if no tile is found in photo 1.
     """
     sizes = photos[0].size, photos[1].size
-    everywhere = common_part(first.matches, sizes, AROUND)
+    everywhere = common_part(first.matches, sizes)
     if everywhere is None:
         return None
     extractor, matcher = tools
@@ -116,7 +116,7 @@ def all_points(photo: Masked, region: Box, extractor: Extractor, side: int, shru
     found = []
     for left, top, right, bottom in tiles_of(region, max(1, round(side / shrunk))):
         box = max(0, left - RIM), max(0, top - RIM), min(width, right + RIM), min(height, bottom + RIM)
-        length = max(1, round(shrunk * max(box[2] - box[0], box[3] - box[1])))
+        length = None if shrunk == 1 else max(1, round(shrunk * max(box[2] - box[0], box[3] - box[1])))
         seen = photo.part(box).features(extractor, length, MANY * POINTS)
         there = seen.keypoints + seen.keypoints.new_tensor(box[:2])
         found.append(replace(seen, keypoints=there, image_size=photo.size))

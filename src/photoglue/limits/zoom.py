@@ -23,8 +23,8 @@ own longer side, pixels."""
 ENLARGED = 4.0
 """Crops are enlarged so many times at most: beyond, there is nothing more to be seen."""
 FAINTER = 0.25
-"""The detection threshold in crops, as a share of what it is else. What was enlarged has blunt peaks, so that the threshold
-would leave half of the points unused; and that both crops show the same is known by then."""
+"""The detection threshold in crops, as a share of what it is else. What was enlarged has blunt peaks: with the
+threshold of photos, a third of the wanted number of points was found, and half as many matches."""
 CUTS = 2
 """Crops are cut again from their own matches so often, while they still become smaller."""
 SMALLER = 0.8
