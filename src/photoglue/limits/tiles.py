@@ -1,4 +1,4 @@
-"""Photos much larger than what an extractor sees, matched part by part at their full resolution.
+"""Photos much larger than what an extractor sees, matched part by part, at full resolution or half its pixels.
 
 The matches of a first pass say where each tile of photo 0 is in photo 1. Only those two parts are matched, so that a
 match stays small, and both sides have their points in the same places: points of a tile compete among each other only.
@@ -37,8 +37,8 @@ AROUND = 0.08
 ALIKE = 1.5
 """Objects that are so many times larger in one photo are left so."""
 DETAIL = math.sqrt(0.5)
-"""Photos more than twice as large as a tile are seen so many times their size: half the pixels, half the time, and of
-drone photos three quarters of the matches or more."""
+"""Photos more than twice as large as a tile are seen so many times their size: half the pixels, and of two pairs
+of drone photos 73 and 95 % of the inliers, in two thirds of the time."""
 RIM = 24
 """Pixels around a tile that are seen too, so that points on its border are what they are in the photo."""
 MANY = 2
