@@ -10,10 +10,11 @@ import torch
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor, ExtractorConfig
 from photoglue.limits import Limits
-from photoglue.limits.remedies import NONE, remedied
+from photoglue.limits.remedies import NONE, _Work, remedied
+from photoglue.limits.views import Matched
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.nearest import NearestNeighbor
-from photoglue.structs import Features, Remedies
+from photoglue.structs import Features, Matches, Remedies
 
 CORNERS = [(0, 0), (-1, 0), (-1, -1), (0, -1)]
 """Row and column of the top left corner of an image once it is turned by 0, 1, 2 and 3 quarters counterclockwise."""
@@ -123,6 +124,33 @@ def test_always_looks_but_keeps_only_what_helps():
     assert calls
     assert found[2].remedies.tried[0] == "rotation"
     assert torch.equal(found[2].matches0, first[2].matches0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "matched", "wanted"), [(0.35, 60, True), (0.45, 60, False), (0.45, 12, True), (0.8, 12, False)]
+)
+def test_other_scales_are_looked_at_where_few_match_and_far_ones_always(scale, matched, wanted):
+    features = [Marked().extract(photo(0.3))] * 2
+    points = features[0].keypoints * torch.tensor([[scale, scale]]) + 3
+    scores = torch.where(torch.arange(POINTS) < matched, 0.9, 0.0)
+    partners = torch.where(torch.arange(POINTS) < matched, torch.arange(POINTS), -1)
+    matches = Matches(
+        matches0=partners,
+        matches1=partners,
+        matching_scores0=scores,
+        matching_scores1=scores,
+        keypoints0=features[0].keypoints,
+        keypoints1=points,
+        stop=1,
+        n_layers=1,
+    )
+    now = Matched(features0=features[0], features1=features[1], matches=matches)
+
+    class Sure(Judge):
+        verdict = staticmethod(lambda matches: 0.9)
+
+    work = _Work(tools=(Marked(), Sure()), limits=Limits(), now=now)
+    assert work.wants_zoom() is wanted
 
 
 def test_photos_without_points_are_left_alone():

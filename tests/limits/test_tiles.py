@@ -9,7 +9,7 @@ from tests.helpers.tiny_photos import Bright
 from photoglue.decode import Photo
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import ExtractorConfig
-from photoglue.limits.tiles import all_points, best_of_each, match_tiles, tile_side, tiles_of
+from photoglue.limits.tiles import DETAIL, RIM, all_points, best_of_each, match_tiles, tile_side, tiles_of
 from photoglue.limits.views import Masked, Matched
 from photoglue.matchers.nearest import NearestNeighbor
 
@@ -70,13 +70,31 @@ def test_matches_of_tiles_lie_where_they_are_in_the_photos(photo):
     photos = photo, other
     first = matched(photos, tools)
     exact = (first.matches.points1 - first.matches.points0 == torch.tensor([40.0, 20])).all(dim=1)
-    found, count = match_tiles(photos, replace(first, matches=first.matches.select(exact)), tools, 100)
+    found, count = match_tiles(photos, replace(first, matches=first.matches.select(exact)), tools, 170)
     assert count >= 4
     right = (found.matches.points1 - found.matches.points0 == torch.tensor([40.0, 20])).all(dim=1)
     assert int(right.sum()) > 1.5 * int(exact.sum())
     used = found.matches.indices
     assert len(used[:, 0].unique()) == len(used[:, 1].unique()) == len(used)
     assert torch.equal(found.matches.matches1[used[:, 1]], used[:, 0])
+
+
+def test_tiles_of_much_larger_photos_are_seen_at_half_their_pixels(photo):
+    sides = []
+
+    class Recording(Bright):
+        def detect(self, images, masks=None):
+            sides.extend(max(image.shape[1:]) for image in images)
+            return super().detect(images, masks)
+
+    tools = Recording(ExtractorConfig(max_keypoints=None, resize=None)), NearestNeighbor()
+    first = matched((photo, photo), tools)
+    sides.clear()
+    assert match_tiles((photo, photo), first, tools, 160)[1] == 4  # 300 pixels, not twice as many
+    assert max(sides) > 160
+    sides.clear()
+    assert match_tiles((photo, photo), first, tools, 140)[1] == 4
+    assert max(sides) < DETAIL * (150 + 2 * RIM) + 2
 
 
 def test_without_matches_there_are_no_tiles(photo):

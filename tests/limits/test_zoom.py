@@ -8,7 +8,7 @@ from photoglue.decode import Photo
 from photoglue.extractors.base import ExtractorConfig
 from photoglue.limits.common import Common
 from photoglue.limits.views import Masked, Matched
-from photoglue.limits.zoom import ENLARGED, long_sides, match_zoomed, probe_zoom
+from photoglue.limits.zoom import ENLARGED, FAINTER, long_sides, match_zoomed, probe_zoom
 from photoglue.matchers.nearest import NearestNeighbor
 
 
@@ -41,6 +41,28 @@ def photo():
     for number in range(30):
         image[0, 4 + 3 * (number % 27), 4 + 4 * (number * 7 % 28)] = 0.4 + 0.02 * number
     return Masked(photo=Photo(image=image))
+
+
+def test_in_crops_fainter_points_count(photo):
+    seen = []
+
+    class Recording(Bright):
+        def detect(self, images, masks=None):
+            seen.append(self.config.detection_threshold)
+            return super().detect(images, masks)
+
+    other = Masked(photo=Photo(image=torch.nn.functional.pad(photo.photo.image, (200, 0, 150, 0))))
+    tools = Recording(ExtractorConfig(max_keypoints=30, resize=None, detection_threshold=0.2)), NearestNeighbor()
+    features = [each.features(tools[0], None, 30) for each in (photo, other)]
+    found, common = match_zoomed(
+        (photo, other),
+        Matched(features0=features[0], features1=features[1], matches=tools[1].match(*features)),
+        tools,
+    )
+    assert seen[:2] == [0.2, 0.2]
+    assert seen[2:] == [FAINTER * 0.2] * len(seen[2:])
+    assert common.box1[0] >= 190
+    assert found.features1.image_size == other.size
 
 
 def test_a_photo_with_itself_is_not_cut(photo):

@@ -100,7 +100,7 @@ class Match:
     """Match again between crops of what the photos share; auto: where one pass fails, or finds little and scales
     differ."""
     tiles: When = "auto"
-    """Match large photos part by part, at full resolution; auto: where one pass finds little."""
+    """Match large photos part by part, at full resolution or half its pixels; auto: where one pass finds little."""
     max_memory: float | None = None
     """Memory for tiles, beside the photos, in GB; None: no limit."""
     ignore_alpha: bool = False
@@ -309,7 +309,7 @@ def lines_of(remedies: Remedies | None) -> list[str]:
         parts = " and ".join(f"{right - left} × {bottom - top}" for left, top, right, bottom in remedies.boxes)
         lines.append(f"zoomed      into parts of {parts} pixels")
     if remedies.tiles:
-        lines.append(f"tiles       {remedies.tiles} pairs of parts, at full resolution")
+        lines.append(f"tiles       {remedies.tiles} pairs of parts")
     for name in remedies.tried:
         if name not in remedies.applied:
             lines.append(f"tried       {TRIED[name]}")

@@ -13,7 +13,7 @@ from photoglue.decode import Photo
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.image import ImageSource
-from photoglue.limits.common import common_part
+from photoglue.limits.common import Common, common_part
 from photoglue.limits.rotation import best_turn, probe_features, score_sums, small, steadier
 from photoglue.limits.tiles import match_tiles, tile_side
 from photoglue.limits.views import Masked, Matched, Turned
@@ -35,7 +35,9 @@ FEW = 0.2
 UNCALIBRATED = 0.02
 """Share below which a matcher failed that gives no probability of overlap."""
 SCALE = 1.5
-"""Objects that are seen so many times larger in one photo are brought to one size."""
+"""Objects that are seen so many times larger in one photo are brought to one size, where few points match."""
+FAR_SCALE = 2.5
+"""And from here on in any case: of the points of one photo, most are beside what both show."""
 AGREEING = 12
 """So many matches must agree on scale or turn."""
 ODD_DEG = 37.5
@@ -121,6 +123,7 @@ class _Work:
     def __init__(self, *, tools: tuple[Extractor, Matcher], limits: Limits, now: Matched) -> None:
         self.tools, self.limits, self.now = tools, limits, now
         self.record = Remedies(tried=())
+        self._common: tuple[Matched, Common | None] | None = None
         self.photos: tuple[Masked, Masked]
         self.turned: Turned | None = None
 
@@ -135,6 +138,13 @@ class _Work:
     @property
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         return self.now.features0.image_size, self.now.features1.image_size
+
+    @property
+    def common(self) -> Common | None:
+        """The part that both photos share, by the best matches so far."""
+        if self._common is None or self._common[0] is not self.now:
+            self._common = self.now, common_part(self.now.matches, self.sizes)
+        return self._common[1]
 
     def failed(self) -> bool:
         """Whether the matches say that the photos do not overlap, or that they were not found."""
@@ -156,7 +166,7 @@ class _Work:
         """Whether what the matches agree on is a turn that is far from all quarters, or from upright."""
         if self.limits.rotation == "off" or self.failed():
             return False
-        common = common_part(self.now.matches, self.sizes)
+        common = self.common
         if common is None or common.agreeing < AGREEING or abs(common.angle_deg) <= STEADY_DEG:
             return False
         return abs(common.angle_deg) > ODD_DEG or steadier(*self.tools) is not None
@@ -166,13 +176,12 @@ class _Work:
             return self.limits.zoom == "always"
         if self.failed():
             return True
-        if self.now.score_sum >= FEW * self.points:
-            return False
-        common = common_part(self.now.matches, self.sizes)
+        common = self.common
         resize = self.tools[0].config.resize
         seen = 1.0 if resize is None else max(self.sizes[0]) / max(self.sizes[1])
         scale = 1.0 if common is None or common.agreeing < AGREEING else common.scale * seen
-        return max(scale, 1 / scale) >= SCALE
+        least = SCALE if self.now.score_sum < FEW * self.points else FAR_SCALE
+        return max(scale, 1 / scale) >= least
 
     def wants_tiles(self) -> bool:
         if self.limits.tiles == "off" or not len(self.now.matches):
@@ -198,8 +207,7 @@ class _Work:
     def turn_oddly(self) -> None:
         """By the angle that the matches agree on; by the nearest quarter, where the features stand the rest."""
         self._tried("rotation")
-        common = common_part(self.now.matches, self.sizes)
-        if common is None:
+        if (common := self.common) is None:
             return
         # Turned clockwise against image 0, it is turned back counterclockwise.
         angle = common.angle_deg + (0.0 if self.turned is None else self.turned.quarters * 90.0)

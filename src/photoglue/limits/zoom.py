@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from photoglue.extractors.base import Extractor
 from photoglue.limits.common import Common, common_part
+from photoglue.limits.rotation import with_options
 from photoglue.limits.views import Box, Masked, Matched, match_parts
 from photoglue.matchers.base import Matcher
 
@@ -19,8 +20,11 @@ Tools: TypeAlias = tuple[Extractor, Matcher]
 NEAR_SIDES = ((1, 512), (1, 256), (2, 256))
 """For each copy that is tried: the longer side of the other photo, as a multiple of what the extractor sees, and its
 own longer side, pixels."""
-ENLARGED = 3.0
+ENLARGED = 4.0
 """Crops are enlarged so many times at most: beyond, there is nothing more to be seen."""
+FAINTER = 0.25
+"""The detection threshold in crops, as a share of what it is else. What was enlarged has blunt peaks: with the
+threshold of photos, a third of the wanted number of points was found, and half as many matches."""
 CUTS = 2
 """Crops are cut again from their own matches so often, while they still become smaller."""
 SMALLER = 0.8
@@ -62,6 +66,8 @@ def match_zoomed(photos: Photos, first: Matched, tools: Tools) -> tuple[Matched,
         None if the matches do not tell, or the common part is all of both photos.
     """
     sizes = photos[0].size, photos[1].size
+    config = tools[0].config
+    fainter = with_options(tools[0], detection_threshold=FAINTER * config.detection_threshold), tools[1]
     found: tuple[Matched, Common] | None = None
     seen: tuple[Box, Box] = (0, 0, *sizes[0]), (0, 0, *sizes[1])
     for _ in range(CUTS):
@@ -71,7 +77,7 @@ def match_zoomed(photos: Photos, first: Matched, tools: Tools) -> tuple[Matched,
         boxes = common.box0, common.box1
         if all(_long(box) > SMALLER * _long(before) for box, before in zip(boxes, seen, strict=True)):
             break
-        cut = match_parts(photos, boxes, long_sides(common, tools[0]), tools, tools[0].config.max_keypoints)
+        cut = match_parts(photos, boxes, long_sides(common, tools[0]), fainter, config.max_keypoints)
         if found is not None and cut.score_sum <= found[0].score_sum:
             break
         found, seen = (cut, common), boxes
