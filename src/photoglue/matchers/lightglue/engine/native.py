@@ -27,7 +27,7 @@ from photoglue.matchers.lightglue.engine.kernels import LOG2_E
 from photoglue.native.library import library
 from photoglue.structs import Features, Matches
 
-_SPREAD = sum((np.arange(1024) >> bit & 1) << 2 * bit for bit in range(10))
+_SPREAD = np.sum([(np.arange(1024) >> bit & 1) << 2 * bit for bit in range(10)], axis=0)
 """The bits of each number below 1024, with a zero between any two."""
 
 
