@@ -217,7 +217,7 @@ class TestTable:
 
         assert {"aliked", "disk", "sift-photoglue"} <= set(VERDICTS) <= set(MODEL_OF_KIND.values())
         for verdict in VERDICTS.values():
-            assert verdict(matches_with(np.full(300, 0.9))) > 0.999
+            assert verdict(matches_with(np.full(300, 0.9))) > 0.99
             assert verdict(matches_with(np.full(10, 0.2))) < 0.25
             assert verdict.evidence > 0
             assert 0 <= verdict.failures < 0.3

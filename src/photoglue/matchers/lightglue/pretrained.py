@@ -75,7 +75,7 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
         "sift-official": _record("sift", None, None, name="sift-official"),
         "doghardnet": _record("doghardnet", None, None),
         "sift-photoglue": _own(
-            "sift-photoglue", "ff2abd053d06f41b5ce5c2098681c3fd6b72eb8fe2cdb9354c98af28fd02b4cd", 23_795_994
+            "sift-photoglue", "bde279a36afbabff0fbf9b7aabdce40b740de214cc9ff35eade4f2a9c8525a5e", 23_795_994
         ),
         # What differs from "aliked", which is needed too.
         "aliked-t16-photoglue": _own(

@@ -154,7 +154,7 @@ def _share(points: Float[Tensor, "n 2"], sure: Bool[Tensor, " n"]) -> float:
 VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
     {
         # python benchmarks/calibrate.py --data ../shared/data --features aliked (disk, sift)
-        # Offset, evidence and neighbors were fitted later, to 164 pairs (--per-scene 6) and parts of 106 photos.
+        # sift, and all but the calibration of aliked and disk: --per-scene 6 --every 8 --negatives 24, 164 pairs and parts.
         "aliked": PairVerdict(
             calibration=ScoreCalibration(slope=0.755, offset=0.765),
             offset=-2.75,
@@ -163,11 +163,19 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
             neighbors=3.08,
         ),
         "disk": PairVerdict(
-            calibration=ScoreCalibration(slope=0.772, offset=0.6), offset=-21.67, evidence=6.32, failures=0.21
+            calibration=ScoreCalibration(slope=0.772, offset=0.6),
+            offset=-5.07,
+            evidence=2.88,
+            failures=0.23,
+            neighbors=2.58,
         ),
-        # It was trained on some of the photos that this was fitted to; docs/quality.md has what it gives on others.
+        # It was trained on some of the photos that this was fitted to.
         "sift-photoglue": PairVerdict(
-            calibration=ScoreCalibration(slope=0.784, offset=0.337), offset=-16.69, evidence=6.22, failures=0.16
+            calibration=ScoreCalibration(slope=0.718, offset=0.317),
+            offset=-3.09,
+            evidence=2.35,
+            failures=0.2,
+            neighbors=2.49,
         ),
         # photoglue train calibrate --weights aliked-t16-photoglue --features aliked-t16: eight scenes, 9 pairs of each
         "aliked-t16-photoglue": PairVerdict(

@@ -82,15 +82,6 @@ def focal_of(camera: CameraRecord) -> float:
     return camera.parameters[0]
 
 
-def pinhole_of(camera: CameraRecord) -> PinholeCamera:
-    """The camera without its distortion, in COLMAP's pixels.
-
-    Raises:
-        ConfigError: If it is of a model that PhotoGlue does not know.
-    """
-    return colmap_camera(camera).pinhole
-
-
 def colmap_camera(camera: CameraRecord) -> ColmapCamera:
     """The camera in the form in which it is handed on.
 
