@@ -154,7 +154,7 @@ def _share(points: Float[Tensor, "n 2"], sure: Bool[Tensor, " n"]) -> float:
 VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
     {
         # python benchmarks/calibrate.py --data ../shared/data --features aliked (disk, sift)
-        # sift, and all but the calibration of aliked and disk: --per-scene 6 --every 8 --negatives 24, 164 pairs and parts.
+        # sift, and all but the calibration of the others, with --per-scene 6 --every 8 --negatives 24
         "aliked": PairVerdict(
             calibration=ScoreCalibration(slope=0.755, offset=0.765),
             offset=-2.75,
