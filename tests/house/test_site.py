@@ -105,9 +105,15 @@ ELSEWHERE = {
         "--align",
         "--cflags",
         "--libs",
+        "--stage-keypoints",
+        "--negatives",
+        "--per-scene",
+        "--conf",
+        "--image",
+        "--export",
     ),
 }
-"""Options of other programs: pip, torchrun, benchmarks, ray, evo, pkg-config."""
+"""Options of other programs: pip, torchrun, benchmarks, ray, evo, pkg-config, hloc."""
 
 
 @pytest.mark.slow
