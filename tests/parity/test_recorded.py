@@ -71,8 +71,11 @@ def test_matches_are_those_recorded(case, motorcycle):
 
 
 if __name__ == "__main__":
+    import os
+
     from skimage import data
 
+    os.environ["PHOTOGLUE_AUTO"] = "rules"  # as in the tests
     folder = Path(data.__file__).parent
     torch.set_num_threads(1)
     arrays = dict(np.load(RECORD))
