@@ -177,7 +177,7 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
             failures=0.2,
             neighbors=2.49,
         ),
-        # photoglue train calibrate --weights aliked-t16-photoglue --features aliked-t16: eight scenes, 9 pairs of each
+        # photoglue train calibrate, eight scenes, 9 pairs of each; fitted before the weights had low-rank changes
         "aliked-t16-photoglue": PairVerdict(
             calibration=ScoreCalibration(slope=0.848, offset=0.915), offset=-14.93, evidence=4.93, failures=0.2
         ),
