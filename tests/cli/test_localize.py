@@ -37,6 +37,7 @@ def test_a_map(cli, scene, tmp_path):
     assert code == 0 and "the given focal length, 170 px, does not fit the matches" in out
 
 
+@pytest.mark.slow
 def test_what_must_be_given(cli, scene, tmp_path):
     photo = scene / "queries" / "003.png"
     for words, why in (

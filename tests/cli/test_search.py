@@ -74,6 +74,7 @@ def test_names_of_several_lines_and_photos_that_cannot_be_read(cli, tmp_path):
     assert cli("search", "--pairs", "--in", "one.h5")[:2] == (0, "no photos that look alike\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

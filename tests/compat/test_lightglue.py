@@ -87,6 +87,7 @@ def test_conf_is_live(matcher, their_matcher, pair, change):
     assert torch.equal(matcher(pair)["matching_scores0"], before["matching_scores0"])
 
 
+@pytest.mark.slow
 def test_conf_like_theirs(matcher, their_matcher):
     assert vars(matcher.conf) == vars(their_matcher.conf)
     assert matcher.default_conf == their_matcher.default_conf
@@ -101,6 +102,7 @@ def test_its_own_conf_makes_another(ours, matcher):
     assert vars(ours.LightGlue("aliked", **vars(matcher.conf)).conf) == vars(matcher.conf)
 
 
+@pytest.mark.slow
 def test_a_whole_new_conf(matcher, pair):
     matcher.conf = SimpleNamespace(filter_threshold=0.99)
     assert len(matcher(pair)["matches"][0]) < 100

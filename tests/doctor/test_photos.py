@@ -25,6 +25,7 @@ def test_blurred_photo(small_pair, first_finding):
     assert "is blurred or plain" in finding.seen
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_plain_photos(first_finding):
     plain = PIL.Image.new("RGB", (64, 48), (120, 130, 140))

@@ -172,6 +172,7 @@ def test_mistakes_are_told_before_any_work(textured, tmp_path, methods, settings
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_lost_solver_process_is_explained(planes, out, monkeypatch):
     def lost(self, task):
         raise BrokenProcessPool("terminated abruptly")

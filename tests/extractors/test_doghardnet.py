@@ -55,6 +55,7 @@ def cosines(left, right):
 # --- the network
 
 
+@pytest.mark.slow
 def test_the_network_is_kornias(peer):
     network = HardNet().eval()
     network.load_state_dict(peer.state_dict())  # strict: the names are the same
@@ -195,6 +196,7 @@ def test_tiny_and_extreme_images_give_nothing_rather_than_an_error(shape, resize
     assert found.image_size == (shape[1], shape[0])
 
 
+@pytest.mark.slow
 def test_a_blank_image_gives_nothing():
     found = DoGHardNet().eval().extract(np.full((60, 80, 3), 200, np.uint8))
     assert found.keypoints.shape == (0, 2)

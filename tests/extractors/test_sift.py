@@ -143,6 +143,7 @@ def test_a_point_is_masked_by_its_nearest_pixel(photo):
     assert (found.keypoints[:, 0].round() % 2 == 0).all()
 
 
+@pytest.mark.slow
 def test_a_mask_may_leave_a_single_pixel():
     mask = np.zeros((1200, 1300), dtype=bool)
     mask[700, 600] = True

@@ -114,6 +114,7 @@ def test_turning_the_photo_turns_points_and_orientations(photo, change, where, t
     assert abs(difference.median()) < math.radians(0.5)
 
 
+@pytest.mark.slow
 def test_twice_the_size_gives_twice_the_scale(photo):
     before = whole().extract(photo)
     doubled = cv2.resize(photo, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)

@@ -22,7 +22,7 @@ def sift_features(two_things, tmp_path_factory):
     from photoglue import batch, create_extractor
 
     store = tmp_path_factory.mktemp("features") / "features.h5"
-    batch.extract(two_things, store, create_extractor("sift"))
+    batch.extract(two_things, store, create_extractor("sift", resize=512))
     return store
 
 

@@ -117,6 +117,7 @@ def test_photos_that_are_none(tmp_path):
     assert not (tmp_path / "index.h5").exists()
 
 
+@pytest.mark.slow
 def test_photos_without_a_point(tmp_path):
     for i in range(2):
         PIL.Image.new("RGB", (64, 64), (i, i, i)).save(tmp_path / f"{i}.png")

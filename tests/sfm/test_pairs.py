@@ -106,6 +106,7 @@ def test_retrieval(two_things, sift_features):
     assert found == [*combinations(["a0.png", "a1.png", "a2.png"], 2), *combinations(["b0.png", "b1.png", "b2.png"], 2)]
 
 
+@pytest.mark.slow
 def test_auto_of_many(two_things, sift_features, monkeypatch):
     monkeypatch.setattr(pairs, "ALL_PAIRS", 5)
     options = PairOptions(neighbors=1, overlap=2)

@@ -33,6 +33,7 @@ def folder(tmp_path):
     return tmp_path / "k"
 
 
+@pytest.mark.slow
 def test_the_list(folder):
     from photoglue.datasets.photos import pairs_in
     from photoglue.video import read_keyframes

@@ -73,6 +73,7 @@ def test_tracks_against_the_geometry_end():
     assert np.isin(wrong, start.ids[::6]).all()
 
 
+@pytest.mark.slow
 def test_a_lost_camera_is_found_among_all_keyframes():
     known = [first(0), *(first(number, seed=number) for number in range(1, 12))]
     done = worker().run(job(frames(4)[3], 50, None, known, lost=True))

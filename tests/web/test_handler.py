@@ -101,6 +101,7 @@ def raw(server, request, *headers):
         return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
 
 
+@pytest.mark.slow
 def test_a_slow_client_keeps_nobody_waiting(client, server, monkeypatch, striped):
     monkeypatch.setattr("photoglue.web.handler.UPLOAD_SECONDS", 0.2)
     with socket.create_connection(server.server_address, timeout=10) as slow:

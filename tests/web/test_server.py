@@ -71,6 +71,7 @@ def test_one_job_at_a_time_and_not_too_many_wait(server, monkeypatch):
         assert waited < 1
 
 
+@pytest.mark.slow
 def test_closing_waits_for_the_job_and_no_other_begins(server):
     from photoglue.web.handler import Refused
 

@@ -150,6 +150,7 @@ def test_a_layer_makes_one_read_and_one_upload(monkeypatch):
     assert (waits.reads, waits.uploads) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [(5, 3), (4, 4, 2, 9), (1, 6, 6, 1, 3, 3)])
 def test_the_layout_for_attention_is_one_upload(lengths, monkeypatch):
     from photoglue.matchers.lightglue.engine import varlen

@@ -77,6 +77,7 @@ class TestBatches:
 
 @pytest.mark.weights
 class TestInvariances:
+    @pytest.mark.slow
     def test_swapping_images_transposes_the_result(self, real):
         forward, backward = model().match(real[0][:512], real[1][:700]), model().match(real[1][:700], real[0][:512])
         assert torch.equal(forward.matches0, backward.matches1)
@@ -84,6 +85,7 @@ class TestInvariances:
         assert forward.stop == backward.stop
         torch.testing.assert_close(forward.matching_scores0, backward.matching_scores1, atol=5e-5, rtol=0)
 
+    @pytest.mark.slow
     def test_shuffling_keypoints_shuffles_the_matches(self, real):
         a, b = real[0][:512], real[1][:512]
         order = torch.randperm(512)

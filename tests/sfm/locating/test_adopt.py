@@ -44,6 +44,7 @@ def test_missing_resized_and_other_photos(placed, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (adopted.out / "sparse").rglob("*")} == stamps
 
 
+@pytest.mark.slow
 def test_photos_that_see_the_same_are_matched(placed, tmp_path):
     """A model with points says which; the one that we made serves as that."""
     adopted = adopt_model(placed / "map" / "sparse" / "0", placed / "photos", tmp_path / "out", OPTIONS, **TOOLS)

@@ -69,6 +69,7 @@ def test_photos_of_one_place_are_paired_and_their_matches_are_true(built):
     assert (off < 1.5).mean() > 0.9  # a wrong one may fit by chance
 
 
+@pytest.mark.slow
 def test_labels_are_points_that_show_the_same(built):
     pairs = DistilledPairs(built[0], max_keypoints=150)
     for row in pairs.rows:
@@ -87,6 +88,7 @@ def test_what_is_there_is_left_alone_and_other_options_make_it_again(built, phot
         build_distilled(photos, teacher(), sift(), folder, config=DistilledConfig(neighbors=1), cache=CACHE)
 
 
+@pytest.mark.slow
 def test_variants_have_the_labels_of_their_photos(photos, built, tmp_path):
     for name in ("teacher.h5", "matches.h5", "seen.npz"):
         (tmp_path / name).write_bytes((built[0] / name).read_bytes())

@@ -65,6 +65,7 @@ def assert_same_content(one, other):
         np.testing.assert_array_equal(array, right[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_summary_counts_and_lists(built, photos):
     assert (built.photos, built.images) == (4, 12)
     assert [photo.name for photo in built.skipped] == ["cut.png", "plain.png"]
@@ -261,6 +262,7 @@ def test_options_that_make_no_sense_are_refused(photos, tmp_path):
         build_homography_cache(photos, sift(), tmp_path / "c.h5", CONFIG, workers=-1)
 
 
+@pytest.mark.slow
 def test_the_first_view_may_be_the_photo_itself(photos, tmp_path):
     config = replace(CONFIG, unwarped=True, photometric=0.0)
     photo = read_photo(photos.path(0))

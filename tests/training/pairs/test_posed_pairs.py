@@ -86,6 +86,7 @@ def test_a_map_has_depth_where_the_lens_lets_its_points_be_seen(tmp_path):
     torch.testing.assert_close(pair.depths0, frame.depth.at(pair.points0), equal_nan=True)
 
 
+@pytest.mark.slow
 def test_a_pair_has_the_geometry_of_its_photos(made):
     source = _source(made)
     for index in range(len(source)):

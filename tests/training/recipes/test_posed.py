@@ -139,6 +139,7 @@ class TestMaps:
         data = recipe.data(tmp_path / "run", torch.device("cpu"), Hooks(on_message=told.append))
         return data, "\n".join(told)
 
+    @pytest.mark.slow
     def test_a_map_is_a_scene_beside_others(self, tmp_path):
         write_map(tmp_path / "castle", points=1000)
         write_flat_scene(tmp_path / "scenes" / "flat", size=(240, 180), step=6)

@@ -225,6 +225,7 @@ def test_inference_mode_and_none_in_turn(recorders):
     assert recorders[0].replays == 4
 
 
+@pytest.mark.slow
 def test_what_is_recorded_under_autocast_is_the_same(recorders):
     model = small_model()
     with torch.autocast("cpu", dtype=torch.bfloat16):

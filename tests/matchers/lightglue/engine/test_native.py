@@ -132,6 +132,7 @@ def test_shuffled():
     assert torch.equal(found.matching_scores1, shuffled.matching_scores1)
 
 
+@pytest.mark.slow
 def test_in_any_company():
     """Bit by bit: alone, in a batch, with two threads, in a second call that finds the memory of the first."""
     net = random_net(depth_confidence=0.9, width_confidence=0.7).prepare("int16")
