@@ -31,6 +31,7 @@ def network(seed: int = 0) -> LightGlue:
     return LightGlue(shape=shape).eval()
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_in_the_file(tmp_path):
     base, model, images = network(), network(), [(photo(9, 0), photo(7, 1))]
     opened(model, 4)

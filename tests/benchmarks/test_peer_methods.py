@@ -29,6 +29,7 @@ def test_opencvs_ratio_test(features):
     assert len(none) == 0
 
 
+@pytest.mark.slow
 def test_opencvs_sift_is_opencvs(photos):
     import cv2
     from peer_methods import OpenCVSIFT

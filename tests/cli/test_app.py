@@ -17,6 +17,7 @@ class TestGeneral:
         assert code == 0
         assert "usage: photoglue" in out
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("wrong", "hint"), [("--max-keypoint", "--max-keypoints"), ("--feature", "--features"), ("--verfy", "--verify")]
     )

@@ -14,6 +14,7 @@ def tiny(tmp_path):
     return write_tiny_model(tmp_path, blind=("b.jpg",))
 
 
+@pytest.mark.slow
 def test_all_at_once(tiny, tmp_path, capsys):
     out = {name: str(tmp_path / name) for name in ("splat", "nerf", "text", "points.ply", "page.html")}
     options = ("--undistort", "--nerfstudio", "--text", "--ply", "--report")

@@ -181,6 +181,7 @@ def test_models(cli, tmp_path, monkeypatch):
     assert code != 0 and "leave out --estimator" in err
 
 
+@pytest.mark.slow
 def test_tracking(cli, tmp_path):
     folder = tmp_path / "walk"
     folder.mkdir()

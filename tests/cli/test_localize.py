@@ -53,6 +53,7 @@ def test_what_must_be_given(cli, scene, tmp_path):
     assert code == 1 and "There are 2 photos: give --plot a folder" in err
 
 
+@pytest.mark.slow
 def test_a_colmap_model(cli, scene, tmp_path, monkeypatch):
     """It is prepared first, with the options given."""
     from photoglue.cli import localize

@@ -170,6 +170,7 @@ def test_masks_in_stored_pixels_turn_with_their_photo(cli, photos, orientation):
         assert {name: image[name] for name in sides} == sides
 
 
+@pytest.mark.slow
 def test_transparent_parts_have_no_points_unless_asked_for(cli, photos):
     with PIL.Image.open("a.png") as picture:
         alpha = PIL.Image.new("L", picture.size, 255)
@@ -195,6 +196,7 @@ def test_few_points_name_the_range_of_the_values(cli, photos):
     assert "'a.png'" not in printed
 
 
+@pytest.mark.slow
 def test_features_of_ones_own(cli, photos, monkeypatch):
     from photoglue import NearestNeighbor, Pipeline
 

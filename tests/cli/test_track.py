@@ -28,6 +28,7 @@ def cli(capsys, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_summary_and_files(cli, tmp_path):
     code, out, err = cli("f", "--out", "t.h5", "--keyframes", "k", "--intrinsics", "150", "--fps", "10")
     assert (code, err) == (0, "")

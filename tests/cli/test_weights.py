@@ -14,6 +14,7 @@ class TestWeights:
         assert re.search(r"superpoint .*no", printed)
         assert "pinned on first use" in printed
 
+    @pytest.mark.slow
     def test_verify(self, cli, tmp_path, monkeypatch):
         code, printed, _ = cli("weights", "verify", "aliked-lightglue", "disk-lightglue")
         assert code == 0

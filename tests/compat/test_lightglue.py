@@ -98,6 +98,7 @@ def test_conf_like_theirs(matcher, their_matcher):
     assert matcher.confidence_threshold(3) == pytest.approx(their_matcher.confidence_threshold(3))
 
 
+@pytest.mark.slow
 def test_its_own_conf_makes_another(ours, matcher):
     assert vars(ours.LightGlue("aliked", **vars(matcher.conf)).conf) == vars(matcher.conf)
 
@@ -110,6 +111,7 @@ def test_a_whole_new_conf(matcher, pair):
     assert len(matcher(pair)["matches"][0]) > 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -129,6 +131,7 @@ def test_what_does_not_fit_is_refused_at_the_next_call(matcher, pair, name, valu
         matcher(pair)
 
 
+@pytest.mark.slow
 def test_mixed_precision_is_live(matcher, pair):
     matcher.conf.mp = True
     fast = matcher(pair)
@@ -170,6 +173,7 @@ class TestMessages:
         points = pair["image0"]["keypoints"][0]
         assert f"to ({points[:, 0].max():.0f}, {points[:, 1].max():.0f})" in str(warned[0].message)
 
+    @pytest.mark.slow
     def test_sizes_that_are_no_whole_numbers(self, matcher, their_matcher, pair):
         data = {name: {**image, "image_size": image["image_size"] - 0.37} for name, image in pair.items()}
         with torch.no_grad():
@@ -192,6 +196,7 @@ class TestMessages:
             matcher({"image0": nothing, "image1": nothing})
 
 
+@pytest.mark.slow
 def test_arrays_and_doubles(matcher, pair):
     expected = matcher(pair)
     for convert in (lambda x: x.numpy(), lambda x: x.double()):

@@ -58,6 +58,7 @@ def test_faults_of_files_are_told(small_pair, diagnosed, written):
     assert [finding.cause for finding in found.findings] == ["coordinates"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [

@@ -47,6 +47,7 @@ def test_wrong_intrinsics():
     assert finding.command.endswith("--verify fundamental")
 
 
+@pytest.mark.slow
 def test_too_strict_a_threshold():
     from photoglue.doctor.geometry import intrinsics
 

@@ -38,6 +38,7 @@ def silent(done, total):
     pass
 
 
+@pytest.mark.slow
 def test_extracted_once(planes, tmp_path):
     dataset, extractor, calls = load_dataset(planes), Counted(), []
     path = feature_file(dataset, extractor, OPTIONS, tmp_path, lambda done, total: calls.append((done, total)))
@@ -90,6 +91,7 @@ def test_an_image_that_cannot_be_read_is_an_error_when_the_others_are_done(textu
     assert extractor.count == count + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "noise", "group", "bits"])
 def test_a_damaged_file_is_made_anew_with_a_notice(textured, tmp_path, damage):
     h5py = pytest.importorskip("h5py", exc_type=ImportError)

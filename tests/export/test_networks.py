@@ -33,6 +33,7 @@ def photo(astronaut):
     return load_image(astronaut)[:, 20:170, 150:297][None]  # not multiples of 8
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("name", ["aliked", "aliked-t16", "disk"])
 @pytest.mark.parametrize("size", [(150, 147), (61, 40)])

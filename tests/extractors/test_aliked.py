@@ -130,6 +130,7 @@ def test_the_best_are_those_of_official(official, crops, threshold):
     check_same(pair_up(found, ours), at_least=300)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize("radius", [1, 4])
 def test_other_radii_equal_official(official, crops, radius):
@@ -148,6 +149,7 @@ def test_gray_equals_official(official, crops, everything):
     assert torch.equal(ours.keypoints, everything.detect(gray.expand(3, -1, -1)[None])[0].keypoints)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 @torch.no_grad()
 def test_describing_equals_official_also_at_the_border(official, crops, everything):
@@ -163,6 +165,7 @@ def test_describing_equals_official_also_at_the_border(official, crops, everythi
     assert (cosines[between] >= 0.9999).all()
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_without_points_the_threshold_is_not_lowered(official, photo):
     """The one difference from official, wanted: there, nothing above the threshold means everything above the mean."""

@@ -68,6 +68,7 @@ def test_the_network_is_kornias(peer):
     assert unlike.max() < 0.99  # so the comparison above could have failed
 
 
+@pytest.mark.slow
 def test_brightness_and_contrast_of_a_patch_do_not_matter(peer):
     network = HardNet().eval()
     network.load_state_dict(peer.state_dict())

@@ -235,6 +235,7 @@ def test_a_blank_image_and_a_black_mask_give_nothing(photo):
         assert found.scales.shape == found.orientations.shape == (0,)
 
 
+@pytest.mark.slow
 def test_batches_equal_one_by_one(photo):
     images = [photo, photo[:, ::-1].copy(), np.rot90(photo).copy(), photo // 2]
     mask = np.zeros(photo.shape, dtype=bool)

@@ -137,6 +137,7 @@ def test_scales_are_pixels_of_the_image_as_read(photo):
     assert abs(ratios.median() - 2) < 0.02
 
 
+@pytest.mark.slow
 def test_units_are_those_of_colmap(photo):
     """What the released matcher was trained on. COLMAP has its own detector (VLFeat's), so points differ a little."""
     pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError)

@@ -275,6 +275,7 @@ def save_as_record(monkeypatch, path, state) -> None:
     monkeypatch.setattr(SuperPoint, "records", {"superpoint": record})
 
 
+@pytest.mark.slow
 def test_loading_restores_the_network(monkeypatch, tmp_path, photo):
     saved = lively()
     save_as_record(monkeypatch, tmp_path / "superpoint.pth", saved.state_dict())

@@ -15,6 +15,7 @@ def _check(image):
     assert 0 <= float(image.min()) <= float(image.max()) <= 1.001
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_whole_images_are_read_with_their_size(tmp_path, tries):
     from photoglue.image import load_image

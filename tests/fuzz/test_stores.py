@@ -37,6 +37,7 @@ def _same(one, other):
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("keypoints", "descriptors", "scores"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_feature_stores(tmp_path, tries):
     from photoglue.store import FeatureStore

@@ -54,6 +54,7 @@ def requirements(root: Path) -> list[str]:
     return WheelBuilder(str(root)).config.dependencies
 
 
+@pytest.mark.slow
 def test_a_wheel_has_the_library(checkout, compiler):
     (checkout / "src" / "photoglue" / "native" / LIBRARY).write_bytes(b"of somebody's checkout")
     assert requirements(checkout) == []

@@ -123,6 +123,7 @@ def bits(matches):
     return b"".join(part.numpy().tobytes() for part in parts)
 
 
+@pytest.mark.slow
 def test_whole_matches(sets):
     """Of many threads that call at once, with threads of their own; and in a process that forks after a match."""
     pairs = [(features(m, m), features(n, n + 1)) for m, n in [(70, 300), (1, 40), (230, 229), (300, 5)]]

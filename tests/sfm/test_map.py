@@ -134,6 +134,7 @@ def test_nothing_can_be_placed(tmp_path, numbers, reason):
     assert summary.lines()[-1] == f"0 of {len(numbers)} photos placed"
 
 
+@pytest.mark.slow
 def test_two_photos_are_a_model_if_they_are_far_enough_apart(tmp_path):
     write(tmp_path / "photos", 1, 4)
     assert len(mapped(tmp_path, cameras=sfm.CameraOptions(intrinsics="280")).model.placed) == 2

@@ -117,6 +117,7 @@ def test_auto_of_many(two_things, sift_features, monkeypatch):
         find_pairs(numbered, features=sift_features, options=options)
 
 
+@pytest.mark.slow
 def test_photos_without_features_are_said(two_things, sift_features):
     photos = {path.name: path for path in sorted(two_things.iterdir())} | {"new.png": two_things / "a0.png"}
     with pytest.warns(PhotoGlueWarning, match=r"1 of 7 photos are without local features: new\.png"):

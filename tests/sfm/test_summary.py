@@ -42,6 +42,7 @@ def test_all_deliveries(summary):
     assert page.count("data:image/jpeg") >= 4 or page.count("/9j/") >= 4  # photos and weakest links inside
 
 
+@pytest.mark.slow
 def test_nothing_of_no_model(summary):
     assert deliver(replace(summary, models=()), ("report", "ply")).delivered == ()
 

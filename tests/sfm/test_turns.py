@@ -88,6 +88,7 @@ def test_off_leaves_photos_as_they_are(tmp_path):
     assert "turn" not in {stage for stage, *_ in told}
 
 
+@pytest.mark.slow
 def test_photos_of_something_else_are_looked_at_once(tmp_path):
     write_turned(tmp_path / "photos", {0: 0, 1: 0, 2: 0, PLACES: 0})
     _, told = mapped(tmp_path, mapper=None)

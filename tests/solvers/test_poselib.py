@@ -231,6 +231,7 @@ def _sift_matches(path0, path1, max_ratio=0.85):
     return points0, points1
 
 
+@pytest.mark.slow
 def test_a_rectified_stereo_pair_has_horizontal_epipolar_lines(motorcycle):
     points0, points1 = _sift_matches(*motorcycle)
     found = verify(points0, points1, "fundamental")
@@ -247,6 +248,7 @@ def test_a_rectified_stereo_pair_has_horizontal_epipolar_lines(motorcycle):
     assert (at_partner - points0[found.inliers, 1]).abs().median() < 0.5
 
 
+@pytest.mark.slow
 def test_the_stereo_pair_moves_sideways_and_does_not_turn(motorcycle):
     points0, points1 = _sift_matches(*motorcycle)
     # Middlebury 2014, "Motorcycle", at the size in scikit-image (quarter of 2964 × 2000).

@@ -58,6 +58,7 @@ class TestLearning:
         assert lines[-1]["progress"] == 1
         assert all(line["gradient_norm"] > 0 and 0 <= line["waiting"] <= 1 for line in lines)
 
+    @pytest.mark.slow
     def test_the_learning_rate_is_that_of_the_schedule(self, trainer):
         from photoglue.training.schedule import learning_rate
 

@@ -48,6 +48,7 @@ def test_the_list(folder):
     assert pairs_in(folder / "pairs.txt") == [("000000.png", "000005.png"), ("000005.png", "000010.png")]
 
 
+@pytest.mark.slow
 def test_nothing_is_extracted_or_matched_again(folder):
     from photoglue import batch
 
@@ -59,6 +60,7 @@ def test_nothing_is_extracted_or_matched_again(folder):
     assert (summary.done, summary.kept) == (1, 2)
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_files(folder):
     import torch
 
@@ -70,6 +72,7 @@ def test_features_are_those_of_the_files(folder):
     assert torch.equal(stored.keypoints, again.keypoints)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_empty_or_none(folder, tmp_path):
     from photoglue.video import KeyframeFolder, read_keyframes
 

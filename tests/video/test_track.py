@@ -23,6 +23,7 @@ def track(source, tmp_path=None, *, progress=None, **options):
     return track_video(source, outputs, options, extractor=extractor, matcher=matcher, progress=progress)
 
 
+@pytest.mark.slow
 def test_all_outputs_of_a_video(tmp_path):
     from photoglue.video import open_frames, read_keyframes, read_tracks
 
@@ -57,6 +58,7 @@ def test_masks_of_some_frames(tmp_path):
     assert seen[0] < 72
 
 
+@pytest.mark.slow
 def test_black_frames_sizes_and_gaps_are_told(tmp_path):
     import cv2
 
@@ -70,6 +72,7 @@ def test_black_frames_sizes_and_gaps_are_told(tmp_path):
     assert "2 sizes (80 × 60, 160 × 120)" in summary.notes[1]
 
 
+@pytest.mark.slow
 def test_a_truncated_video_gives_what_is_there(tmp_path):
     path = write_video(tmp_path / "a.avi", frames(20))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -92,6 +95,7 @@ def test_no_frame_at_all(tmp_path):
     assert not (tmp_path / "t.h5").exists()
 
 
+@pytest.mark.slow
 def test_real_time_waits_for_frames_and_counts_late_ones(tmp_path, monkeypatch):
     from photoglue.video import track as module
 
@@ -127,6 +131,7 @@ def test_real_time_waits_for_frames_and_counts_late_ones(tmp_path, monkeypatch):
     assert (summary.frames, summary.late, summary.seconds) == (4, 0, pytest.approx(0.24))
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_whole_files(tmp_path):
     from photoglue.video import open_frames, read_keyframes, read_tracks
 
@@ -168,6 +173,7 @@ def test_a_camera_is_ended_by_ctrl_c_or_by_itself(tmp_path, monkeypatch):
     assert globals()["track"](0, progress=interrupt).frames == 3
 
 
+@pytest.mark.slow
 def test_a_trajectory_of_a_flat_picture_has_a_place_for_most_frames(tmp_path):
     from photoglue.video import TrackOptions, TrackOutputs, track_video
 

@@ -66,6 +66,7 @@ def test_keyframes_come_at_intervals_and_are_taken_over_later():
     assert tracker.counts.keyframes == 3
 
 
+@pytest.mark.slow
 def test_the_same_video_gives_the_same_tracks():
     first, second = (track(frames(14))[0] for _ in range(2))
     for one, other in zip(first, second, strict=True):
@@ -104,6 +105,7 @@ def test_black_frames_and_back():
     assert tracker.counts.lost == 1
 
 
+@pytest.mark.slow
 def test_a_cut_to_an_earlier_view_takes_up_its_tracks():
     results, _ = track([*frames(12), *frames(3, seed=7), *frames(3, start=2)])
     there, back = results[12], results[15]

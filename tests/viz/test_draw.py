@@ -224,6 +224,7 @@ def test_keypoints_are_coloured_by_score_the_best_on_top(motorcycle):
     assert _bar_label(figure) == ["detection score"]
 
 
+@pytest.mark.slow
 def test_a_photo_without_keypoints_is_a_picture():
     none = Features(
         keypoints=torch.zeros(0, 2), descriptors=torch.zeros(0, 8), scores=torch.zeros(0), image_size=(640, 480)

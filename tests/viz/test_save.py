@@ -27,6 +27,7 @@ def test_pixel_formats(figure, tmp_path, ending):
     assert [path.name for path in tmp_path.iterdir()] == [f"picture.{ending}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_line_formats(figure, tmp_path, ending, start):
     save_figure(figure, str(tmp_path / f"picture.{ending}"))

@@ -94,6 +94,7 @@ def test_a_number_of_pictures_that_makes_no_sense(one, tmp_path):
         write_report([one], tmp_path, worst_pairs=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_photos(shared_data, tmp_path):
     folder = shared_data / "eval" / "imb_reichstag" / "images"

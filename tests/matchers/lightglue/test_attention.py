@@ -70,6 +70,7 @@ def test_partners_trade_keys_and_values():
         assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("lengths", [(64, 64, 64, 64), (30, 70)])
 @pytest.mark.parametrize("cross", [False, True])

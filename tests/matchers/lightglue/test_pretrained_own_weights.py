@@ -85,6 +85,7 @@ def test_changes_of_what_is_not_there(tmp_path, base, said):
         LightGlue.from_checkpoint(tmp_path / "odd.safetensors")
 
 
+@pytest.mark.slow
 def test_a_file_of_changes_is_the_model_changed(tmp_path):
     bias = torch.full((256,), 7.0, dtype=torch.float16)
     safetensors.torch.save_file({"input_proj.bias": bias}, tmp_path / "mine.safetensors", {"base": "sift-photoglue"})

@@ -54,6 +54,7 @@ def test_photos_that_see_the_same_are_matched(placed, tmp_path):
     assert len(pairs) == 9 and "000.png 005.png" not in pairs  # which share fewer than 15 points
 
 
+@pytest.mark.slow
 def test_nothing_to_use(placed, tmp_path):
     with pytest.raises(ConfigError, match=r"No photo of the model .* can be used. 5 of 5 photos of the model are not"):
         adopt_model(placed / "known", write(tmp_path / "photos"), tmp_path / "out", OPTIONS, **TOOLS)

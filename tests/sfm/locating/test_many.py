@@ -52,6 +52,7 @@ def test_all_formats(placed, localizer, tmp_path):
     assert view.cameras[1].image_size == (240, 320)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was(placed, localizer, tmp_path, monkeypatch):
     photos, out = write(tmp_path / "photos", 3, 8), tmp_path / "out"
     first = localize_photos(photos, localizer, out)

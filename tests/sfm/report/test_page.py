@@ -26,6 +26,7 @@ def data_of(text):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
+@pytest.mark.slow
 def test_numbers_rows_and_pairs(tmp_path):
     tiny = write_tiny_model(tmp_path)
     verified = [("a.jpg", "b.jpg", 12, "calibrated"), ("b.jpg", "sub/c.jpg", 3, "planar")]
@@ -110,6 +111,7 @@ def test_photos_of_another_size_are_told_of(tmp_path):
     assert text.count("no picture: its matches are not at hand") == 2  # where they lie in that photo is not known
 
 
+@pytest.mark.slow
 def test_turned_photos_are_upright(tmp_path):
     tiny = write_tiny_model(tmp_path, exif={"a.jpg": 6})
     (tmp_path / "a.jpg").write_bytes(b64decode(data_of(written(tiny, tmp_path))["photos"][0]))

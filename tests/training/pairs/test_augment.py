@@ -38,6 +38,7 @@ def gray_ramp():
     return np.arange(256, dtype=np.uint8).repeat(4)[None, :, None].repeat(4, 0).repeat(3, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CHANGES, "augment"])
 def test_size_and_type_stay_and_the_image_given_is_untouched(photo, name):
     before = photo.copy()
@@ -208,6 +209,7 @@ def test_degradation_chooses_one_of_four_evenly(monkeypatch):
         assert chosen.count(name) == pytest.approx(1000, abs=120)
 
 
+@pytest.mark.slow
 def test_never_and_always(photo):
     for seed in range(20):
         assert augment(photo, np.random.default_rng(seed), probability=0.0) is photo

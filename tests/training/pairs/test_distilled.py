@@ -79,6 +79,7 @@ def test_labels_are_points_that_show_the_same(built):
         assert errors_of(pair, labels).octaves.abs().median() < 0.1
 
 
+@pytest.mark.slow
 def test_what_is_there_is_left_alone_and_other_options_make_it_again(built, photos, monkeypatch, tmp_path):
     folder, summary = built
     monkeypatch.setattr(module, "extract", lambda *_, **__: pytest.fail("the teacher looked again"))

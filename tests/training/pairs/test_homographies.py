@@ -122,6 +122,7 @@ def test_the_homography_takes_the_quadrilateral_to_the_patch(size):
         np.testing.assert_allclose(homography, reference, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_patches_keep_the_resolution_of_the_photo_if_asked_to():
     config = HomographyConfig(patch_size=None)
     assert config.patch_size_of((640, 480)) == (416, 312)

@@ -82,6 +82,7 @@ def test_the_summary_counts_and_lists(built, photos):
     np.testing.assert_array_equal(cache.per_image("view"), np.tile([0, 1, 2], 4))
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_views_best_first(built, photos):
     cache = FeatureCache.open(built.path)
     for image in (0, 7):

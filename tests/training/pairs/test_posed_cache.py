@@ -113,6 +113,7 @@ def test_variants_have_other_light_but_the_same_geometry(tmp_path, scene, sift):
         assert (np.abs(depths[image] - exact) < 0.01).mean() > 0.6
 
 
+@pytest.mark.slow
 def test_other_options_photos_or_poses_are_refused(tmp_path, scene, sift):
     build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
     with pytest.raises(ConfigError, match="variants: 1 there, 2 now"):
@@ -131,6 +132,7 @@ def test_other_options_photos_or_poses_are_refused(tmp_path, scene, sift):
         build_posed_cache([], sift, tmp_path / "d.h5", CONFIG)
 
 
+@pytest.mark.slow
 def test_a_photo_with_another_content_is_noticed(tmp_path, sift):
     scene = read_scene(write_scene(tmp_path / "wall"))
     build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
@@ -142,6 +144,7 @@ def test_a_photo_with_another_content_is_noticed(tmp_path, sift):
         build_posed_cache([scene], sift, tmp_path / "c.h5", CONFIG)
 
 
+@pytest.mark.slow
 def test_a_file_of_an_earlier_version_is_not_taken_for_one_of_other_scenes(tmp_path, scene, sift):
     """Their fingerprints did not tell depths apart."""
     path = tmp_path / "c.h5"
@@ -201,6 +204,7 @@ def test_impossible_options_are_refused():
             PosedCacheConfig(**options)
 
 
+@pytest.mark.slow
 def test_extractors_with_numbers_without_axes(tmp_path, scene):
     """A batch norm counts its batches in one, and ALIKED has some; they are weights like all others."""
     for count, path in ((1, "a.h5"), (2, "b.h5")):

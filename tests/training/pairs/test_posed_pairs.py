@@ -102,6 +102,7 @@ def test_a_pair_has_the_geometry_of_its_photos(made):
             assert (labels.matches0 == -1).any()
 
 
+@pytest.mark.slow
 def test_the_same_numbers_give_the_same_pairs_and_others_give_others(made):
     source, again = _source(made), pickle.loads(pickle.dumps(_source(made)))
     pairs = [source.pair(0, index) for index in range(len(source))]
@@ -199,6 +200,7 @@ def test_options_that_do_not_fit_are_refused(made):
             _source(made, **options)
 
 
+@pytest.mark.slow
 def test_photos_without_points_are_not_in_any_pair(tmp_path):
     folder = write_scene(tmp_path / "wall", count=4)
     (folder / "images" / "1.png").write_bytes((folder / "images" / "1.png").read_bytes()[:2000])

@@ -53,6 +53,7 @@ def test_from_photos_of_folders_to_weights(photos, tmp_path):
     assert len(data.validation) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"images": ()}, "folders of photos as --images"), ({"turned": 2.0}, "--turned is 2; it must be a share")],

@@ -47,6 +47,7 @@ class TestKeptOut:
         data = recipe.data(tmp_path / "run", torch.device("cpu"), Hooks(on_message=told.append))
         return data, "\n".join(told)
 
+    @pytest.mark.slow
     def test_of_two_scenes_one_is_never_trained_on(self, tmp_path):
         for name, focal in (("a", 100.0), ("b", 130.0)):
             write_flat_scene(tmp_path / "scenes" / name, size=(240, 180), focal=focal, step=6)

@@ -258,6 +258,7 @@ def test_threads_take_turns(recorders):
 
 
 class TestNotTaken:
+    @pytest.mark.slow
     def test_what_is_not_for_graphs(self, recorders):
         pair = points(9), points(8, 1)
         small_model().match_many([pair, pair])
@@ -283,6 +284,7 @@ class TestNotTaken:
 
 
 class TestForgotten:
+    @pytest.mark.slow
     def test_with_the_weights(self, recorders):
         model = small_model()
         before = model.match(points(9), points(8, 1))
