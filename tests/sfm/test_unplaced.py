@@ -36,7 +36,7 @@ ROWS = (
         ("c", "no verified pair: of 2 pairs, the one with most matches has 23 (a)"),
         ("d", "too few of its points are in the model to place it (2D–3D): 1 verified pair, the best of 40 inliers"),
         ("e", "in a group of 2 photos, none of which is in the model, that gives no model of its own"),
-        ("g", "no parallax: the camera only turned between the photos (1 verified pair, the best of 70 inliers (h))"),
+        ("g", "no parallax: the camera only turned between the photos, or stood still (1 verified pair, the best of"),
         ("k", "no parallax, or a flat scene: 1 verified pair"),
         ("m", "in another model: sparse/1, of 2 photos"),
         ("alone", "no pair: it was matched with no other photo"),

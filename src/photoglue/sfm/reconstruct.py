@@ -15,7 +15,7 @@ from photoglue.solvers.colmap_mapping import MapperOptions, map_photos
 
 RECORD = "made_from.json"
 """File beside the models that says what they were made from."""
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True, kw_only=True)

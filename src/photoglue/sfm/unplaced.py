@@ -129,7 +129,7 @@ def _why(name: str, rows: Sequence[PairRow], placed: set[str], group: set[str]) 
         f"{len(good)} verified pair{'s' * (len(good) != 1)}, the best of {best.inliers} inliers ({best.other(name)})"
     )
     if all(row.kind == PairKind.PANORAMIC.label for row in good):
-        return f"no parallax: the camera only turned between the photos ({about})"
+        return f"no parallax: the camera only turned between the photos, or stood still ({about})"
     if not placed & group:
         if all(row.kind not in (PairKind.CALIBRATED.label, PairKind.UNCALIBRATED.label) for row in good):
             return f"no parallax, or a flat scene: {about}"

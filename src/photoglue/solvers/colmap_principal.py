@@ -13,8 +13,6 @@ SPREAD = 0.01
 DOUBT = 25.0
 """The variance that the errors of the points let one expect is multiplied by this: points of one track are not
 independent, and no camera is exactly as its model. Of a drive straight ahead (KITTI) it was that much too small."""
-PLAIN = 2.0
-"""A principal point that is fewer of these standard deviations from the middle stays there."""
 PHOTOS = 5
 """A camera of fewer placed photos keeps its principal point."""
 CAMERAS = 8
@@ -28,8 +26,9 @@ def shift_principal_points(module: ModuleType, model: Any, settings: dict[str, b
 
     With the principal point as a further unknown the model is adjusted once more. How much better it fits then says how
     exactly the photos tell the principal point, and the mean of that and of the middle is taken, each weighted by how
-    exactly it is known. Where the photos do not tell it plainly, as on a drive straight ahead or over flat land, it
-    stays in the middle. Then all else is adjusted to it.
+    exactly it is known: of all estimates it has the least expected error, so that no test decides whether to take it.
+    Where the photos hardly tell it, as on a drive straight ahead or over flat land, it stays at the middle to within a
+    pixel or two. Then all else is adjusted to it.
 
     Args:
         module: The package pycolmap.
@@ -68,7 +67,7 @@ def _wanted(
     camera, middle = model.cameras[number], _middle(model, number)
     now, best = (np.array(each.params)[list(each.principal_point_idxs())] for each in (camera, trial.cameras[number]))
     gain = 2 * (_cost(model, scale) - _cost(trial, scale)) / noise**2
-    if gain < PLAIN**2 * DOUBT:
+    if gain <= 0:
         return None
     variance = DOUBT * float(((best - now) ** 2).sum()) / gain
     trust = (SPREAD * max(camera.width, camera.height)) ** 2
