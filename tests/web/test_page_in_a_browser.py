@@ -274,7 +274,7 @@ def test_masks(open_page, server, files, encode):
     give(left)
     anew()
     assert page.evaluate(farthest.format(0)) < 150 < page.evaluate(farthest.format(1))
-    assert masks.first.inner_text() == "left half.png ×" and masks.nth(1).inner_text() == "choose…"
+    assert masks.first.inner_text() == "× left half.png" and masks.nth(1).inner_text() == "choose…"
     assert "--mask0 'left half.png'" in page.locator("#command code").inner_text()
     give({**files[0], "buffer": encode(PIL.Image.new("L", (9, 9), 255), "PNG")}, 1)
     wait_until(page, "!document.getElementById('error').hidden")
@@ -282,7 +282,7 @@ def test_masks(open_page, server, files, encode):
     page.evaluate("globalThis.first = photoglue.view.result")
     page.locator("#swap").click()  # the mask goes with its photo
     anew()
-    assert page.evaluate(farthest.format(1)) < 150 and masks.nth(1).inner_text() == "left half.png ×"
+    assert page.evaluate(farthest.format(1)) < 150 and masks.nth(1).inner_text() == "× left half.png"
     page.evaluate("globalThis.first = photoglue.view.result")
     server.photos._photos.clear()  # both are sent again, and so is the mask
     page.locator("[data-setting=verify]").select_option("homography")

@@ -114,7 +114,7 @@ function takeMask(side, file) { // of a photo that is there; null: none any more
 function describeMask(side) {
   const button = all("[data-mask]")[side], mask = held[side]?.mask;
   button.disabled = !held[side];
-  button.textContent = mask ? `${mask.name} ×` : "choose…";
+  button.textContent = mask ? `× ${mask.name}` : "choose…";
   button.title = mask ? "Take the mask away" : "An image of the photo's size; no points where it is black";
   button.setAttribute("aria-label", mask ? `Take away the mask of photo ${side + 1}, ${mask.name}` : `Choose a mask of photo ${side + 1}`);
 }
