@@ -234,3 +234,20 @@ def test_a_preset_brings_its_extraction_along(command, words, wanted):
 
     parsed = parse(f"{command} {words}".split())
     assert (parsed.max_keypoints, parsed.resize) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("", (None, None)),
+        ("--preset best", ("subpixel", "disk")),
+        ("--preset best --also None", ("subpixel", None)),
+        ("--preset best --refine None --also sift", (None, "sift")),
+        ("--preset best --store m.h5", (None, None)),
+    ],
+)
+def test_two_photos_are_refined_and_matched_by_other_features_too(words, wanted):
+    from photoglue.cli.app import parse
+
+    parsed = parse(f"match a.jpg b.jpg {words}".split())
+    assert (parsed.refine, parsed.also) == wanted

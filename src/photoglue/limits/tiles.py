@@ -117,7 +117,7 @@ def all_points(photo: Masked, region: Box, extractor: Extractor, side: int, shru
     for left, top, right, bottom in tiles_of(region, max(1, round(side / shrunk))):
         box = max(0, left - RIM), max(0, top - RIM), min(width, right + RIM), min(height, bottom + RIM)
         length = None if shrunk == 1 else max(1, round(shrunk * max(box[2] - box[0], box[3] - box[1])))
-        seen = photo.part(box).features(extractor, length, MANY * POINTS)
+        seen = photo.part(box).features(extractor, length, int(MANY * POINTS))
         there = seen.keypoints + seen.keypoints.new_tensor(box[:2])
         found.append(replace(seen, keypoints=there, image_size=photo.size))
     points = _joined(found)
