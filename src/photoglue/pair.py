@@ -71,7 +71,7 @@ class PairResult(TensorStruct):
     one half is what look-alikes give. None: without geometry, or with fewer than eight inliers."""
     seconds: Mapping[str, float]
     """Seconds that each stage took: "read", "extract", "match", "limits" where one pass was not enough, and, if asked
-    for, "refine" and "verify"."""
+    for, "refine", "also" and "verify"."""
 
     @property
     def inliers(self) -> Bool[Tensor, " k"] | None:

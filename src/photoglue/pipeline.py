@@ -229,13 +229,8 @@ class Pipeline:
         if self.also is not None:
             with clock("also"):
                 more = self.also.run(*photos, mask0=mask0, mask1=mask1, limits=NONE)
-            features0, features1 = (
-                joined_features(features0, more.features0),
-                joined_features(features1, more.features1),
-            )
-            matches = joined_matches(matches, more.matches)
-            likely = [each for each in (overlap_probability, more.overlap_probability) if each is not None]
-            overlap_probability = max(likely, default=None)
+            features0, features1, matches = _joined((features0, features1, matches), more)
+            overlap_probability = max(overlap_probability or 0.0, more.overlap_probability or 0.0) or None
         verification = share = None
         if verify is not None:
             with clock("verify"):
@@ -257,6 +252,15 @@ class Pipeline:
             partnered_share=share,
             seconds=clock.seconds,
         )
+
+
+def _joined(first: tuple[Features, Features, Matches], more: PairResult) -> tuple[Features, Features, Matches]:
+    features0, features1, matches = first
+    return (
+        joined_features(features0, more.features0),
+        joined_features(features1, more.features1),
+        joined_matches(matches, more.matches),
+    )
 
 
 def create_matcher(
