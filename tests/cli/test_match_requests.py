@@ -193,6 +193,10 @@ def test_few_points_name_the_range_of_the_values(cli, photos):
     assert code == 0
     assert "no points in 'dark.png': its values go from 0.10 to 0.12 of white; is it plain, dark or blurred?" in printed
     assert "'a.png'" not in printed
+    PIL.Image.fromarray(np.arange(200, dtype=np.uint8)[:, None]).save("column.png")
+    code, printed, _ = cli("match", "column.png", "a.png", *SIFT)
+    assert code == 0
+    assert "'column.png': it has 1 × 200 pixels, which is too little to be seen" in printed
 
 
 def test_features_of_ones_own(cli, photos, monkeypatch):

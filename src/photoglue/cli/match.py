@@ -41,6 +41,8 @@ SURE = 0.99
 """Probability of overlap from which on nothing has to be said about it."""
 FEW = 50
 """Keypoints of a photo below which a note says what its values are."""
+SLIM = 16
+"""Photos with a shorter side have no room for points, pixels."""
 
 
 FOR_TWO = (
@@ -286,10 +288,13 @@ class Match:
             if len(features) < min(FEW, self.max_keypoints or FEW):
                 low, high = (float(value) for value in image.aminmax())
                 masked = ", or masked" if mask is not None else ""
-                notes.append(
-                    f"{len(features) or 'no'} points in {str(path)!r}: its values go from {low:.2f} to {high:.2f} of "
-                    f"white; is it plain, dark or blurred{masked}?"
+                height, width = image.shape[1:]
+                why = (
+                    f"it has {width} × {height} pixels, which is too little to be seen"
+                    if min(width, height) < SLIM
+                    else f"its values go from {low:.2f} to {high:.2f} of white; is it plain, dark or blurred{masked}?"
                 )
+                notes.append(f"{len(features) or 'no'} points in {str(path)!r}: {why}")
         overlap, share = result.overlap_probability, result.partnered_share
         if share is not None and share < LEAST_SHARE:
             notes.append(f"{share:.0%} of the points among the inliers are inliers: do the photos show look-alikes?")
@@ -321,7 +326,7 @@ def lines_of(remedies: Remedies | None) -> list[str]:
 
 TRIED = {
     "rotation": "the second photo in four turns: none fits better than as it is",
-    "zoom": "other scales: no part that both photos share was found",
+    "zoom": "other scales, and the part that both photos share: no better matches",
     "tiles": "parts of the photos: no more matches",
 }
 """Remedy → what is said of it where it gave nothing."""

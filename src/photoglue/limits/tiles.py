@@ -45,6 +45,10 @@ MANY = 2
 """So many times more points of a tile are kept than are matched, since tiles of both photos do not coincide."""
 WIDER = 1.25
 """So many times more points of photo 1 are matched: its parts are wider."""
+FEWER, TIMES = 256, 2
+"""And no more than so many, and so many times those of the tile of photo 0: few of them have a partner."""
+BLOCK = 32
+"""Sides of photos are filled up to multiples of this by ALIKED, and of 16 by DISK."""
 SAME_PX = 1.5
 """Points that are nearer to each other are one point that two tiles have."""
 BYTES_PER_PIXEL = 500
@@ -95,7 +99,8 @@ def match_tiles(photos: Photos, first: Matched, tools: Tools, side: int) -> tupl
     for box in tiles_of(everywhere.box0, round(side / detail)):
         there = _part(_guide(first.matches, box, sizes) or everywhere, box, sizes[1])
         if there is not None:
-            rows = _inside(points0, box, count), _inside(points1, there, round(WIDER * count))
+            rows0 = _inside(points0, box, count)
+            rows = rows0, _inside(points1, there, round(min(WIDER * count, FEWER + TIMES * len(rows0))))
             seen = _seen(points0[rows[0]], box), _seen(points1[rows[1]], there)
             found.append((rows, matcher.match(*seen)))
     matched = Matched(features0=points0, features1=points1, matches=merged(found, points0, points1))
@@ -116,12 +121,17 @@ def all_points(photo: Masked, region: Box, extractor: Extractor, side: int, shru
     found = []
     for left, top, right, bottom in tiles_of(region, max(1, round(side / shrunk))):
         box = max(0, left - RIM), max(0, top - RIM), min(width, right + RIM), min(height, bottom + RIM)
-        length = None if shrunk == 1 else max(1, round(shrunk * max(box[2] - box[0], box[3] - box[1])))
+        length = None if shrunk == 1 else _whole(shrunk * max(box[2] - box[0], box[3] - box[1]))
         seen = photo.part(box).features(extractor, length, int(MANY * POINTS))
         there = seen.keypoints + seen.keypoints.new_tensor(box[:2])
         found.append(replace(seen, keypoints=there, image_size=photo.size))
     points = _joined(found)
     return points[best_of_each(points.keypoints, points.scores)]
+
+
+def _whole(length: float) -> int:
+    """A length that extractors need not fill up: they see photos whose sides are multiples of ``BLOCK``."""
+    return max(1, round(length) if length < BLOCK else int(length / BLOCK) * BLOCK)
 
 
 def tiles_of(box: Box, side: int) -> list[Box]:
