@@ -28,9 +28,10 @@ from photoglue.evaluation.protocols import protocol_named
 from photoglue.evaluation.solving import Task, solve
 from photoglue.geometry.epipolar import fundamental_matrix, sampson_distance
 from photoglue.image import load_photo
-from photoglue.limits import refine_matches
+from photoglue.limits import joined_matches, refine_matches
 from photoglue.limits.rotation import with_options
 from photoglue.machine import version_line
+from photoglue.pipeline import ALSO_RESIZE
 from photoglue.structs import Features
 
 SEEDS = 5
@@ -47,6 +48,7 @@ class Variant:
     enlarged: bool = True
     both_orders: bool = False
     refined: bool = False
+    also: str | None = None
 
 
 ALL_LAYERS = Variant(config=LightGlueConfig.accurate())
@@ -59,7 +61,8 @@ VARIANTS = {
     "1600 px, none enlarged": replace(LARGE, enlarged=False),
     "1600 px": LARGE,
     "both orders": replace(LARGE, both_orders=True),
-    "best: 1600 px, sub-pixel": replace(LARGE, refined=True),
+    "1600 px, sub-pixel": replace(LARGE, refined=True),
+    "best: and DISK": replace(LARGE, refined=True, also="disk"),
 }
 
 
@@ -69,7 +72,7 @@ class Bench:
     def __init__(self, dataset: DataSet) -> None:
         self.dataset = dataset
         self.photos: dict[str, Photo] = {name: load_photo(dataset.folder / name) for name in dataset.images}
-        self.features: dict[tuple[str, int, int], tuple[Features, float]] = {}
+        self.features: dict[tuple[str, str, int, int], tuple[Features, float]] = {}
 
     def side(self, name: str, variant: Variant) -> int:
         """Length of the longer side that the extractor sees."""
@@ -78,9 +81,9 @@ class Bench:
 
     def extracted(self, name: str, variant: Variant, pipeline: Pipeline) -> tuple[Features, float]:
         """Features of a photo, and their CPU seconds."""
-        key = name, self.side(name, variant), variant.points
+        key = name, pipeline.extractor.kind, self.side(name, variant), variant.points
         if key not in self.features:
-            extractor = with_options(pipeline.extractor, resize=key[1], max_keypoints=key[2])
+            extractor = with_options(pipeline.extractor, resize=key[2], max_keypoints=key[3])
             start = time.process_time()
             features = extractor.extract_many([self.photos[name]])[0]
             self.features[key] = features, time.process_time() - start
@@ -96,7 +99,11 @@ class Bench:
         if variant.refined:
             photo0, photo1 = (self.photos[each] for each in names)
             matches = refine_matches(photo0, photo1, matches, resize=self.side(names[0], variant))
-        return matches, seconds0 + seconds1 + time.process_time() - start
+        taken = seconds0 + seconds1 + time.process_time() - start
+        if variant.also is not None and pipeline.also is not None:
+            more, longer = self.matched(names, replace(variant, also=None, resize=ALSO_RESIZE), pipeline.also)
+            return joined_matches(matches, more), taken + longer
+        return matches, taken
 
 
 def averaged(matches: Matches, other: Matches) -> Matches:
@@ -144,7 +151,7 @@ def main() -> None:
 def row(bench: Bench, name: str, variant: Variant) -> str:
     """A line of the table."""
     dataset = bench.dataset
-    pipeline = Pipeline.pretrained("aliked", config=variant.config)
+    pipeline = Pipeline.pretrained("aliked", config=variant.config, also=variant.also)
     card = protocol_named("photoglue", dataset.benchmark).card(dataset.image_set, seeds=SEEDS)
     values, distances, seconds, counts = [], [torch.zeros(0)], [], []
     for pair in dataset.pairs:

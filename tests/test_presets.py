@@ -28,8 +28,8 @@ def test_the_edge_preset_is_the_released_network_in_five_layers(motorcycle):
         preset("fast")
 
 
-def test_the_best_preset_brings_points_pixels_and_refinement():
+def test_the_best_preset_brings_points_pixels_refinement_and_disk():
     from photoglue import LightGlueConfig, preset
 
-    options = {"max_keypoints": 4096, "resize": 1600, "refine": "subpixel"}
+    options = {"max_keypoints": 4096, "resize": 1600, "refine": "subpixel", "also": "disk"}
     assert preset("best") == {"config": LightGlueConfig.accurate(), **options}

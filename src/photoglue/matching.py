@@ -103,7 +103,7 @@ def _cached_pipeline(
     path = None if weights is None else Path(weights)
     if matcher is not None:  # a user's object is not kept, but the extractor is
         made = _pretrained(path, matcher=_NEAREST, **options)
-        return Pipeline(made.extractor, matcher, made.refine)
+        return Pipeline(made.extractor, matcher, made.refine, made.also)
     changed = path.stat().st_mtime_ns if path is not None and path.is_file() else None
     return _pretrained(path, changed, **options)
 

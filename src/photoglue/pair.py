@@ -68,10 +68,10 @@ class PairResult(TensorStruct):
     """The geometric model and the matches that agree with it; None if it was not asked for."""
     partnered_share: float | None = None
     """How many of the points among the inliers are inliers themselves, 0…1, see ``limits.partnered_share``: less than
-    one half is what look-alikes give. None: without geometry, or with fewer than eight inliers."""
+    one half is what look-alikes give. None: without geometry, with fewer than eight inliers, or of tiles."""
     seconds: Mapping[str, float]
     """Seconds that each stage took: "read", "extract", "match", "limits" where one pass was not enough, and, if asked
-    for, "refine" and "verify"."""
+    for, "refine", "also" and "verify"."""
 
     @property
     def inliers(self) -> Bool[Tensor, " k"] | None:

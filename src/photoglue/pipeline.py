@@ -13,8 +13,9 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
+from photoglue.limits.joined import joined_features, joined_matches
 from photoglue.limits.look_alikes import partnered_share
-from photoglue.limits.remedies import Limits, When, remedied
+from photoglue.limits.remedies import NONE, Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
@@ -26,6 +27,8 @@ from photoglue.structs import Features, Matches
 
 Refine: TypeAlias = Literal["subpixel"] | Subpixel
 """What is done with matches: "subpixel" is ``Subpixel()``."""
+ALSO_RESIZE = 1024
+"""Longest side at which the other extractor of ``also`` sees photos, pixels: what is seen at two sizes gives more."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Pipeline:
     refine: Refine | None = None
     """Move the points of image 1 to where they look most like their partners; None: they stay where the extractor found
     them. See ``limits.refine_matches``."""
+    also: "Pipeline | None" = None
+    """Another extractor and matcher, whose points and matches are added; see ``limits.joined_matches``."""
 
     @classmethod
     def pretrained(  # noqa: PLR0913  (everything that `photoglue match` can choose)
@@ -52,6 +57,7 @@ class Pipeline:
         precision: Precision = "auto",
         allow_noncommercial: bool = False,
         refine: Refine | None = None,
+        also: str | None = None,
         **extractor_options: Any,
     ) -> "Pipeline":
         """An extractor with its released weights, and a matcher for its features.
@@ -69,6 +75,8 @@ class Pipeline:
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
             refine: "subpixel": move the points of image 1 to where they look most like their partners; None: leave
                 them where the extractor found them.
+            also: Other features, such as "disk", whose matches by their released LightGlue are added: seen at 1024
+                pixels at most, with the same ``max_keypoints``, ``config`` and ``refine``. None, or ``features``: none.
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
 
@@ -88,7 +96,13 @@ class Pipeline:
             allow_noncommercial=allow_noncommercial,
             **extractor_options,
         ).to(chosen)
-        return cls(extractor, matcher or create_matcher(extractor.kind, config, weights, chosen, precision), refine)
+        other = None
+        if also is not None and also != features:
+            options: dict[str, Any] = {"max_keypoints": max_keypoints, "config": config, "refine": refine}
+            options |= {"resize": min(resize or ALSO_RESIZE, ALSO_RESIZE), "device": chosen, "precision": precision}
+            other = cls.pretrained(also, allow_noncommercial=allow_noncommercial, **options)
+        matcher = matcher or create_matcher(extractor.kind, config, weights, chosen, precision)
+        return cls(extractor, matcher, refine, other)
 
     def match(
         self,
@@ -138,10 +152,14 @@ class Pipeline:
                 raise ConfigError(f"The pair {tuple(pair)} is not among the {len(images)} images; they count from 0.")
         features: list[Features] = self.extractor.extract_many(images)
         matched = self.matcher.match_many([(features[i], features[j]) for i, j in pairs])
-        return [
+        found = [
             self._refined((images[i], images[j]), (features[i], features[j]), matches)
             for (i, j), matches in zip(pairs, matched, strict=True)
         ]
+        if self.also is None:
+            return found
+        more = self.also.match_many(images, pairs)
+        return [joined_matches(first, second) for first, second in zip(found, more, strict=True)]
 
     def _refined(
         self,
@@ -158,8 +176,8 @@ class Pipeline:
 
     def run(  # noqa: PLR0913  (everything that can be asked of two photos)
         self,
-        image0: ImageSource,
-        image1: ImageSource,
+        image0: ImageSource | Photo,
+        image1: ImageSource | Photo,
         *,
         mask0: ImageSource | None = None,
         mask1: ImageSource | None = None,
@@ -208,6 +226,11 @@ class Pipeline:
         if self.refine is not None:
             with clock("refine"):
                 matches = self._refined(photos, (features0, features1), matches)
+        if self.also is not None:
+            with clock("also"):
+                more = self.also.run(*photos, mask0=mask0, mask1=mask1, limits=NONE)
+            features0, features1, matches = _joined((features0, features1, matches), more)
+            overlap_probability = max(overlap_probability or 0.0, more.overlap_probability or 0.0) or None
         verification = share = None
         if verify is not None:
             with clock("verify"):
@@ -229,6 +252,15 @@ class Pipeline:
             partnered_share=share,
             seconds=clock.seconds,
         )
+
+
+def _joined(first: tuple[Features, Features, Matches], more: PairResult) -> tuple[Features, Features, Matches]:
+    features0, features1, matches = first
+    return (
+        joined_features(features0, more.features0),
+        joined_features(features1, more.features1),
+        joined_matches(matches, more.matches),
+    )
 
 
 def create_matcher(

@@ -121,7 +121,7 @@ class TestMatch:
         assert json.loads((tmp_path / "m.json").read_text())["overlap_probability"] < 0.5
         assert re.search(r"overlap +(less than )?\d+\.\d% likely", printed)
         assert "tried       the second photo in four turns: none fits better than as it is" in printed
-        assert "tried       other scales: no part that both photos share was found" in printed
+        assert "tried       other scales, and the part that both photos share: no better matches" in printed
 
     @pytest.mark.slow
     def test_weights_of_ones_own_have_the_verdict_that_is_stored_with_them(self, cli, small, tmp_path):

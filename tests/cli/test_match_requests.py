@@ -194,6 +194,10 @@ def test_few_points_name_the_range_of_the_values(cli, photos):
     assert code == 0
     assert "no points in 'dark.png': its values go from 0.10 to 0.12 of white; is it plain, dark or blurred?" in printed
     assert "'a.png'" not in printed
+    PIL.Image.fromarray(np.arange(200, dtype=np.uint8)[:, None]).save("column.png")
+    code, printed, _ = cli("match", "column.png", "a.png", *SIFT)
+    assert code == 0
+    assert "'column.png': it has 1 × 200 pixels, which is too little to be seen" in printed
 
 
 @pytest.mark.slow
@@ -236,3 +240,20 @@ def test_a_preset_brings_its_extraction_along(command, words, wanted):
 
     parsed = parse(f"{command} {words}".split())
     assert (parsed.max_keypoints, parsed.resize) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("", (None, None)),
+        ("--preset best", ("subpixel", "disk")),
+        ("--preset best --also None", ("subpixel", None)),
+        ("--preset best --refine None --also sift", (None, "sift")),
+        ("--preset best --store m.h5", (None, None)),
+    ],
+)
+def test_two_photos_are_refined_and_matched_by_other_features_too(words, wanted):
+    from photoglue.cli.app import parse
+
+    parsed = parse(f"match a.jpg b.jpg {words}".split())
+    assert (parsed.refine, parsed.also) == wanted

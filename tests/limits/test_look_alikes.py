@@ -1,10 +1,12 @@
 """Points among the inliers: who has a partner, and who should have one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from photoglue.limits.look_alikes import inside_hull, partnered_share
-from photoglue.structs import Features, Matches
+from photoglue.structs import Features, Matches, Remedies
 
 
 def test_the_hull_of_a_square():
@@ -37,3 +39,5 @@ def test_lonely_points_among_the_inliers_count():
     )
     assert partnered_share(*features, matches, torch.ones(10, dtype=torch.bool)) == pytest.approx(0.5)
     assert partnered_share(*features, matches, torch.arange(10) < 7) is None
+    tiled = replace(matches, remedies=Remedies(tried=("tiles",), tiles=3))
+    assert partnered_share(*features, tiled, torch.ones(10, dtype=torch.bool)) is None

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 
+import PIL.Image
 import pytest
 
 
@@ -73,6 +74,20 @@ def test_a_photo_comes_back_to_be_shown(client, striped):
     assert told == {"key": told["key"], "name": "café.jpg", "width": 4, "height": 6, "bytes": len(striped)}
     shown = client.ask("GET", f"preview/{told['key']}")
     assert shown.headers["Content-Type"] == "image/jpeg" and shown.content[:3] == b"\xff\xd8\xff"
+
+
+def test_a_mask_belongs_to_a_photo(client, striped, encode):
+    key = client.upload(striped)
+    white = encode(PIL.Image.new("L", (6, 4), 255), "PNG")
+    told = client.ask("POST", f"mask/{key}", white, headers={"X-Name": "white.png"})
+    assert told.status == 200 and told.content["name"] == "white.png"
+    assert client.ask("GET", f"preview/{told.content['key']}").status == 200
+    assert client.ask("POST", f"mask/{'0' * 32}", white).status == 410
+    assert client.ask("POST", "mask/../a.png", white).status == 422
+    refused = client.ask("POST", f"mask/{key}", encode(PIL.Image.new("L", (5, 4), 255), "PNG"))
+    assert refused.status == 422 and "has 5 × 4 pixels" in refused.content["error"]
+    assert client.match(key, key, mask0="/etc/passwd").status == 422
+    assert client.match(key, key, mask1="0" * 32).status == 410
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import json
 import shlex
 
+import numpy as np
+import PIL.Image
 import pytest
 
 QUICK = {"features": "sift", "max_keypoints": 256, "resize": 320, "verify": "fundamental"}
@@ -31,7 +33,9 @@ def parsed(paths, asked, options):
         QUICK,
         {"preset": "edge", "max_keypoints": 512, "resize": 640},
         {"preset": "edge", "max_keypoints": 2048, "resize": 640},
+        {"preset": "best", "max_keypoints": 4096, "resize": 1600, "refine": "subpixel"},
         {"preset": "best", "max_keypoints": 4096, "resize": 1600},
+        {"refine": "subpixel"},
         {"preset": "accurate", "verify": "homography", "features": "disk", "rotation": "always", "tiles": "off"},
     ],
 )
@@ -41,14 +45,15 @@ def test_the_command_says_what_was_asked(options):
     asked = request(**options)
     command = parsed(("it's a.jpg", "-b.jpg"), asked, WebOptions(device="cpu", precision="float32"))
     assert [str(path) for path in command.images] == ["it's a.jpg", "-b.jpg"]
-    for name in ("features", "max_keypoints", "resize", "preset", "verify", "rotation", "zoom", "tiles"):
+    for name in ("features", "max_keypoints", "resize", "preset", "verify", "rotation", "zoom", "tiles", "refine"):
         assert getattr(command, name) == getattr(asked, name)
     assert (command.device, command.precision, command.allow_noncommercial) == ("cpu", "float32", False)
     assert parsed(("a", "b"), asked, WebOptions(allow_noncommercial=True)).allow_noncommercial
 
 
 @pytest.mark.parametrize(
-    "options", [{}, QUICK, {"preset": "edge"}, {"preset": "accurate", "resize": 640, "zoom": "always"}]
+    "options",
+    [{}, QUICK, {"preset": "edge"}, {"preset": "best"}, {"preset": "accurate", "zoom": "always", "refine": "subpixel"}],
 )
 def test_the_code_says_what_was_asked(options, monkeypatch):
     import photoglue
@@ -58,12 +63,31 @@ def test_the_code_says_what_was_asked(options, monkeypatch):
     seen = {}
     monkeypatch.setattr(photoglue, "match_pair", lambda *paths, **given: seen.update(given, paths=paths))
     asked = request(**options)
-    code = python_for(('a".jpg', "b.jpg"), asked, WebOptions())
+    code = python_for(('a".jpg', "b.jpg"), asked, WebOptions(), {"mask1": "it's black.png"})
     exec(code.replace("print(len(result.matches))", ""))
     assert seen["paths"] == ('a".jpg', "b.jpg")
     assert seen.get("max_keypoints", 2048) == asked.max_keypoints and seen.get("resize", 1024) == asked.resize
     assert seen.get("config", photoglue.LightGlueConfig()) == photoglue.preset(asked.preset)["config"]
     assert seen.get("verify") == asked.verify and seen.get("zoom", "auto") == asked.zoom
+    assert seen.get("refine") == asked.refine and seen["mask1"] == "it's black.png" and "mask0" not in seen
+
+
+def test_no_point_is_where_a_mask_is_black(small_pair, encode, monkeypatch):
+    """The right half of the first photo is masked; the mask is in the command and the code."""
+    pytest.importorskip("cv2", exc_type=ImportError)
+    from photoglue.web.matching import match_held
+    from photoglue.web.options import WebOptions
+    from photoglue.web.photos import HeldPhotos
+
+    held = HeldPhotos()
+    photos = tuple(held.add(content, name) for content, name in zip(small_pair, ("a.jpg", "b.jpg"), strict=True))
+    white = np.zeros(photos[0].image_size[::-1], np.uint8)
+    white[:, :150] = 255
+    mask = held.add_mask(encode(PIL.Image.fromarray(white), "PNG"), "left half.png", photos[0])
+    answer = match_held(photos, request(**QUICK | {"verify": None}), WebOptions(), (mask, None))
+    assert len(answer.keypoints0) > 20 and max(x for x, _ in answer.keypoints0) < 150
+    assert max(x for x, _ in answer.keypoints1) > 200
+    assert "--mask0 'left half.png'" in answer.command and "mask0='left half.png'" in answer.python
 
 
 @pytest.mark.slow

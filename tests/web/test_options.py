@@ -33,6 +33,7 @@ def test_what_is_offered_has_a_lightglue():
         ("resize", 0),
         ("preset", "none"),
         ("verify", "essential"),
+        ("refine", "crop"),
         ("rotation", "perhaps"),
         ("tiles", ""),
     ],

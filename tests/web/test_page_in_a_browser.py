@@ -251,6 +251,62 @@ def test_settings_and_photos_are_exchanged_at_once(open_page, files):
     assert page.locator("[data-setting=max_keypoints]").input_value() == "2048"
 
 
+def test_masks(open_page, server, files, encode):
+    page = open_page(expected="status of 4")  # 422 and 410
+    masks = page.locator("[data-mask]")
+    assert masks.first.is_disabled()
+    matched(page, files)
+    size = page.evaluate("[photoglue.held[0].width, photoglue.held[0].height]")
+    values = np.zeros(size[::-1], np.uint8)
+    values[:, :150] = 255
+    left = {"name": "left half.png", "mimeType": "image/png", "buffer": encode(PIL.Image.fromarray(values), "PNG")}
+
+    def give(file, side=0):
+        page.evaluate("globalThis.first = photoglue.view.result")
+        with page.expect_file_chooser() as chooser:
+            masks.nth(side).click()
+        chooser.value.set_files(file)
+
+    def anew():
+        wait_until(page, "photoglue.view.result && photoglue.view.result !== first")
+
+    farthest = "Math.max(...photoglue.view.result.points[{}].map(([x]) => x))"
+    give(left)
+    anew()
+    assert page.evaluate(farthest.format(0)) < 150 < page.evaluate(farthest.format(1))
+    assert masks.first.inner_text() == "× left half.png" and masks.nth(1).inner_text() == "choose…"
+    assert "--mask0 'left half.png'" in page.locator("#command code").inner_text()
+    give({**files[0], "buffer": encode(PIL.Image.new("L", (9, 9), 255), "PNG")}, 1)
+    wait_until(page, "!document.getElementById('error').hidden")
+    assert "has 9 × 9 pixels" in page.locator("#error").inner_text()
+    page.evaluate("globalThis.first = photoglue.view.result")
+    page.locator("#swap").click()  # the mask goes with its photo
+    anew()
+    assert page.evaluate(farthest.format(1)) < 150 and masks.nth(1).inner_text() == "× left half.png"
+    page.evaluate("globalThis.first = photoglue.view.result")
+    server.photos._photos.clear()  # both are sent again, and so is the mask
+    page.locator("[data-setting=verify]").select_option("homography")
+    anew()
+    assert page.evaluate(farthest.format(1)) < 150
+    page.evaluate("globalThis.first = photoglue.view.result")
+    masks.nth(1).click()
+    anew()
+    assert page.evaluate(farthest.format(1)) > 200 and "mask" not in page.locator("#command code").inner_text()
+
+
+def test_refinement(open_page, files):
+    page = matched(open_page(), files)
+    page.evaluate("globalThis.first = photoglue.view.result")
+    refine = page.locator("[data-setting=refine]")
+    refine.select_option("subpixel")
+    wait_until(page, "photoglue.view.result && photoglue.view.result !== first")
+    assert "--refine subpixel" in page.locator("#command code").inner_text()
+    assert page.evaluate("photoglue.view.result.points[1]") != page.evaluate("first.points[1]")
+    for preset, implied in (("best", "subpixel"), ("default", "")):
+        page.locator("[data-setting=preset]").select_option(preset)
+        assert refine.input_value() == implied
+
+
 def test_saving(page, tmp_path):
     saved = {}
     for button in ("json", "png"):

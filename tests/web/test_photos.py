@@ -40,6 +40,25 @@ def test_sixteen_bits_and_transparency_are_shown():
     assert photos().add(buffer.getvalue(), "clear.png").image_size == (8, 8)
 
 
+def test_a_mask_is_turned_as_its_photo(striped, encode):
+    """The photo is stored with 6 × 4 pixels and shown with 4 × 6."""
+    from photoglue.errors import ImageError
+
+    held = photos()
+    photo = held.add(striped, "a.jpg")
+    values = np.zeros((4, 6), np.uint8)
+    values[:2, :3] = 255
+    mask = held.add_mask(encode(PIL.Image.fromarray(values), "PNG"), "a.mask.png", photo)
+    assert held.get(mask.key) is mask and mask.image_size == (4, 6) and mask.key != photo.key
+    with PIL.Image.open(io.BytesIO(mask.preview)) as shown:
+        shown_values = np.asarray(shown)
+        assert shown_values[0, 3] > 200 and shown_values[0, 0] < 50 and shown_values[5, 3] < 50
+    with pytest.raises(ImageError, match=r"has 4 × 6 pixels, its photo 'a.jpg' 6 × 4; its EXIF orientation 6"):
+        held.add_mask(png(4, 6, 255), "b.png", photo)
+    with pytest.raises(ImageError, match=r"'black.png' is black everywhere"):
+        held.add_mask(png(6, 4, 0), "black.png", photo)
+
+
 def test_large_photos_are_shown_smaller():
     photo = photos().add(png(4096, 40), "strip.png")
     with PIL.Image.open(io.BytesIO(photo.preview)) as shown:
@@ -76,12 +95,12 @@ def test_a_photo_of_too_many_pixels_is_refused(monkeypatch):
         photos().add(png(2001, 1000), "a.png")
 
 
-def test_the_oldest_are_let_go_and_two_always_stay():
+def test_the_oldest_are_let_go_and_four_always_stay():
     from photoglue.web.photos import PhotoGone
 
     held = photos(max_bytes=1)
-    keys = [held.add(png(8, 8, shade), f"{shade}.png").key for shade in range(4)]
-    assert [held.get(key).name for key in keys[2:]] == ["2.png", "3.png"]
+    keys = [held.add(png(8, 8, shade), f"{shade}.png").key for shade in range(6)]
+    assert [held.get(key).name for key in keys[2:]] == ["2.png", "3.png", "4.png", "5.png"]
     with pytest.raises(PhotoGone, match="send it again"):
         held.get(keys[0])
     assert held.add(png(8, 8, 2), "2.png").key == keys[2]

@@ -41,11 +41,13 @@ SURE = 0.99
 """Probability of overlap from which on nothing has to be said about it."""
 FEW = 50
 """Keypoints of a photo below which a note says what its values are."""
+SLIM = 16
+"""Photos with a shorter side have no room for points, pixels."""
 
 
 FOR_TWO = (
-    *("out", "plot", "plot_pruning", "refine", "rotation", "zoom", "tiles", "max_memory", "verify", "intrinsics"),
-    *("threshold", "mask0", "mask1"),
+    *("out", "plot", "plot_pruning", "refine", "also", "rotation", "zoom", "tiles", "max_memory", "verify"),
+    *("intrinsics", "threshold", "mask0", "mask1"),
 )
 FOR_MANY = ("features_store", "pairs", "masks", "jobs", "engine", "address")
 """Options that only two, or only many photos have a use for."""
@@ -83,6 +85,8 @@ class Match:
     """Draw all points, coloured by the layer at which they were dropped, into this .png, .jpg, .pdf or .svg file."""
     refine: Literal["subpixel"] | None = None
     """Move the points of the second photo, by fractions of a pixel, to where they look most like their partners."""
+    also: FeaturesName | None = None
+    """Add the matches of other features, such as disk; seen at 1024 pixels at most."""
     verify: Model | None = None
     """Check the matches against one geometric model, and count those that agree."""
     intrinsics: tuple[str, ...] = ()
@@ -110,7 +114,7 @@ class Match:
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
     realtime earlier; edge has 5 layers. If nothing else is said, edge has 512 points and 640 pixels, best 4096 points,
-    1600 pixels and --refine subpixel."""
+    1600 pixels, --refine subpixel and --also disk."""
     weights: Path | None = None
     """A LightGlue checkpoint of your own."""
     precision: Precision = "auto"
@@ -159,6 +163,7 @@ class Match:
         notes = self._notes_on_masks()
         options: dict[str, Any] = {"max_keypoints": self.max_keypoints, "resize": self.resize, "device": self.device}
         options |= {"precision": self.precision, "allow_noncommercial": self.allow_noncommercial, "refine": self.refine}
+        options["also"] = self.also
         matcher = named_matcher(self.matcher)
         if matcher is not None:
             options["matcher"] = matcher
@@ -283,10 +288,13 @@ class Match:
             if len(features) < min(FEW, self.max_keypoints or FEW):
                 low, high = (float(value) for value in image.aminmax())
                 masked = ", or masked" if mask is not None else ""
-                notes.append(
-                    f"{len(features) or 'no'} points in {str(path)!r}: its values go from {low:.2f} to {high:.2f} of "
-                    f"white; is it plain, dark or blurred{masked}?"
+                height, width = image.shape[1:]
+                why = (
+                    f"it has {width} × {height} pixels, which is too little to be seen"
+                    if min(width, height) < SLIM
+                    else f"its values go from {low:.2f} to {high:.2f} of white; is it plain, dark or blurred{masked}?"
                 )
+                notes.append(f"{len(features) or 'no'} points in {str(path)!r}: {why}")
         overlap, share = result.overlap_probability, result.partnered_share
         if share is not None and share < LEAST_SHARE:
             notes.append(f"{share:.0%} of the points among the inliers are inliers: do the photos show look-alikes?")
@@ -318,7 +326,7 @@ def lines_of(remedies: Remedies | None) -> list[str]:
 
 TRIED = {
     "rotation": "the second photo in four turns: none fits better than as it is",
-    "zoom": "other scales: no part that both photos share was found",
+    "zoom": "other scales, and the part that both photos share: no better matches",
     "tiles": "parts of the photos: no more matches",
 }
 """Remedy → what is said of it where it gave nothing."""
@@ -328,7 +336,8 @@ def implied_by_preset(words: Sequence[str]) -> list[str]:
     """The options that a preset brings along, where the command line names none of its own.
 
     Args:
-        words: A command line. `photoglue map` has other presets; only `match` refines, and only two photos.
+        words: A command line. `photoglue map` has other presets; only `match` refines and joins features, and
+            only of two photos.
     """
     names = [word.replace("_", "-").partition("=") for word in words]
     given = {name for name, _, _ in names}
@@ -338,7 +347,7 @@ def implied_by_preset(words: Sequence[str]) -> list[str]:
         return []
     options = {f"--{name.replace('_', '-')}": str(value) for name, value in EXTRACTION.get(presets[-1], {}).items()}
     if words[0] != "match" or "--store" in given:
-        options.pop("--refine", None)
+        options = {name: value for name, value in options.items() if name not in ("--refine", "--also")}
     return [word for name, value in options.items() if name not in given for word in (name, value)]
 
 

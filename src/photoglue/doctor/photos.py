@@ -97,7 +97,7 @@ def _exposed(case: Case, number: int, seen: str, evidence: Mapping[str, Evidence
         f"{seen}{better}.",
         "Stretch its contrast, and match the result."
         if gain
-        else "It holds little, however stretched: take another one.",
+        else "However stretched, it holds little: look at it in stretched.png, and take another one if it is empty.",
         shlex.join(["python", "-c", code]),
         0.9 if gain else 0.75,
         {**evidence, "strength": case.strength, "strength_stretched": strength},

@@ -1,5 +1,6 @@
 """What one pass of extractor and matcher cannot do, done in a second one where it helps."""
 
+from photoglue.limits.joined import joined_features, joined_matches
 from photoglue.limits.look_alikes import partnered_share
 from photoglue.limits.remedies import Limits, When
 from photoglue.limits.rotation import extract_turned
@@ -12,6 +13,8 @@ __all__ = [
     "Subpixel",
     "When",
     "extract_turned",
+    "joined_features",
+    "joined_matches",
     "partnered_share",
     "refine_matches",
     "refine_points",

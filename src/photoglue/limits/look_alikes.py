@@ -30,10 +30,11 @@ def partnered_share(
         inliers: For each match whether it agrees with the geometry of the photos.
 
     Returns:
-        None if there are fewer than eight inliers.
+        None if there are fewer than eight inliers, or the photos were matched in tiles, of which many points are left
+        out.
     """
     good = matches.select(inliers)
-    if len(good) < LEAST_INLIERS:
+    if len(good) < LEAST_INLIERS or (matches.remedies is not None and matches.remedies.tiles):
         return None
     counts = [
         int(inside_hull(features.keypoints.cpu(), points.cpu()).sum())

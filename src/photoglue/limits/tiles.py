@@ -16,6 +16,7 @@ from torch import Tensor
 from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.limits.common import Common, common_part
+from photoglue.limits.rotation import with_options
 from photoglue.limits.views import Box, Masked, Matched, Size
 from photoglue.matchers.base import Matcher
 from photoglue.structs import Features, Matches
@@ -41,10 +42,16 @@ DETAIL = math.sqrt(0.5)
 of drone photos 73 and 95 % of the inliers, in two thirds of the time."""
 RIM = 24
 """Pixels around a tile that are seen too, so that points on its border are what they are in the photo."""
-MANY = 2
+MANY = 1.5
 """So many times more points of a tile are kept than are matched, since tiles of both photos do not coincide."""
 WIDER = 1.25
 """So many times more points of photo 1 are matched: its parts are wider."""
+FEWER, TIMES = 256, 2
+"""And no more than so many, and so many times those of the tile of photo 0: few of them have a partner."""
+BLOCK = 32
+"""Sides of photos are filled up to multiples of this by ALIKED, and of 16 by DISK."""
+FAINTER = 0.9
+"""The detection threshold in tiles, as a share of what it is else: there are fewer points in half the pixels."""
 SAME_PX = 1.5
 """Points that are nearer to each other are one point that two tiles have."""
 BYTES_PER_PIXEL = 500
@@ -88,14 +95,16 @@ def match_tiles(photos: Photos, first: Matched, tools: Tools, side: int) -> tupl
     extractor, matcher = tools
     detail = DETAIL if min(max(size) for size in sizes) > 2 * side else 1.0
     shrunk = detail * min(1.0, ALIKE * everywhere.scale), detail * min(1.0, ALIKE / everywhere.scale)
-    points0 = all_points(photos[0], everywhere.box0, extractor, side, shrunk[0])
-    points1 = all_points(photos[1], everywhere.box1, extractor, side, shrunk[1])
+    fainter = with_options(extractor, detection_threshold=FAINTER * extractor.config.detection_threshold)
+    points0 = all_points(photos[0], everywhere.box0, fainter, side, shrunk[0])
+    points1 = all_points(photos[1], everywhere.box1, fainter, side, shrunk[1])
     count = min(extractor.config.max_keypoints or POINTS, POINTS)
     found = []
     for box in tiles_of(everywhere.box0, round(side / detail)):
         there = _part(_guide(first.matches, box, sizes) or everywhere, box, sizes[1])
         if there is not None:
-            rows = _inside(points0, box, count), _inside(points1, there, round(WIDER * count))
+            rows0 = _inside(points0, box, count)
+            rows = rows0, _inside(points1, there, round(min(WIDER * count, FEWER + TIMES * len(rows0))))
             seen = _seen(points0[rows[0]], box), _seen(points1[rows[1]], there)
             found.append((rows, matcher.match(*seen)))
     matched = Matched(features0=points0, features1=points1, matches=merged(found, points0, points1))
@@ -116,12 +125,17 @@ def all_points(photo: Masked, region: Box, extractor: Extractor, side: int, shru
     found = []
     for left, top, right, bottom in tiles_of(region, max(1, round(side / shrunk))):
         box = max(0, left - RIM), max(0, top - RIM), min(width, right + RIM), min(height, bottom + RIM)
-        length = None if shrunk == 1 else max(1, round(shrunk * max(box[2] - box[0], box[3] - box[1])))
-        seen = photo.part(box).features(extractor, length, MANY * POINTS)
+        length = None if shrunk == 1 else _whole(shrunk * max(box[2] - box[0], box[3] - box[1]))
+        seen = photo.part(box).features(extractor, length, int(MANY * POINTS))
         there = seen.keypoints + seen.keypoints.new_tensor(box[:2])
         found.append(replace(seen, keypoints=there, image_size=photo.size))
     points = _joined(found)
     return points[best_of_each(points.keypoints, points.scores)]
+
+
+def _whole(length: float) -> int:
+    """A length that extractors need not fill up: they see photos whose sides are multiples of ``BLOCK``."""
+    return max(1, round(length) if length < BLOCK else int(length / BLOCK) * BLOCK)
 
 
 def tiles_of(box: Box, side: int) -> list[Box]:

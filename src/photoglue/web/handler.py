@@ -62,7 +62,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take a photo, or do a job."""
-        self._answer({"photo": self._photo, "demo": self._demo, "match": self._match, "place": self._place})
+        routes = {"photo": self._photo, "mask": self._mask, "demo": self._demo, "match": self._match}
+        self._answer({**routes, "place": self._place})
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing."""
@@ -117,9 +118,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def _photo(self, _: str) -> None:
         """The body is the file itself, X-Name what it is called."""
+        self._send_json(_told(self.server.photos.add(*self._file())))
+
+    def _mask(self, rest: str) -> None:
+        """The body is a mask of the photo whose key is in the address."""
+        content, name = self._file()
+        self._send_json(_told(self.server.photos.add_mask(content, name, self._held(rest))))
+
+    def _file(self) -> tuple[bytes, str]:
+        """A file that is sent, and what it is called."""
         content = self._body(self.server.options.max_upload_mb * 10**6, UPLOAD_SECONDS)
-        name = unquote(self.headers.get("X-Name", ""))
-        self._send_json(_told(self.server.photos.add(content, name)))
+        return content, unquote(self.headers.get("X-Name", ""))
 
     def _demo(self, _: str) -> None:
         self._body(MAX_REQUEST_BYTES, IDLE_SECONDS)
@@ -129,7 +138,8 @@ class Handler(BaseHTTPRequestHandler):
         request = from_json(MatchRequest, self._body(MAX_REQUEST_BYTES, IDLE_SECONDS), origin="The request")
         request.check(self.server.options)
         photos = self._held(request.photo0), self._held(request.photo1)
-        self._work(lambda: match_held(photos, request, self.server.options))
+        masks = tuple(None if key is None else self._held(key) for key in (request.mask0, request.mask1))
+        self._work(lambda: match_held(photos, request, self.server.options, masks))
 
     def _place(self, _: str) -> None:
         request = from_json(PlaceRequest, self._body(MAX_REQUEST_BYTES, IDLE_SECONDS), origin="The request")

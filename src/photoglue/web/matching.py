@@ -4,7 +4,8 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from photoglue.matching import match_pair
 from photoglue.pair import PairResult
@@ -12,11 +13,17 @@ from photoglue.presets import EXTRACTION, preset
 from photoglue.web.options import REMEDIES, MatchRequest, WebOptions
 from photoglue.web.photos import HeldPhoto
 
+Masks: TypeAlias = tuple[HeldPhoto | None, ...]
+"""A mask for each photo; None: no mask."""
+NO_MASKS: Masks = (None, None)
+NO_FILES: Mapping[str, str] = MappingProxyType({})
+
 DEFAULTS: dict[str, Any] = {
     "features": "aliked",
     "max_keypoints": 2048,
     "resize": 1024,
     **dict.fromkeys(REMEDIES, "auto"),
+    "refine": None,
 }
 """What `photoglue match` and ``match_pair`` do if nothing is said."""
 
@@ -36,8 +43,16 @@ class MatchAnswer:
     python: str
 
 
-def match_held(photos: tuple[HeldPhoto, HeldPhoto], request: MatchRequest, options: WebOptions) -> MatchAnswer:
+def match_held(
+    photos: tuple[HeldPhoto, HeldPhoto], request: MatchRequest, options: WebOptions, masks: Masks = NO_MASKS
+) -> MatchAnswer:
     """Match two photos as a page asks.
+
+    Args:
+        photos: The photos.
+        request: How they are matched.
+        options: What holds for all jobs.
+        masks: Their masks, as ``HeldPhotos.add_mask`` made them.
 
     Raises:
         ConfigError: If the request has values that are not offered, or there is no such device.
@@ -48,15 +63,15 @@ def match_held(photos: tuple[HeldPhoto, HeldPhoto], request: MatchRequest, optio
     chosen: dict[str, Any] = {**preset(request.preset), **{name: getattr(request, name) for name in DEFAULTS}}
     chosen |= {"device": options.device, "precision": options.precision, "verify": request.verify}
     chosen["allow_noncommercial"] = options.allow_noncommercial
+    chosen |= {f"mask{number}": mask.opened() for number, mask in enumerate(masks) if mask is not None}
     result = match_pair(photos[0].opened(), photos[1].opened(), **chosen).cpu()
-    return answer(replace(result, paths=(photos[0].path, photos[1].path)), photos, request, options)
+    return answer(replace(result, paths=(photos[0].path, photos[1].path)), request, options, masks)
 
 
-def answer(
-    result: PairResult, photos: tuple[HeldPhoto, HeldPhoto], request: MatchRequest, options: WebOptions
-) -> MatchAnswer:
-    """What the page is told of a result."""
-    paths = photos[0].path, photos[1].path
+def answer(result: PairResult, request: MatchRequest, options: WebOptions, masks: Masks = NO_MASKS) -> MatchAnswer:
+    """What the page is told of a result, whose paths are what a command line calls its photos."""
+    paths = str(result.paths[0]), str(result.paths[1])
+    files = {f"mask{number}": mask.path for number, mask in enumerate(masks) if mask is not None}
     told = {name: getattr(request, name) for name in (*DEFAULTS, "preset", "verify")}
     matches = result.matches
     points = matches.keypoints0, matches.keypoints1
@@ -68,22 +83,26 @@ def answer(
         prune0=None if matches.prune0 is None else matches.prune0.tolist(),
         prune1=None if matches.prune1 is None else matches.prune1.tolist(),
         seconds=dict(result.seconds),
-        command=command_for(paths, request, options),
-        python=python_for(paths, request, options),
+        command=command_for(paths, request, options, files),
+        python=python_for(paths, request, options, files),
     )
 
 
-def command_for(paths: tuple[str, str], request: MatchRequest, options: WebOptions) -> str:
+def command_for(
+    paths: tuple[str, str], request: MatchRequest, options: WebOptions, masks: Mapping[str, str] = NO_FILES
+) -> str:
     """The line for a shell that matches the same photos in the same way, and writes what the page saves."""
     words = ["photoglue", "match", *(f"./{path}" if path.startswith("-") else path for path in paths)]
-    for name, value in _options(request, options).items():
+    for name, value in {**_options(request, options), **masks}.items():
         words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return shlex.join([*words, "--out", "matches.json", "--plot", "matches.png"])
 
 
-def python_for(paths: tuple[str, str], request: MatchRequest, options: WebOptions) -> str:
+def python_for(
+    paths: tuple[str, str], request: MatchRequest, options: WebOptions, masks: Mapping[str, str] = NO_FILES
+) -> str:
     """The lines of Python that do the same."""
-    chosen = _options(request, options)
+    chosen = {**_options(request, options), **masks}
     name = chosen.pop("preset", None)
     instead = {key: chosen.pop(key) for key in EXTRACTION.get(request.preset, {}) if key in chosen}
     arguments = [repr(path) for path in paths] + [f"{key}={value!r}" for key, value in chosen.items()]

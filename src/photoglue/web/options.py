@@ -18,6 +18,7 @@ REMEDIES, WHEN = ("rotation", "zoom", "tiles"), ("auto", "off", "always")
 MAX_KEYPOINTS = (256, 512, 1024, 2048, 4096, 8192)
 RESIZE = (320, 480, 640, 1024, 1600, 2048, 3072)
 VERIFY = ("fundamental", "homography")
+REFINE = ("subpixel",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class WebOptions:
             "resize": RESIZE,
             "preset": tuple(PRESETS),
             "verify": verify,
+            "refine": REFINE,
             **dict.fromkeys(REMEDIES, WHEN),
             "implied": {name: dict(options) for name, options in EXTRACTION.items()},
         }
@@ -65,11 +67,16 @@ class MatchRequest:
     """Key of the first photo."""
     photo1: str
     """Key of the second photo."""
+    mask0: str | None = None
+    """Key of a mask of the first photo: no points where it is black."""
+    mask1: str | None = None
+    """Key of a mask of the second photo."""
     features: str = "aliked"
     max_keypoints: int = 2048
     resize: int = 1024
     preset: str = "default"
     verify: str | None = None
+    refine: str | None = None
     rotation: str = "auto"
     zoom: str = "auto"
     tiles: str = "auto"
@@ -84,8 +91,9 @@ class MatchRequest:
         for name in ("features", "max_keypoints", "resize", "preset", *REMEDIES):
             if (value := getattr(self, name)) not in choices[name]:
                 raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices[name]))}.")
-        if self.verify is not None and self.verify not in choices["verify"]:
-            raise ConfigError(f"verify is {self.verify!r}; it must be null or one of {', '.join(VERIFY)}.")
+        for name, offered in (("verify", VERIFY), ("refine", REFINE)):
+            if (value := getattr(self, name)) is not None and value not in choices[name]:
+                raise ConfigError(f"{name} is {value!r}; it must be null or one of {', '.join(offered)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,28 +54,33 @@ function busy(words) {
 
 // -- photos
 
-async function upload(file) {
+async function upload(file, to = "photo") {
   if (file.size > SETTINGS.max_bytes) {
     throw new Error(`“${file.name}” has ${(file.size / 1e6).toFixed(1)} MB; at most ${SETTINGS.max_bytes / 1e6} MB are taken here (--max-upload-mb).`);
   }
-  const photo = await ask("photo", { body: file, headers: { "X-Name": encodeURIComponent(file.name) } });
+  const photo = await ask(to, { body: file, headers: { "X-Name": encodeURIComponent(file.name) } });
   return { ...photo, file };
 }
 
 async function preview(photo) {
-  const image = new Image();
-  image.src = `preview/${photo.key}`;
-  await image.decode();
-  return { image, width: photo.width, height: photo.height };
+  const picture = async ({ key }) => {
+    const image = new Image();
+    image.src = `preview/${key}`;
+    await image.decode();
+    return image;
+  };
+  const mask = photo.mask ? await picture(photo.mask) : null;
+  return { image: await picture(photo), width: photo.width, height: photo.height, mask };
 }
 
-async function take(files, sides) {
+async function take(files, sides, masks = []) {
   const turn = ++sending;
   asking?.abort();
   complain("");
   busy(files.length === 1 ? "Reading the photo" : "Reading the photos");
-  const results = await Promise.allSettled(files.map(async (file) => {
+  const results = await Promise.allSettled(files.map(async (file, i) => {
     const photo = file.key ? file : await upload(file);
+    if (masks[i]) photo.mask = await upload(masks[i], `mask/${photo.key}`);
     return [photo, await preview(photo)];
   }));
   if (turn !== sending) return;
@@ -98,6 +103,20 @@ function hold(side, photo, image) {
   name.append(make("small", `${photo.width} × ${photo.height}`));
   element("empty").hidden = true;
   element("swap").disabled = !(held[0] && held[1]);
+  describeMask(side);
+}
+
+function takeMask(side, file) { // of a photo that is there; null: none any more
+  const { mask, ...photo } = held[side];
+  return take([photo], [side], [file]);
+}
+
+function describeMask(side) {
+  const button = all("[data-mask]")[side], mask = held[side]?.mask;
+  button.disabled = !held[side];
+  button.textContent = mask ? `× ${mask.name}` : "choose…";
+  button.title = mask ? "Take the mask away" : "An image of the photo's size; no points where it is black";
+  button.setAttribute("aria-label", mask ? `Take away the mask of photo ${side + 1}, ${mask.name}` : `Choose a mask of photo ${side + 1}`);
 }
 
 function sidesFor(count, side = null) {
@@ -117,8 +136,8 @@ function takeFiles(files, side = null) {
 function request() {
   const value = (name) => document.querySelector(`[data-setting="${name}"]`)?.value;
   return {
-    photo0: held[0].key, photo1: held[1].key, features: value("features"), max_keypoints: Number(value("max_keypoints")),
-    resize: Number(value("resize")), preset: value("preset"), verify: value("verify") || null,
+    photo0: held[0].key, photo1: held[1].key, mask0: held[0].mask?.key ?? null, mask1: held[1].mask?.key ?? null, features: value("features"), max_keypoints: Number(value("max_keypoints")),
+    resize: Number(value("resize")), preset: value("preset"), verify: value("verify") || null, refine: value("refine") || null,
     rotation: value("rotation"), zoom: value("zoom"), tiles: value("tiles"),
   };
 }
@@ -148,7 +167,7 @@ async function match() {
 
 async function sendAgain() { // the server let a photo go
   if (held.some((photo) => !photo.file)) await ask("demo", { body: "" });
-  await take(held.map((photo) => photo.file ?? photo), [0, 1]);
+  await take(held.map((photo) => photo.file ?? { ...photo, mask: null }), [0, 1], held.map((photo) => photo.mask?.file));
 }
 
 async function demo() {
@@ -386,13 +405,13 @@ function choose(name, value) {
 
 function addSettings() {
   const words = {
-    "": "nothing", aliked: "ALIKED", disk: "DISK", sift: "SIFT",
+    "": "nothing", subpixel: "to sub-pixels", aliked: "ALIKED", disk: "DISK", sift: "SIFT",
     "aliked-n16rot": "ALIKED n16rot", "aliked-n32": "ALIKED n32", superpoint: "SuperPoint", doghardnet: "DoG-HardNet",
   };
   const rows = [
     ["features", "features", SETTINGS.features, "aliked"], ["max_keypoints", "points", SETTINGS.max_keypoints, 2048],
     ["resize", "longer side, pixels", SETTINGS.resize, 1024], ["preset", "preset", SETTINGS.preset, "default"],
-    ["verify", "verify by", [...SETTINGS.verify, ""], SETTINGS.verify[0] ?? ""],
+    ["verify", "verify by", [...SETTINGS.verify, ""], SETTINGS.verify[0] ?? ""], ["refine", "refine", ["", ...SETTINGS.refine], ""],
     ["rotation", "if one is turned", SETTINGS.rotation, "auto"], ["zoom", "if scales differ", SETTINGS.zoom, "auto"], ["tiles", "part by part", SETTINGS.tiles, "auto"],
   ];
   for (const [name, title, values, first] of rows) {
@@ -406,10 +425,16 @@ function addSettings() {
     label.append(select);
     document.querySelector("#settings .grid").append(label);
   }
+  for (const side of [0, 1]) {
+    const field = make("div", `mask of photo ${side + 1}`);
+    field.append(make("button", "", { type: "button", "data-mask": side }));
+    document.querySelector("#settings .grid").append(field);
+    describeMask(side);
+  }
 }
 
 function imply(preset) { // what a preset says of extraction; and what is usual, where one said so before
-  const usual = { max_keypoints: 2048, resize: 1024 }, implied = SETTINGS.implied[preset] ?? {};
+  const usual = { max_keypoints: 2048, resize: 1024, refine: "" }, implied = SETTINGS.implied[preset] ?? {};
   for (const name of Object.keys(usual)) {
     const select = document.querySelector(`[data-setting="${name}"]`), before = Object.values(SETTINGS.implied).map((each) => String(each[name]));
     if (implied[name] !== undefined) select.value = implied[name];
@@ -419,13 +444,18 @@ function imply(preset) { // what a preset says of extraction; and what is usual,
 
 function listen() {
   const file = element("file");
-  let side = null;
-  const pick = (into) => {
-    side = into;
+  let side = null, asMask = false;
+  const pick = (into, mask = false) => {
+    [side, asMask] = [into, mask];
     file.value = "";
     file.click();
   };
-  file.addEventListener("change", () => takeFiles(file.files, side));
+  file.addEventListener("change", () => {
+    if (asMask) takeMask(side, file.files[0]);
+    else takeFiles(file.files, side);
+    asMask = false;
+  });
+  all("[data-mask]").forEach((button, i) => button.addEventListener("click", () => (held[i].mask ? takeMask(i, null) : pick(i, true))));
   element("pick").addEventListener("click", () => pick(null));
   all("#place .choose").forEach((button) => button.addEventListener("click", () => pick(null)));
   element("demo").addEventListener("click", demo);

@@ -15,6 +15,8 @@ import PIL.ImageOps
 
 from photoglue.decode import orientation_of, photo_of_pil
 from photoglue.errors import ImageError, PhotoGlueError, require
+from photoglue.extractors.base import upright_mask
+from photoglue.geometry.frames import StoredFrame
 from photoglue.image import SIDEWAYS, opened_content, to_rgb
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -23,6 +25,8 @@ PREVIEW_SIDE, PREVIEW_QUALITY = 2048, 85
 """Longer side of what the page shows of a photo, pixels, and its quality as JPEG."""
 MAX_PIXELS = 100_000_000
 """Larger photos are refused: reading one takes more than 2 GB of memory."""
+FEWEST = 4
+"""Two photos and their masks always stay."""
 MAX_HELD_BYTES = 600_000_000
 """Above this, the photos that were not used for the longest time are let go."""
 DEMO = ("motorcycle_left.png", "motorcycle_right.png")
@@ -51,6 +55,8 @@ class HeldPhoto:
     """(width, height) of the upright photo, pixels."""
     preview: bytes
     """The upright photo as JPEG, made smaller if it is large."""
+    orientation: int = 1
+    """Its EXIF orientation, 1 to 8."""
 
     def opened(self) -> PIL.Image.Image:
         """The photo, not yet loaded."""
@@ -81,15 +87,39 @@ class HeldPhotos:
         """
         name = plain_name(name)
         path = path or name
-        key = hashlib.sha256(os.fsencode(path) + b"\0" + content).hexdigest()[:32]
+        key = _key(os.fsencode(path), content)
         photo = self._photos.get(key)
         if photo is None:
             with self._decoding:
                 photo = replace(_read(content, name, key), path=path)
+        return self._hold(photo)
+
+    def add_mask(self, content: bytes, name: str, photo: HeldPhoto) -> HeldPhoto:
+        """Hold a mask of a photo, in the stored pixels of that; its preview is upright, white where points are wanted.
+
+        Args:
+            content: All bytes of its file.
+            name: What the file is called, as the browser says.
+            photo: The photo.
+
+        Raises:
+            ImageError: If it cannot be read, is of another size than its photo, or black everywhere.
+        """
+        name = plain_name(name)
+        frame = StoredFrame(orientation=photo.orientation, upright_size=photo.image_size)
+        with self._decoding:
+            mask = _read(content, name, _key(os.fsencode(name), photo.key.encode(), content))
+            white = upright_mask(mask.opened(), photo.name, frame)
+        if not white.any():
+            raise ImageError(f"The mask {mask.name!r} is black everywhere, so that its photo would have no point.")
+        shown = _jpeg(PIL.Image.fromarray((white * 255).byte().numpy()))
+        return self._hold(replace(mask, preview=shown, image_size=photo.image_size))
+
+    def _hold(self, photo: HeldPhoto) -> HeldPhoto:
         with self._lock:
-            self._photos[key] = photo
-            self._photos.move_to_end(key)
-            while len(self._photos) > 2 and self._held_bytes() > self._max_bytes:
+            self._photos[photo.key] = photo
+            self._photos.move_to_end(photo.key)
+            while len(self._photos) > FEWEST and self._held_bytes() > self._max_bytes:
                 self._photos.popitem(last=False)
         return photo
 
@@ -133,15 +163,34 @@ def _read(content: bytes, name: str, key: str) -> HeldPhoto:
         if width * height > MAX_PIXELS:
             raise ImageError(f"it has {width} × {height} pixels; at most {MAX_PIXELS // 10**6} million are taken here")
         kind = picture.format or ""
-        size = (height, width) if orientation_of(picture) in SIDEWAYS else (width, height)
+        orientation = orientation_of(picture)
+        size = (height, width) if orientation in SIDEWAYS else (width, height)
         if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):  # read at about the size that is shown
             picture.draft("RGB", (PREVIEW_SIDE, PREVIEW_SIDE))
             small = PIL.ImageOps.exif_transpose(picture).convert("RGB")
         else:
             pixels = to_rgb(photo_of_pil(picture, len(content)).image).mul(255).round().byte()
             small = PIL.Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-        small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), PIL.Image.Resampling.LANCZOS)
+        preview = _jpeg(small)
+    return HeldPhoto(
+        key=key,
+        name=name,
+        path=name,
+        content=content,
+        format=kind,
+        image_size=size,
+        preview=preview,
+        orientation=orientation,
+    )
+
+
+def _jpeg(picture: PIL.Image.Image) -> bytes:
+    """A picture as the page shows it."""
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), PIL.Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=PREVIEW_QUALITY)
-    preview = buffer.getvalue()
-    return HeldPhoto(key=key, name=name, path=name, content=content, format=kind, image_size=size, preview=preview)
+    picture.save(buffer, "JPEG", quality=PREVIEW_QUALITY)
+    return buffer.getvalue()
+
+
+def _key(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]

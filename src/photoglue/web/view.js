@@ -17,7 +17,7 @@ class View {
   constructor(canvas, onPoint) {
     this.canvas = canvas;
     this.onPoint = onPoint; // called with what is pointed at, or null
-    this.photos = [null, null]; // { image, width, height }
+    this.photos = [null, null]; // { image, width, height, mask }
     this.result = null;
     this.shown = { mode: "matches", which: "all", least: 0, lines: true, dim: true };
     this.point = null; // { side, index, x, y }: a keypoint, and where it is on the canvas
@@ -150,6 +150,13 @@ class View {
       context.imageSmoothingEnabled = this.scale < 12;
       context.imageSmoothingQuality = "high";
       context.drawImage(photo.image, x0, y0, x1 - x0, y1 - y0);
+      if (photo.mask) { // dark where no points are wanted
+        context.globalCompositeOperation = "multiply";
+        context.globalAlpha = 0.8;
+        context.drawImage(photo.mask, x0, y0, x1 - x0, y1 - y0);
+        context.globalCompositeOperation = "source-over";
+        context.globalAlpha = 1;
+      }
       if (this.result && this.shown.dim) {
         context.fillStyle = "rgba(14, 17, 22, 0.45)";
         context.fillRect(x0, y0, x1 - x0, y1 - y0);

@@ -1,0 +1,60 @@
+"""Matches of other features beside the first ones: what one extractor does not find, another one may.
+
+Corners and blobs, and the photos that were learned from, differ between extractors, so that hard pairs which one fails
+on are often matched by another. Their points and matches are joined, and a robust estimator picks what agrees.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from photoglue.structs import Features, Matches
+
+
+def joined_features(first: Features, second: Features) -> Features:
+    """The points of two extractors in one photo, the first ones first; their kind names both, and fits no matcher.
+
+    Descriptors of different widths are filled up with zeros; scales and orientations are left out unless both have
+    them.
+    """
+    width = max(first.descriptors.shape[1], second.descriptors.shape[1])
+    rows = first.descriptors, second.descriptors
+    wide = [torch.nn.functional.pad(each, (0, width - each.shape[1])) for each in rows]
+    return replace(
+        first,
+        keypoints=torch.cat([first.keypoints, second.keypoints]),
+        descriptors=torch.cat(wide),
+        scores=torch.cat([first.scores, second.scores]),
+        kind=f"{first.kind}+{second.kind}",
+        scales=_both(first.scales, second.scales),
+        orientations=_both(first.orientations, second.orientations),
+    )
+
+
+def joined_matches(first: Matches, second: Matches) -> Matches:
+    """The matches of both, between the points of both as ``joined_features`` has them.
+
+    A place that both extractors found has two points, and two matches. All else, as the exit layer, is that of the
+    first ones.
+    """
+    shift0, shift1 = len(first.matches0), len(first.matches1)
+    return replace(
+        first,
+        matches0=torch.cat([first.matches0, _moved(second.matches0, shift1)]),
+        matches1=torch.cat([first.matches1, _moved(second.matches1, shift0)]),
+        matching_scores0=torch.cat([first.matching_scores0, second.matching_scores0]),
+        matching_scores1=torch.cat([first.matching_scores1, second.matching_scores1]),
+        keypoints0=torch.cat([first.keypoints0, second.keypoints0]),
+        keypoints1=torch.cat([first.keypoints1, second.keypoints1]),
+        prune0=_both(first.prune0, second.prune0),
+        prune1=_both(first.prune1, second.prune1),
+    )
+
+
+def _moved(partners: Tensor, shift: int) -> Tensor:
+    return torch.where(partners >= 0, partners + shift, partners)
+
+
+def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return None if first is None or second is None else torch.cat([first, second])

@@ -1,0 +1,71 @@
+"""Points and matches of two extractors as those of one."""
+
+import dataclasses
+
+import pytest
+import torch
+from tests.helpers.tiny_photos import Bright
+
+from photoglue.limits import joined_features, joined_matches
+from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.pipeline import Pipeline
+from photoglue.structs import Features
+
+IMAGES = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(3))
+
+
+class Dark(Bright):
+    """The darkest pixels, with descriptors of another width."""
+
+    kind = "dark"
+    descriptor_dim = 3
+
+    def detect(self, images, masks=None):
+        found = super().detect([1 - image for image in images], masks)
+        wide = [torch.nn.functional.pad(each.descriptors, (0, 1)) for each in found]
+        return [dataclasses.replace(each, descriptors=rows) for each, rows in zip(found, wide, strict=True)]
+
+
+@pytest.fixture
+def pipelines():
+    return [Pipeline(extractor().eval(), NearestNeighbor()) for extractor in (Bright, Dark)]
+
+
+def test_matches_of_both_join_the_points_of_both(pipelines):
+    first, second = pipelines
+    alone = [each.run(*IMAGES) for each in pipelines]
+    both = Pipeline(first.extractor, first.matcher, also=second).run(*IMAGES)
+    assert len(both.matches) == sum(len(each.matches) for each in alone) > 4
+    for side in (0, 1):
+        points = [getattr(each.matches, f"points{side}") for each in alone]
+        assert torch.equal(getattr(both.matches, f"points{side}"), torch.cat(points))
+        keypoints = getattr(both, f"features{side}").keypoints
+        assert torch.equal(getattr(both.matches, f"keypoints{side}"), keypoints)
+    assert torch.equal(both.matches.scores, torch.cat([each.matches.scores for each in alone]))
+    turned = both.matches.indices[both.matches.indices[:, 1].argsort()]
+    assert torch.equal(both.matches.matches1[turned[:, 1]], turned[:, 0])  # both ways agree
+    assert both.features0.kind == "bright+dark" and both.features0.descriptors.shape[1] == 3
+    many = Pipeline(first.extractor, first.matcher, also=second).match_many(list(IMAGES), [(0, 1), (1, 0)])
+    assert torch.equal(many[0].indices, both.matches.indices) and len(many) == 2
+
+
+def test_a_mask_holds_for_both(pipelines):
+    first, second = pipelines
+    mask = torch.ones(20, 30, dtype=torch.bool)
+    mask[:, 12:] = False
+    both = Pipeline(first.extractor, first.matcher, also=second).run(*IMAGES, mask0=mask)
+    assert both.features0.keypoints[:, 0].max() < 12 <= both.features1.keypoints[:, 0].max()
+
+
+def test_what_only_one_has_is_left_out():
+    points = torch.zeros(2, 2)
+    plain = Features(keypoints=points, descriptors=torch.ones(2, 4), scores=torch.ones(2), image_size=(9, 9), kind="a")
+    sized = dataclasses.replace(plain, scales=torch.ones(2), orientations=torch.ones(2), kind="b")
+    assert joined_features(sized, plain).scales is None and joined_features(plain, sized).kind == "a+b"
+    assert len(joined_features(sized, sized).orientations) == 4
+    matches = NearestNeighbor().match(plain, plain)
+    pruned = dataclasses.replace(matches, prune0=torch.tensor([1, 2]), prune1=torch.tensor([3, 4]))
+    assert joined_matches(matches, pruned).prune0 is None
+    assert joined_matches(pruned, pruned).prune1.tolist() == [3, 4, 3, 4]
+    none = dataclasses.replace(matches, matches0=torch.tensor([-1, -1]), matches1=torch.tensor([-1, -1]))
+    assert len(joined_matches(none, none)) == 0
