@@ -212,7 +212,7 @@ def fit(pairs: Sequence[JudgedPair], alike: Sequence[JudgedPair] = ()) -> PairVe
     exact = fit_calibration(pairs)
     calibration = replace(exact, slope=round(exact.slope, 3), offset=round(exact.offset, 3))
     verdict = fit_verdict(pairs, calibration, alike)
-    names = ("offset", "evidence", "failures", "neighbors", "common")
+    names = ("offset", "evidence", "failures", "neighbors")
     return replace(verdict, **{name: round(getattr(verdict, name), 2) for name in names})
 
 

@@ -154,7 +154,7 @@ class TestVerdict:
         plain = fit_verdict(cases(60), calibration)
         assert plain.neighbors == 0 and plain(lonely.matches) == pytest.approx(plain(dense.matches), abs=1e-6)
         verdict = fit_verdict(cases(60), calibration, [lonely, dense] * 20)
-        assert verdict.neighbors > 0.5 and verdict.common == 0  # all matches of the others are on one spot
+        assert verdict.neighbors > 0.5
         assert verdict(lonely.matches) < 0.5 < verdict(dense.matches)
         assert verdict.failures == plain.failures
 

@@ -206,56 +206,8 @@ class TestNeighbors:
 
         from photoglue.errors import ConfigError
 
-        for name in ("neighbors", "common"):
-            with pytest.raises(ConfigError, match=f"{name} is -1"):
-                replace(verdict, **{name: -1.0})
-
-
-class TestCommon:
-    """Which points of the part that both photos should share are sure matches."""
-
-    def shifted(self, sure, seed=0):
-        """400 points in a square, sure matches where ``sure`` is; image 1 has its right half and as much beside it."""
-        from photoglue import Matches
-
-        points = torch.rand(400, 2, generator=torch.Generator().manual_seed(seed)) * 100
-        partners = torch.where(sure(points), torch.arange(400), -1)
-        beside = torch.rand(400, 2, generator=torch.Generator().manual_seed(seed + 1)) * torch.tensor([50.0, 100.0])
-        there = torch.where((points[:, :1] > 50), points - torch.tensor([50.0, 0]), beside + torch.tensor([50.0, 0]))
-        return Matches(
-            matches0=partners, matches1=partners,
-            matching_scores0=0.9 * (partners >= 0), matching_scores1=0.9 * (partners >= 0),
-            keypoints0=points, keypoints1=there * 2 + 7, stop=9, n_layers=9,
-        )  # fmt: skip
-
-    def test_all_of_the_common_part_and_a_corner_of_it(self):
-        from photoglue.matchers.lightglue.verdict import common_matched, neighbors_matched
-
-        every = self.shifted(lambda points: points[:, 0] > 50)
-        corner = self.shifted(lambda points: (points[:, 0] > 50) & (points[:, 1] < 35))
-        assert common_matched(every) > 0.85 and 0.2 < common_matched(corner) < 0.4
-        assert neighbors_matched(corner) > 0.8  # nobody there is lonely
-
-    def test_swapped_shuffled_and_few(self):
-        from photoglue.matchers.lightglue.verdict import common_matched
-
-        for seed in range(5):
-            matches = self.shifted(lambda points: (points[:, 0] > 50) & (points[:, 1] < 60), seed)
-            assert common_matched(matches) == common_matched(swapped(matches))
-        assert common_matched(self.shifted(lambda points: points[:, 0] > 1e3)) == 1 / 16
-
-    @pytest.mark.parametrize("keypoints", [(0, 0), (0, 5), (1, 1), (3, 3), (80, 80)])
-    def test_few_points_and_points_on_one_spot(self, keypoints):
-        from photoglue.matchers.lightglue.verdict import common_matched
-
-        assert 0 < common_matched(matches_with(np.full(min(keypoints), 0.9), keypoints)) < 1
-
-    def test_matches_in_a_corner_make_an_overlap_less_likely(self, verdict):
-        from dataclasses import replace
-
-        careful = replace(verdict, common=3.0)
-        corner = self.shifted(lambda points: (points[:, 0] > 50) & (points[:, 1] < 35))
-        assert careful(corner) < verdict(corner)
+        with pytest.raises(ConfigError, match="neighbors is -1"):
+            replace(verdict, neighbors=-1.0)
 
 
 class TestTable:

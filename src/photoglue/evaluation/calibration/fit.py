@@ -18,7 +18,6 @@ from photoglue.matchers.lightglue.verdict import (
     SCORE_LIMIT,
     PairVerdict,
     ScoreCalibration,
-    common_matched,
     expected_matches,
     neighbors_matched,
 )
@@ -81,8 +80,7 @@ def fit_verdict(
     Args:
         pairs: Overlapping and unrelated ones.
         calibration: The calibration of the scores; None: the one that fits these pairs.
-        look_alikes: Parts of photos that look alike, and parts that overlap; with them ``neighbors_matched`` and
-            ``common_matched`` count.
+        look_alikes: Parts of photos that look alike, and parts that overlap; with them ``neighbors_matched`` counts.
 
     Raises:
         ConfigError: If no unrelated pair is given, or no overlapping one that was matched, or unrelated ones have as
@@ -102,17 +100,15 @@ def fit_verdict(
     labels = np.array([pair.correct is not None for pair in used], dtype=bool)
     quantities = np.array([[math.log1p(expected_matches(pair.matches, calibration))] for pair in used])
     if look_alikes:
-        shares = [(neighbors_matched(pair.matches), common_matched(pair.matches)) for pair in used]
-        quantities = np.column_stack([quantities, np.log(shares)])
-    weights = equal_weights([str(flag) for flag in labels])
-    offset, evidence, *rest = fit_logistic(quantities, labels, weights, ridge=RIDGE)
-    if min(rest, default=0.0) < 0:  # a share that says nothing here does not count
-        quantities[:, 1:][:, np.array(rest) < 0] = 0.0
-        offset, evidence, *rest = fit_logistic(quantities, labels, weights, ridge=RIDGE)
+        beside = np.log([neighbors_matched(pair.matches) for pair in used])
+        quantities = np.column_stack([quantities, beside])
+    offset, evidence, *rest = fit_logistic(
+        quantities, labels, equal_weights([str(flag) for flag in labels]), ridge=RIDGE
+    )
     if evidence <= 0 or min(rest, default=0.0) < 0:
         raise ConfigError("Unrelated pairs have as good matches as overlapping ones here: nothing tells them apart.")
     found = PairVerdict(calibration=calibration, offset=offset, evidence=evidence, failures=failures)
-    return replace(found, neighbors=rest[0], common=rest[1]) if rest else found
+    return replace(found, neighbors=rest[0]) if rest else found
 
 
 def fit_logistic(

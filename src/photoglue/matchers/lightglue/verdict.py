@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Complex128, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from photoglue.errors import ConfigError
-from photoglue.geometry.rough import agreeing, rough_similarity
 from photoglue.structs import Matches
 
 SCORE_LIMIT = 1e-4
@@ -28,10 +26,6 @@ SURE_SCORE = 0.8
 """Matches from here on are sure ones, whose neighbours are looked at."""
 POINTS_PER_CELL = 16
 """Points that are neighbours: a photo is divided into equal squares with so many in each, on average."""
-FAIR_SCORE = 0.5
-"""Matches from here on say which part two photos share."""
-LEAST_SURE = 6
-"""With fewer sure matches, nothing is known of that part."""
 LOGIT_LIMIT = 30.0
 """Odds are at most exp(30), so that verdicts are never quite 1."""
 
@@ -73,9 +67,8 @@ class PairVerdict:
     matched, and numbers of keypoints and matches made it no better on scenes left out.
 
     Different things that look alike have matches, too, but these are few among the points around them. So the share of
-    neighbours of sure matches that are sure matches themselves (``neighbors_matched``) counts as well, and the share of
-    sure matches in the part that both photos should share (``common_matched``): their logarithms, with weights of their
-    own.
+    neighbours of sure matches that are sure matches themselves (``neighbors_matched``) counts as well: its logarithm,
+    with a weight of its own.
 
     It supposes that, before any match was seen, overlap was as likely as not. Where one pair in a hundred overlaps, as
     between all photos of a big collection, ask for more than 0.99.
@@ -94,8 +87,6 @@ class PairVerdict:
     """Share of the overlapping pairs on which the matcher finds next to nothing, in [0, 1)."""
     neighbors: float = 0.0
     """Weight of the logarithm of ``neighbors_matched``, at least 0; 0: it does not count."""
-    common: float = 0.0
-    """Weight of the logarithm of ``common_matched``, at least 0; 0: it does not count."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.offset) and 0 < self.evidence < math.inf and 0 <= self.failures < 1):
@@ -103,9 +94,8 @@ class PairVerdict:
                 f"offset is {self.offset}, evidence {self.evidence} and failures {self.failures}; a verdict has a "
                 "finite offset, positive evidence, and failures from 0 to less than 1."
             )
-        for name in ("neighbors", "common"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; its weight is at least 0.")
+        if not 0 <= self.neighbors < math.inf:
+            raise ConfigError(f"neighbors is {self.neighbors}; its weight is at least 0.")
 
     def __call__(self, matches: Matches) -> float | None:
         """The probability in (0, 1), the same for swapped images; None if no LightGlue made the matches.
@@ -117,8 +107,6 @@ class PairVerdict:
         logit = self.offset + self.evidence * math.log1p(expected_matches(matches, self.calibration))
         if self.neighbors:
             logit += self.neighbors * math.log(neighbors_matched(matches))
-        if self.common:
-            logit += self.common * math.log(common_matched(matches))
         odds = (1 - self.failures) * math.exp(min(logit, LOGIT_LIMIT)) + self.failures
         return odds / (1 + odds)
 
@@ -161,43 +149,6 @@ def _share(points: Float[Tensor, "n 2"], sure: Bool[Tensor, " n"]) -> float:
     chosen = torch.bincount(cell[sure], minlength=len(every))
     beside, of_these = int((chosen * (every - 1)).sum()), int((chosen * (chosen - 1)).sum())
     return (of_these + 1) / (beside + POINTS_PER_CELL)
-
-
-def common_matched(matches: Matches) -> float:
-    """How many points of the part that two photos should share are sure matches, in (0, 1); the photo with more counts.
-
-    The part is where a similarity that the matches agree on takes the points of one photo to those of the other. Things
-    that look alike in part only leave most of it without matches. It is a sixteenth if there are fewer than six sure
-    matches. Swapped images have the same share to the last digit.
-    """
-    points = [each.double().cpu().numpy() for each in (matches.keypoints0, matches.keypoints1)]
-    if not (len(points[0]) and len(points[1])):
-        return 1 / POINTS_PER_CELL
-    z0, z1 = ((each - each.min(axis=0)) @ np.array([1, 1j]) for each in points)
-    sides = (z0, z1, matches.matches0, matches.matching_scores0), (z1, z0, matches.matches1, matches.matching_scores1)
-    return max(_common_share(*side) for side in sides)
-
-
-def _common_share(
-    here: Complex128[np.ndarray, " m"],
-    there: Complex128[np.ndarray, " n"],
-    partners: Int64[Tensor, " m"],
-    scores: Float[Tensor, " m"],
-) -> float:
-    """Of points x + iy from the top left corner of what is seen, in one photo and in the other one."""
-    rows, sureness = partners.cpu().numpy(), scores.double().cpu().numpy()
-    sure, fair = (np.flatnonzero((rows >= 0) & (sureness > least)) for least in (SURE_SCORE, FAIR_SCORE))
-    corners = [complex(each.real.max(), each.imag.max()) for each in (here, there)]
-    diagonals = abs(corners[0]), abs(corners[1])
-    found = None
-    if len(sure) >= LEAST_SURE:
-        found = rough_similarity(here[fair], there[rows[fair]], sureness[fair], diagonals)
-    if found is None:
-        return 1 / POINTS_PER_CELL
-    moved = found.turn * here + found.shift
-    inside = (moved.real >= 0) & (moved.real <= corners[1].real) & (moved.imag >= 0) & (moved.imag <= corners[1].imag)
-    agree = agreeing(here[sure], there[rows[sure]], np.array([found.turn]), np.array([found.shift]), diagonals)[0]
-    return float((agree & inside[sure]).sum() + 1) / float(inside.sum() + POINTS_PER_CELL)
 
 
 VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
