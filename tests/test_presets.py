@@ -33,3 +33,4 @@ def test_the_best_preset_brings_points_pixels_refinement_and_disk():
 
     options = {"max_keypoints": 4096, "resize": 1600, "refine": "subpixel", "also": "disk"}
     assert preset("best") == {"config": LightGlueConfig.accurate(), **options}
+    assert "also" not in preset("best", "sift") and preset("best", "disk") == preset("best")

@@ -28,7 +28,13 @@ EXTRACTION: Mapping[str, Mapping[str, int | str]] = MappingProxyType(
 """What presets say of extraction and refinement, where it is not the default."""
 
 
-def preset(name: str) -> dict[str, Any]:
+def extraction_of(name: str, features: str = "aliked") -> dict[str, int | str]:
+    """What a preset says of extraction and refinement. SIFT is there to need no other weights: it has none beside it."""
+    options = EXTRACTION.get(name, {})
+    return {option: value for option, value in options.items() if option != "also" or features != "sift"}
+
+
+def preset(name: str, features: str = "aliked") -> dict[str, Any]:
     """The options of a preset, for ``Pipeline.pretrained`` and ``match_images``.
 
     ``Pipeline.pretrained("aliked", **preset("edge"))`` is small and fast; ``preset("edge") | {"resize": 800}`` changes
@@ -36,13 +42,14 @@ def preset(name: str) -> dict[str, Any]:
 
     Args:
         name: "best": all layers and up to 4096 points of photos of 1600 pixels, refined to fractions of a pixel,
-            and DISK's matches beside them;
+            and DISK's matches beside them (not beside SIFT's, which need no other weights);
             "accurate" or "sfm": all layers and points; "default" or "slam": the official exits and pruning;
             "realtime": earlier ones; "edge": earlier ones in 5 layers, with 512 points of photos of 640 pixels.
+        features: The features that the options are for.
 
     Raises:
         ConfigError: If there is no such preset.
     """
     if name not in PRESETS:
         raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(PRESETS)}.")
-    return {"config": PRESETS[name], **EXTRACTION.get(name, {})}
+    return {"config": PRESETS[name], **extraction_of(name, features)}

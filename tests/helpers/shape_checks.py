@@ -40,11 +40,10 @@ def jaxtyped(target=None, *, typechecker=beartype):
 
 
 def has_shapes(annotation) -> bool:
-    """Whether an array with a shape occurs in an annotation; in a string that is more than a name, it may."""
-    if isinstance(annotation, typing.ForwardRef):
-        annotation = annotation.__forward_arg__
-    if isinstance(annotation, str):
-        return not annotation.replace(".", "").isidentifier()
+    """Whether an array with a shape occurs in an annotation; in a string it may, and jaxtyping bears it if that names
+    what is imported for the types only."""
+    if isinstance(annotation, str | typing.ForwardRef):
+        return True
     if isinstance(annotation, list):  # the arguments of a Callable
         return any(map(has_shapes, annotation))
     if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractArray):

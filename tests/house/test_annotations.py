@@ -87,7 +87,7 @@ def test_of_classes(wrong):
         ("Float[Tensor, 'n 2']", True),
         (dict[str, "tuple[Float[Tensor, 'n 2'], int]"], True),
         (Tensor, False),
-        ("Box", False),
+        ("Box", True),
         (Literal["a b"] | None, False),
         (Callable[..., list[int]], False),
     ],

@@ -20,7 +20,7 @@ from photoglue.limits.look_alikes import LEAST_SHARE
 from photoglue.pair import FORMATS, Clock, PairResult
 from photoglue.pipeline import Pipeline
 from photoglue.precision import Precision
-from photoglue.presets import EXTRACTION, PRESETS
+from photoglue.presets import PRESETS, extraction_of
 from photoglue.solvers.poselib import Model
 from photoglue.structs import Remedies
 from photoglue.viz import save_figure
@@ -342,10 +342,11 @@ def implied_by_preset(words: Sequence[str]) -> list[str]:
     names = [word.replace("_", "-").partition("=") for word in words]
     given = {name for name, _, _ in names}
     following = [*words[1:], ""]
-    presets = [value or after for (name, _, value), after in zip(names, following, strict=False) if name == "--preset"]
-    if not presets or words[0] not in PRESET_OF_LIGHTGLUE:
+    values = {name: value or after for (name, _, value), after in zip(names, following, strict=False)}
+    if "--preset" not in values or words[0] not in PRESET_OF_LIGHTGLUE:
         return []
-    options = {f"--{name.replace('_', '-')}": str(value) for name, value in EXTRACTION.get(presets[-1], {}).items()}
+    implied = extraction_of(values["--preset"], values.get("--features", "aliked"))
+    options = {f"--{name.replace('_', '-')}": str(value) for name, value in implied.items()}
     if words[0] != "match" or "--store" in given:
         options = {name: value for name, value in options.items() if name not in ("--refine", "--also")}
     return [word for name, value in options.items() if name not in given for word in (name, value)]

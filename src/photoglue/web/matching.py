@@ -60,7 +60,8 @@ def match_held(
         WeightsError: If weights cannot be had.
     """
     request.check(options)
-    chosen: dict[str, Any] = {**preset(request.preset), **{name: getattr(request, name) for name in DEFAULTS}}
+    chosen: dict[str, Any] = preset(request.preset, request.features)
+    chosen |= {name: getattr(request, name) for name in DEFAULTS}
     chosen |= {"device": options.device, "precision": options.precision, "verify": request.verify}
     chosen["allow_noncommercial"] = options.allow_noncommercial
     chosen |= {f"mask{number}": mask.opened() for number, mask in enumerate(masks) if mask is not None}
@@ -107,7 +108,8 @@ def python_for(
     instead = {key: chosen.pop(key) for key in EXTRACTION.get(request.preset, {}) if key in chosen}
     arguments = [repr(path) for path in paths] + [f"{key}={value!r}" for key, value in chosen.items()]
     if name is not None:
-        arguments.append(f"**photoglue.preset({name!r})" + (f" | {instead!r}" if instead else ""))
+        features = f", {request.features!r}" if "features" in chosen else ""
+        arguments.append(f"**photoglue.preset({name!r}{features})" + (f" | {instead!r}" if instead else ""))
     call = f"photoglue.match_pair(\n    {', '.join(arguments)}\n)"
     return f"import photoglue\n\nresult = {call}\nprint(len(result.matches))"
 
