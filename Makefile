@@ -33,8 +33,8 @@ tests: $(VENV)/dev.stamp native   ## all tests but those of the next two targets
 rare: $(VENV)/dev.stamp native    ## tests of sanitizers, browsers, full disks, `kill -9`, other programs: some minutes
 	$(PYTEST) -m rare
 
-coverage: $(VENV)/dev.stamp native ## how much of the code the quick tests and those of exported files run, with a floor
-	$(PYTEST) -m "not slow or exported and not rare" --cov --cov-report=term
+coverage: $(VENV)/dev.stamp native ## how much of the code quick tests and those of some slow parts run, with a floor
+	$(PYTEST) -m "(not slow or exported or counted) and not rare" --cov --cov-report=term
 
 quick: $(VENV)/dev.stamp native   ## the tests that are not slow: under a minute, for the inner loop
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=5 --durations-min=1

@@ -29,6 +29,8 @@ os.environ.setdefault("PHOTOGLUE_AUTO", "rules")
 
 EXPORTED = {"matcher_file", "opencv_file", "staged_folder", "extractor_file"}
 """Fixtures of tests/helpers/exported_files.py that take ten seconds, once."""
+COUNTED = {"doctor", "evaluation", "search", "video"}
+"""Folders and files of tests that are slow, without which much would not be counted as covered."""
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SHARED_DATA = SHARED / "data"
 
@@ -64,6 +66,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("exported")
         if item.get_closest_marker("exported") or item.get_closest_marker("rare"):
             item.add_marker("slow")
+        if not COUNTED.isdisjoint(part.removeprefix("test_") for part in item.path.with_suffix("").parts):
+            item.add_marker("counted")
 
 
 def pytest_collection_finish():

@@ -29,7 +29,7 @@ EXTRACTION: Mapping[str, Mapping[str, int | str]] = MappingProxyType(
 
 
 def extraction_of(name: str, features: str = "aliked") -> dict[str, int | str]:
-    """What a preset says of extraction and refinement. SIFT is there to need no other weights: it has none beside it."""
+    """What a preset says of extraction and refinement. SIFT, which needs no weights of others, has none beside it."""
     options = EXTRACTION.get(name, {})
     return {option: value for option, value in options.items() if option != "also" or features != "sift"}
 
