@@ -157,9 +157,10 @@ for _ in range(2):
         print(written, error, flush=True)
 """
     process = _python(code)
-    assert process.stdout is not None
-    lines = process.stdout.read().splitlines()  # communicate() with a timeout would lose what was read with "ready"
-    assert process.wait(timeout=60) == 0
+    with process:  # communicate() with a timeout would lose what was read with "ready"
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+    assert process.returncode == 0
     assert len(lines) == 2
     assert all("features.h5" in line for line in lines)
     written = int(lines[0].split()[0])
