@@ -76,7 +76,8 @@ class Pipeline:
             refine: "subpixel": move the points of image 1 to where they look most like their partners; None: leave
                 them where the extractor found them.
             also: Other features, such as "disk", whose matches by their released LightGlue are added: seen at 1024
-                pixels at most, with the same ``max_keypoints``, ``config`` and ``refine``. None, or ``features``: none.
+                pixels at most, with the same ``max_keypoints``, ``ignore_alpha``, ``config`` and ``refine``. None, or
+                ``features``: none.
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
 
@@ -100,6 +101,7 @@ class Pipeline:
         if also is not None and also != features:
             options: dict[str, Any] = {"max_keypoints": max_keypoints, "config": config, "refine": refine}
             options |= {"resize": min(resize or ALSO_RESIZE, ALSO_RESIZE), "device": chosen, "precision": precision}
+            options["ignore_alpha"] = extractor.config.ignore_alpha
             other = cls.pretrained(also, allow_noncommercial=allow_noncommercial, **options)
         matcher = matcher or create_matcher(extractor.kind, config, weights, chosen, precision)
         return cls(extractor, matcher, refine, other)

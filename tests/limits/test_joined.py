@@ -69,3 +69,11 @@ def test_what_only_one_has_is_left_out():
     assert joined_matches(pruned, pruned).prune1.tolist() == [3, 4, 3, 4]
     none = dataclasses.replace(matches, matches0=torch.tensor([-1, -1]), matches1=torch.tensor([-1, -1]))
     assert len(joined_matches(none, none)) == 0
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_other_extractor_treats_transparent_parts_alike():
+    pipeline = Pipeline.pretrained("aliked", also="disk", ignore_alpha=True, max_keypoints=10)
+    assert pipeline.also is not None and pipeline.also.extractor.config.ignore_alpha
+    assert pipeline.also.extractor.config.max_keypoints == 10 and pipeline.also.extractor.config.resize == 1024
