@@ -227,7 +227,8 @@ class Remedies:
     tried: tuple[str, ...]
     """What was tried, in its order, of "rotation", "zoom" and "tiles"."""
     turned_deg: float = 0.0
-    """By how many degrees image 1 was turned counterclockwise before its features were extracted, in [0, 360)."""
+    """By how many degrees image 1 was turned counterclockwise before its features were extracted, in [0, 360); of
+    features with orientations, such as SIFT's, the points were turned."""
     turn_sums: tuple[float, ...] = ()
     """How well few points matched with image 1 turned by 0, 1, 2 and 3 quarters: sums of scores; empty if not tried."""
     features: str | None = None

@@ -210,3 +210,57 @@ def test_with_real_photos(monkeypatch):
     assert len(pipeline.match(cat.photo.image[:, :, :1], cat.photo.image[:, :, :1], tiles="always", zoom="always")) >= 0
     strip = cat.photo.image[:, :8].repeat(1, 1, 60)
     assert len(pipeline.match(strip, cat.photo.image, tiles="always", zoom="always")) == 0
+
+
+class Oriented(Marked):
+    """Points with orientations, and descriptors that stand turns."""
+
+    kind = "oriented"
+
+    def __init__(self):
+        super().__init__(turns=False)
+
+    def _features(self, image):
+        features = super()._features(image)
+        quarters = int(np.argmax([float(image[0, row, column]) for row, column in CORNERS]))
+        angles = torch.arange(POINTS) * 0.1 - quarters * np.pi / 2
+        return replace(features, orientations=angles.float(), scales=torch.ones(POINTS))
+
+
+class Looker(Matcher):
+    """Alike descriptors match as surely as the points look one way: not at all beyond a right angle."""
+
+    verdict = staticmethod(lambda matches: 0.9 if float(matches.scores.sum()) > POINTS / 2 else 0.1)
+
+    def match_many(self, pairs):
+        return [self._seen(*pair, NearestNeighbor().match(*pair)) for pair in pairs]
+
+    def _seen(self, first, second, found):
+        sure = (second.orientations - first.orientations).cos().clamp(min=0.05)
+        return replace(found, matching_scores0=sure, matching_scores1=sure, stop=1, n_layers=1)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_points_with_orientations_are_turned_without_being_extracted_again(quarters):
+    images, extractor, matcher = [photo(0.3), photo(0.3, quarters)], Oriented(), Looker()
+    features = extractor.extract_many(images)
+    first = (*features, matcher.match(*features))
+    extractor.calls.clear()
+    found = remedied(images, [None, None], first, (extractor, matcher), Limits(zoom="off"))
+    assert extractor.calls == []
+    assert found[2].remedies.applied == ("rotation",)
+    assert found[2].remedies.turned_deg == pytest.approx(360 - 90 * quarters, abs=0.1)
+    assert found[2].scores.min() > 0.99
+    assert torch.equal(found[2].keypoints1, features[1].keypoints)
+    off = remedied(images, [None, None], first, (extractor, matcher), Limits(rotation="off", zoom="off"))
+    assert off is first
+
+
+def test_upright_points_with_orientations_stay():
+    images, extractor, matcher = [photo(0.3), photo(0.3)], Oriented(), Looker()
+    features = extractor.extract_many(images)
+    first = (*features, matcher.match(*features))
+    assert remedied(images, [None, None], first, (extractor, matcher), Limits()) is first
+    found = remedied(images, [None, None], first, (extractor, matcher), Limits(rotation="always", zoom="off"))
+    assert found[2].remedies.tried == ("rotation",)
+    assert found[2].remedies.applied == ()

@@ -14,6 +14,7 @@ from photoglue.errors import ConfigError
 from photoglue.extractors.base import Extractor
 from photoglue.image import ImageSource
 from photoglue.limits.common import Common, common_part
+from photoglue.limits.oriented import TurnedPoints, seen_by, turn_of_descriptors, turn_of_matches
 from photoglue.limits.rotation import best_turn, probe_features, score_sums, small, steadier
 from photoglue.limits.tiles import match_tiles, tile_side
 from photoglue.limits.views import Masked, Matched, Turned
@@ -166,6 +167,8 @@ class _Work:
         """Whether what the matches agree on is a turn that is far from all quarters, or from upright."""
         if self.limits.rotation == "off" or self.failed():
             return False
+        if self._oriented:
+            return abs(self._turn_of_points() or 0.0) > ODD_DEG
         common = self.common
         if common is None or common.agreeing < AGREEING or abs(common.angle_deg) <= STEADY_DEG:
             return False
@@ -194,9 +197,12 @@ class _Work:
         return large and not self.failed() and self.now.score_sum < FEW * points
 
     def turn(self) -> None:
-        """By the quarters that fit best."""
+        """By the quarters that fit best; features that have orientations by any angle."""
         extractor, matcher = self.tools
         self._tried("rotation")
+        if self._oriented:
+            self._turn_points()
+            return
         photos = self.photos
         features0 = small(extractor).extract_many([photos[0].photo], [photos[0].mask])[0]
         sums = score_sums(matcher, features0, probe_features(extractor, photos[1].photo, photos[1].mask))
@@ -207,6 +213,9 @@ class _Work:
     def turn_oddly(self) -> None:
         """By the angle that the matches agree on; by the nearest quarter, where the features stand the rest."""
         self._tried("rotation")
+        if self._oriented:
+            self._turn_points()
+            return
         if (common := self.common) is None:
             return
         # Turned clockwise against image 0, it is turned back counterclockwise.
@@ -217,6 +226,26 @@ class _Work:
             self.record = replace(self.record, features=steady.kind)
         elif abs(common.angle_deg) > ODD_DEG:
             self._turn_by(quarters % 4, angle - 90 * quarters)
+
+    @property
+    def _oriented(self) -> bool:
+        return seen_by(self.tools[1], self.now.features1)
+
+    def _turn_of_points(self) -> float | None:
+        features = self.now.features0, self.now.features1
+        return turn_of_descriptors(*features) if self.failed() else turn_of_matches(*features, self.now.matches)
+
+    def _turn_points(self) -> None:
+        """Turn the points of image 1, whose descriptors stay, and keep the matches if they are better."""
+        angle = self._turn_of_points()
+        if angle is None or abs(angle) <= STEADY_DEG or isinstance(self.tools[1], TurnedPoints):
+            return
+        turned = TurnedPoints(self.tools[1], angle)
+        features0, features1 = self.now.features0, self.now.features1
+        found = Matched(features0=features0, features1=features1, matches=turned.match(features0, features1))
+        if found.score_sum > self.now.score_sum:
+            self.now, self.tools = found, (self.tools[0], turned)
+            self.record = replace(self.record, turned_deg=round(angle, 2) % 360)
 
     def _turn_by(self, quarters: int, rest_deg: float, steady: Extractor | None = None) -> bool:
         """Turn image 1, and keep the matches if they are better; with another extractor, if one is given."""
