@@ -69,7 +69,7 @@ def turn_of_matches(features0: Features, features1: Features, matches: Matches) 
 
 
 def turn_of_descriptors(features0: Features, features1: Features) -> float | None:
-    """The same by descriptors alone, where the matcher found nothing: mutual nearest neighbours that are much alike."""
+    """The angle of ``turn_of_matches`` by descriptors alone: of mutual nearest neighbours that are much alike."""
     nearest = NearestNeighbor().match(features0, features1)
     return turn_of_matches(features0, features1, nearest.select(nearest.scores >= LIKE))
 
