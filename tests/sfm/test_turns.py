@@ -117,6 +117,15 @@ def test_a_group_has_one_turn(tmp_path):
     assert finder.find(rows, known) == {**known, "003.png": 2, "004.png": 2}
 
 
+@pytest.mark.parametrize(
+    ("matches", "inliers", "connected"), [(400, 100, True), (98, 42, False), (60, 40, True), (29, 29, False)]
+)
+def test_few_inliers_among_many_matches_do_not_connect(matches, inliers, connected):
+    """Of photos upside down against each other, some forty of a hundred matches may agree."""
+    row = PairRow(name0="a", name1="b", matches=matches, inliers=inliers, kind="uncalibrated")
+    assert groups_apart([row]) == ([("a", "b")] if connected else [("a",), ("b",)])
+
+
 def test_what_is_told_of_many():
     assert told_turns({f"{i}.jpg": 1 for i in range(7)}) == (
         "7 photos turned against the others, counterclockwise by 90°: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, …"

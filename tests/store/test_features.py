@@ -67,7 +67,7 @@ def test_names_in_folders_are_nested_groups(tmp_path):
     with FeatureStore.open(tmp_path / "f.h5", "w") as store:
         for name in names:
             store.write(name, _features(3))
-        assert store.names() == sorted(names)
+        assert store.names() == list(store) == sorted(names)
         for name in names:
             assert name in store
         for name in ("db", "db/deep", "db/1.jpg/keypoints", "", "/", "other.jpg"):

@@ -19,9 +19,13 @@ from photoglue.sfm.unplaced import PairRow, groups_of
 from photoglue.store import FeatureStore
 from photoglue.structs import Features
 
-CONNECTS = 30
+CONNECTS = 100
 """Inliers of a verified pair from which on two photos surely are not turned against each other; of photos that are,
-up to 19 were seen to agree by chance."""
+up to 44 were seen to agree by chance. What is looked at in vain costs half a second."""
+FEWER = 30
+"""So many are enough of a pair of whose matches"""
+MOST = 2 / 3
+"""such a share are inliers; by chance up to 0.46 were."""
 SEEN = 4
 """Photos of a group that are looked at: those with the most partners in the largest group."""
 TOLD = 5
@@ -36,10 +40,14 @@ def groups_apart(rows: Iterable[PairRow]) -> list[tuple[str, ...]]:
     Photos without a match have nothing to be seen in them, and are left out.
     """
     rows = list(rows)
-    groups = groups_of(row for row in rows if row.inliers >= CONNECTS)
+    groups = groups_of(row for row in rows if _connects(row))
     names = {name for row in rows if row.matches for name in (row.name0, row.name1)}
     apart = {tuple(sorted(groups.get(name, {name}))) for name in names}
     return sorted(apart, key=lambda each: (-len(each), each))
+
+
+def _connects(row: PairRow) -> bool:
+    return row.inliers >= CONNECTS or row.inliers >= max(FEWER, MOST * row.matches)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +150,7 @@ def question(features: Path, rows: Iterable[PairRow]) -> str:
     rows = list(rows)
     names = sorted({name for row in rows for name in (row.name0, row.name1)})
     with FeatureStore.open(features) as store:
-        return digest_of([[asdict(row) for row in rows], [store.digest(name) for name in names]])
+        return digest_of([[asdict(row) for row in rows], [store.digest(name) for name in names], CONNECTS, FEWER, MOST])
 
 
 def told_turns(turns: Mapping[str, int]) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, final
@@ -33,6 +33,9 @@ class FeatureStore(Store):
     def names(self) -> list[str]:
         """The images that have features here, sorted."""
         return self.names_with("keypoints")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
 
     def __contains__(self, name: str) -> bool:
         return self.holds(name, "keypoints")
