@@ -66,3 +66,17 @@ def test_a_matcher_has_its_own_options():
 
     with pytest.raises(ConfigError, match="config and weights are LightGlue's"):
         Pipeline.pretrained(matcher=NearestNeighbor(), config=LightGlueConfig())
+
+
+def test_weights_by_the_name_of_a_released_model(tmp_path, monkeypatch):
+    from photoglue.errors import WeightsError
+    from photoglue.pipeline import create_matcher
+
+    monkeypatch.chdir(tmp_path)
+    ours = create_matcher("sift", precision="float32")
+    named = create_matcher("anything", weights="sift-photoglue", precision="float32")
+    assert named.shape == ours.shape
+    assert named.verdict == ours.verdict
+    (tmp_path / "sift-photoglue").write_text("no weights")  # a file of that name goes first
+    with pytest.raises(WeightsError):
+        create_matcher("sift", weights="sift-photoglue")

@@ -19,6 +19,7 @@ from photoglue.limits.remedies import NONE, Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
+from photoglue.matchers.lightglue.pretrained import is_released
 from photoglue.pair import Clock, PairResult, verify_pair
 from photoglue.precision import Precision, choose_device
 from photoglue.solvers import poselib
@@ -69,7 +70,8 @@ class Pipeline:
             resize: Length of the longer side that the extractor sees, pixels; None: the image as it is.
             matcher: A matcher to use as it is, such as ``NearestNeighbor(ratio=0.8)``; None: LightGlue.
             config: LightGlue's options; None: the official ones, or those stored with ``weights``.
-            weights: A LightGlue checkpoint of your own; None: the released weights for these features.
+            weights: A LightGlue checkpoint of your own, or the name of a released model, such as "sift-official"; None:
+                the released weights for these features.
             device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
             precision: What to compute in; "auto": what was measured to be fastest here, see ``Precision``.
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
@@ -277,7 +279,8 @@ def create_matcher(
     Args:
         kind: What the features are called, such as "aliked-n16"; unused with ``weights``.
         config: LightGlue's options; None: the official ones, or those stored with ``weights``.
-        weights: A LightGlue checkpoint of your own; None: the released weights for these features.
+        weights: A LightGlue checkpoint of your own, or the name of a released model, if no file is called so; None: the
+            released weights for these features.
         device: Where to compute, such as "cuda:0"; None: on a GPU if there is one.
         precision: What to compute in; "auto": what was measured to be fastest here, see ``Precision``.
 
@@ -285,6 +288,7 @@ def create_matcher(
         ConfigError: If there is no released model for these features, or no such device.
         WeightsError: If weights cannot be had, are corrupt or do not fit.
     """
-    if weights is not None:
+    if weights is not None and not is_released(weights):
         return LightGlue.from_checkpoint(weights, config, precision=precision).to(choose_device(device))
-    return LightGlue.pretrained(kind, config, precision=precision).to(choose_device(device))
+    name = kind if weights is None else str(weights)
+    return LightGlue.pretrained(name, config, precision=precision).to(choose_device(device))

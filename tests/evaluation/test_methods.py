@@ -60,6 +60,13 @@ def test_own_weights(weights):
         assert matcher.shape.descriptor_dim == 32
 
 
+def test_weights_of_a_released_model():
+    method = Method.parse("sift+adaptive:sift-photoglue")
+    assert (method.name, method.matcher) == ("sift+adaptive:sift-photoglue", "lightglue-adaptive")
+    assert method.weights.name == "sift-photoglue.safetensors"
+    assert method.resolved_name(CPU).startswith("sift+adaptive:sift-photoglue")
+
+
 @pytest.mark.parametrize(
     "text",
     [

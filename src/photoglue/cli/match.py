@@ -116,7 +116,7 @@ class Match:
     realtime earlier; edge has 5 layers. If nothing else is said, edge has 512 points and 640 pixels, best 4096 points,
     1600 pixels, --refine subpixel and --also disk."""
     weights: Path | None = None
-    """A LightGlue checkpoint of your own."""
+    """A LightGlue checkpoint of your own, or the name of a released one, such as sift-official."""
     precision: Precision = "auto"
     """Number format to compute in; auto: what was measured to be fastest on this machine (`photoglue --version`)."""
     device: str | None = None

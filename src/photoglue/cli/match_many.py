@@ -43,7 +43,7 @@ class MatchPairs(ManyPhotos):
     """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
     realtime earlier; edge has 5 layers, and 512 points and 640 pixels if nothing else is said."""
     weights: Path | None = None
-    """A LightGlue checkpoint of your own."""
+    """A LightGlue checkpoint of your own, or the name of a released one, such as sift-official."""
     precision: Precision = "auto"
     """Number format that LightGlue computes in; auto: what was measured to be fastest here (`photoglue --version`)."""
 

@@ -22,6 +22,7 @@ from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.precision import Precision, choose_precision
 from photoglue.presets import EXTRACTION, PRESETS
+from photoglue.weights import resolve
 
 RATIO = 0.8
 """Threshold of ``ratio`` without a number: Lowe's."""
@@ -35,8 +36,8 @@ MATCHERS: Mapping[str, str] = MappingProxyType(
         "ratio": f"mutual nearest neighbours with Lowe's ratio test, {RATIO} or the number behind it: ratio0.9",
         "best, edge": "LightGlue as these presets have it, with their own points and sizes of photos, whatever the "
         "protocol says; best refined",
-        "PATH": "LightGlue with the weights and thresholds of a file, all layers and points; or a file or folder that "
-        "`photoglue export matcher` wrote",
+        "PATH": "LightGlue with the weights and thresholds of a file, or of a released model by its name, all layers "
+        "and points; or a file or folder that `photoglue export matcher` wrote",
         "adaptive:PATH": "LightGlue with the weights and thresholds of a file, with early exit and pruning",
     }
 )
@@ -81,6 +82,7 @@ class Method:
 
         Raises:
             ConfigError: If there is none; the message says what there is.
+            WeightsError: If the weights of a released model cannot be had.
         """
         if found := REFINED.fullmatch(text):
             refine = Subpixel(min_correlation=float(found[2]) if found[2] else None)
@@ -111,6 +113,8 @@ class Method:
             subpixel = Subpixel() if "refine" in EXTRACTION[matcher] else None
             return replace(plain, matcher="lightglue", preset=matcher, refine=subpixel)
         path = Path(matcher.removeprefix("adaptive:"))
+        if pretrained.is_released(path):
+            path = resolve(pretrained.WEIGHTS[str(path)])
         if not path.is_file() and not is_exported_matcher(path):
             raise ConfigError(f"{text!r} is no method, and {str(path)!r} no file of weights. {_grammar()}")
         return replace(plain, matcher=_kind_of(matcher, path), weights=path)

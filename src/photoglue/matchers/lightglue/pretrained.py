@@ -113,6 +113,11 @@ class StoredNetwork:
     """Name of the file or model, for error messages."""
 
 
+def is_released(weights: str | os.PathLike[str]) -> bool:
+    """Whether this is the name of a released model, and not a file."""
+    return str(weights) in WEIGHTS and not Path(weights).exists()
+
+
 def released(features: str, path: str | os.PathLike[str] | None = None) -> StoredNetwork:
     """Read a released model.
 
