@@ -49,7 +49,7 @@ inline void first_block(const FirstBlock& b, int first, int last) {
       if (y + r < 0 || y + r >= b.height) continue;
       const float* taps[27];
       for (int t = 0; t < 27; ++t) taps[t] = planes.row(t / 9, y + r - 1 + t / 3 % 3) + t % 3;
-      first_layer<Gate::selu>(taps, 27, b.weights1, b.bias1, c, b.width, rows[r]);
+      (fill_half(c) ? first_layer<Gate::selu, true> : first_layer<Gate::selu, false>)(taps, 27, b.weights1, b.bias1, c, b.width, rows[r]);
     }
   };
   Descent<4, Gate::selu, decltype(hidden)> conv({c, c, b.weights2, b.bias2}, b.height, b.width, 4 * first, hidden);
@@ -94,28 +94,28 @@ inline void second_block(const SecondBlock& b, int first, int last) {
   }
 }
 
-constexpr int MIXED = 8, PADDED = 16, CHUNK = 96;  // channels of the score head's first layer; pixels at once
+constexpr int MIXED = FEW, CHUNK = 96;  // channels of the score head's first layer; pixels at once
 
 // A coarse map times its quarter of the first layer, upsampled along the rows; the two rows that were last asked for.
 class Widened {
  public:
   Widened(const ScoreHead& head, int which)
-      : head(head), which(which), height(head.heights[which]), small(head.widths[which]), mixed(static_cast<size_t>(small) * PADDED),
-        rows(2 * static_cast<size_t>(head.width) * PADDED) {}
+      : head(head), which(which), height(head.heights[which]), small(head.widths[which]), mixed(static_cast<size_t>(small + 1) * MIXED),
+        rows(2 * static_cast<size_t>(head.width) * MIXED) {}
 
   const float* row(int y) {
-    float* to = rows.get() + static_cast<size_t>(y % 2) * head.width * PADDED;
+    float* to = rows.get() + static_cast<size_t>(y % 2) * head.width * MIXED;
     if (held[y % 2] == y) return to;
     held[y % 2] = y;
     product(small, head.coarse[which] + static_cast<size_t>(y) * small * head.quarter, head.quarter, head.quarter,
-            head.mix[which + 1], PADDED, nullptr, mixed.get(), PADDED);
+            head.mix[which + 1], MIXED, nullptr, mixed.get(), MIXED);
+    eight(small, mixed.get()) = eight(small - 1, mixed.get());  // beyond the last pixel there is the last
     const float scale = static_cast<float>(small - 1) / static_cast<float>(head.width - 1);
     for (int x = 0; x < head.width; ++x) {
       const float position = static_cast<float>(x) * scale;
-      const int left = static_cast<int>(position), right = least(left + 1, small - 1);
+      const int left = static_cast<int>(position);
       const float share = position - static_cast<float>(left);
-      for (int c = 0; c < PADDED; c += LANES)
-        store(to + x * PADDED + c, load(mixed.get() + left * PADDED + c) * (1 - share) + load(mixed.get() + right * PADDED + c) * share);
+      eight(x, to) = eight(left, mixed.get()) * (1 - share) + eight(left + 1, mixed.get()) * share;
     }
     return to;
   }
@@ -132,6 +132,7 @@ class Widened {
   }
 
  private:
+  static Eight& eight(int x, float* pixels) { return *reinterpret_cast<Eight*>(pixels + static_cast<size_t>(x) * MIXED); }
   const ScoreHead& head;
   const int which, height, small;
   int held[2] = {-1, -1};
@@ -202,20 +203,20 @@ inline void to_planes(const float* pixels, int stride, float* planes, int plane_
 
 // Row y of the first layer.
 inline void mixed_row(const ScoreHead& h, Widened* const* coarse, int y, float* planes) {
-  alignas(64) float hidden[CHUNK * 64], sums[CHUNK * PADDED];
+  alignas(64) float hidden[CHUNK * 64], sums[CHUNK * MIXED];
   const Widened::Between a = coarse[0]->between(y), b = coarse[1]->between(y), c = coarse[2]->between(y);
   for (int x = 0; x < h.width; x += CHUNK) {
     const int count = least(CHUNK, h.width - x);
     product<Gate::selu>(count, h.fine + (static_cast<size_t>(y) * h.width + x) * h.channels, h.channels, h.channels,
                         h.fine_weights, h.quarter, nullptr, hidden, h.quarter);
-    product(count, hidden, h.quarter, h.quarter, h.mix[0], PADDED, nullptr, sums, PADDED);
-    for (int i = 0; i < count * PADDED; i += LANES) {
+    product(count, hidden, h.quarter, h.quarter, h.mix[0], MIXED, nullptr, sums, MIXED);
+    for (int i = 0; i < count * MIXED; i += LANES) {
       const auto blend = [&](const Widened::Between& m) {
-        return load(m.one + x * PADDED + i) * (1 - m.share) + load(m.other + x * PADDED + i) * m.share;
+        return load(m.one + x * MIXED + i) * (1 - m.share) + load(m.other + x * MIXED + i) * m.share;
       };
       store(sums + i, load(sums + i) + (blend(a) + (blend(b) + blend(c))));
     }
-    for (int i = 0; i < count; i += 8) to_planes(sums + i * PADDED, PADDED, planes + 1 + x + i, h.width + 2);
+    for (int i = 0; i < count; i += 8) to_planes(sums + i * MIXED, MIXED, planes + 1 + x + i, h.width + 2);
   }
 }
 

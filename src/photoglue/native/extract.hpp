@@ -1,5 +1,5 @@
 // What the networks of extractors ask of the native kernels. Weights called packed are what photoglue_pack made of them;
-// maps are height x width x channels, their channels multiples of 16.
+// maps are height x width x channels, their channels 8 or multiples of 16.
 #pragma once
 #include <cstdint>
 

@@ -1,7 +1,7 @@
 """The native kernels of extractors, called with tensors; ``extract.hpp`` says what each does.
 
 All tensors are on the CPU, float32 and dense; maps are height × width × channels in memory, their channels multiples
-of 16. Results are the same for any number of threads.
+of 16, or 8 where ALIKED's smallest network has 8. Results are the same for any number of threads.
 """
 
 import ctypes
@@ -178,7 +178,7 @@ def packed(weight: Float[Tensor, "d c k k"]) -> Float[Tensor, " n"]:
     loaded = library()
     assert loaded is not None
     outputs, inputs, side = weight.shape[:3]
-    columns = -outputs % 16 + outputs
+    columns = outputs if outputs == 8 else -outputs % 16 + outputs
     plain = weight.detach().float().contiguous(memory_format=torch.contiguous_format)
     result = plain.new_empty(columns * inputs * (1 if side == 1 else 36))
     pointers = (ctypes.c_void_p(plain.data_ptr()), ctypes.c_void_p(result.data_ptr()))
