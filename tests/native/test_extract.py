@@ -1,5 +1,7 @@
 """Each native kernel against torch, and the same result with any number of threads."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional
@@ -79,13 +81,18 @@ def test_deformable_convolution(height, width, strength, threads):
 
 
 @pytest.mark.parametrize(("height", "width"), [(70, 90), (1, 5), (33, 16), (200, 3)])
-@pytest.mark.parametrize(("radius", "rounds"), [(2, 2), (3, 1), (1, 0), (0, 2)])
-def test_maxima_with_many_equal_scores(height, width, radius, rounds, threads, monkeypatch):
+@pytest.mark.parametrize(("radius", "rounds"), [(2, 2), (3, 1), (1, 0), (0, 2), (20, 1)])
+@pytest.mark.parametrize("threshold", [-math.inf, 0.0, 0.9])
+def test_maxima_with_many_equal_scores(height, width, radius, rounds, threshold, threads, monkeypatch):
     scores = (torch.rand(height, width) * 30).round() / 30
-    found = torch.empty(height, width, dtype=torch.bool)
-    native.run(native.Maxima, scores=scores, found=found, height=height, width=width, radius=radius, rounds=rounds)
+    found = iterated_maxima(scores[None], radius, rounds, threshold)
     monkeypatch.setattr(native, "has_kernels", lambda: False)
-    assert torch.equal(found, iterated_maxima(scores[None], radius, rounds)[0])
+    assert torch.equal(found, iterated_maxima(scores[None], radius, rounds, threshold))
+
+
+def test_what_is_not_above_the_threshold_is_looked_at_by_nobody():
+    scores = torch.rand(1, 60, 50)
+    assert torch.equal(iterated_maxima(scores, 2, 2, 0.8), iterated_maxima(scores, 2, 2) & (scores > 0.8))
 
 
 @pytest.mark.parametrize("doubled", [0, 1])

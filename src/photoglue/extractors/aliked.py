@@ -141,15 +141,15 @@ class ALIKED(ReleasedExtractor):
         joined = self._encode(image)
         score_map = self._scores(joined)
         radius = self.config.nms_radius
-        maxima = without_blank(without_border(iterated_maxima(score_map[None], radius), radius), image[None])[0]
-        wanted = maxima & (score_map > self.config.detection_threshold)
-        peaks = score_map[wanted]
-        points = refine(score_map, wanted.nonzero().flip(1), radius)
+        maxima = iterated_maxima(score_map[None], radius, threshold=self.config.detection_threshold)
+        wanted = without_blank(without_border(maxima, radius), image[None])[0].flatten().nonzero()[:, 0]
+        peaks = score_map.flatten()[wanted]
+        pixels = torch.stack([wanted % width, wanted // width], dim=1)
         if mask is not None:
-            x, y = points.round().long().unbind(dim=1)
-            points, peaks = points[mask[y, x]], peaks[mask[y, x]]
+            x, y = refine(score_map, pixels, radius).round().long().unbind(dim=1)
+            pixels, peaks = pixels[mask[y, x]], peaks[mask[y, x]]
         # As in the released code the whole pixel's score chooses, and the refined position's is the score.
-        points = points[best(peaks, self.config.max_keypoints)]
+        points = refine(score_map, pixels[best(peaks, self.config.max_keypoints)], radius)
         scores = sample_bilinear(score_map[None], points)[:, 0]
         order = best(scores, None)
         descriptors = self._describe(joined, points[order])

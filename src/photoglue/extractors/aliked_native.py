@@ -176,7 +176,7 @@ def scores(head: ScoreHead, joined: JoinedMap) -> Float[Tensor, "h w"]:
         scores=result,
     )
     (left, top), (inner_width, inner_height) = joined.corner, joined.image_size
-    return result[top : top + inner_height, left : left + inner_width]
+    return result[top : top + inner_height, left : left + inner_width].contiguous()
 
 
 def describe(head: DescriptorHead, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:

@@ -122,11 +122,12 @@ struct DiskDescribe {
   int32_t count, outputs;
 };
 
-// The points that `iterated_maxima` finds.
+// The points above a threshold that `iterated_maxima` finds.
 struct Maxima {
   const float* scores;
   uint8_t* found;
   int32_t height, width, radius, rounds;
+  float threshold;
 };
 
 struct ExtractKernels {

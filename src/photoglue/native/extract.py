@@ -14,7 +14,7 @@ from torch import Tensor
 
 from photoglue.native.library import library
 
-Value: TypeAlias = Tensor | int | tuple[Tensor, ...] | tuple[int, ...] | None
+Value: TypeAlias = Tensor | int | float | tuple[Tensor, ...] | tuple[int, ...] | None
 
 
 def _fields(*groups: str) -> list[tuple[str, type]]:
@@ -69,7 +69,7 @@ class Describe(ctypes.Structure):
 class Maxima(ctypes.Structure):
     """Suppression of what is no local maximum."""
 
-    _fields_ = _fields("scores found", "height width radius rounds")
+    _fields_ = [*_fields("scores found", "height width radius rounds"), ("threshold", ctypes.c_float)]
 
 
 class Conv(ctypes.Structure):

@@ -28,15 +28,23 @@ typedef float LooseVec __attribute__((vector_size(4 * LANES), aligned(4), may_al
 inline Vec load(const float* p) { return *reinterpret_cast<const LooseVec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<LooseVec*>(p) = v; }
 inline Vec all(float x) { return x - Vec{}; }
+// larger, lesser: of each pair of numbers; above: a bit for each, set where a is greater than b.
 #if defined(__AVX512F__)
 inline Vec larger(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec lesser(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+inline unsigned above(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 #elif defined(__AVX2__)
 inline Vec larger(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 inline Vec lesser(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+inline unsigned above(Vec a, Vec b) { return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ))); }
 #else
 inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec lesser(Vec a, Vec b) { return a < b ? a : b; }
+inline unsigned above(Vec a, Vec b) {
+  unsigned bits = 0;
+  for (int i = 0; i < LANES; ++i) bits |= static_cast<unsigned>(a[i] > b[i]) << i;
+  return bits;
+}
 #endif
 
 inline Vec as_float(IntVec v) { return reinterpret_cast<Vec>(v); }
