@@ -109,13 +109,14 @@ class Widened {
     held[y % 2] = y;
     product(small, head.coarse[which] + static_cast<size_t>(y) * small * head.quarter, head.quarter, head.quarter,
             head.mix[which + 1], MIXED, nullptr, mixed.get(), MIXED);
-    eight(small, mixed.get()) = eight(small - 1, mixed.get());  // beyond the last pixel there is the last
+    const auto pixel = [](float* pixels, int x) -> Eight& { return eight(pixels + static_cast<size_t>(x) * MIXED); };
+    pixel(mixed.get(), small) = pixel(mixed.get(), small - 1);
     const float scale = static_cast<float>(small - 1) / static_cast<float>(head.width - 1);
     for (int x = 0; x < head.width; ++x) {
       const float position = static_cast<float>(x) * scale;
       const int left = static_cast<int>(position);
       const float share = position - static_cast<float>(left);
-      eight(x, to) = eight(left, mixed.get()) * (1 - share) + eight(left + 1, mixed.get()) * share;
+      pixel(to, x) = pixel(mixed.get(), left) * (1 - share) + pixel(mixed.get(), left + 1) * share;
     }
     return to;
   }
@@ -132,7 +133,6 @@ class Widened {
   }
 
  private:
-  static Eight& eight(int x, float* pixels) { return *reinterpret_cast<Eight*>(pixels + static_cast<size_t>(x) * MIXED); }
   const ScoreHead& head;
   const int which, height, small;
   int held[2] = {-1, -1};
@@ -187,7 +187,7 @@ struct Planes {
 // Eight pixels of eight channels, `stride` apart, to eight planes. Three times each two halves are shuffled into each other.
 inline void to_planes(const float* pixels, int stride, float* planes, int plane_stride) {
   Eight rows[8], mixed[8];
-  for (int i = 0; i < 8; ++i) rows[i] = *reinterpret_cast<const Eight*>(pixels + i * stride);
+  for (int i = 0; i < 8; ++i) rows[i] = eight(pixels + i * stride);
 #pragma GCC unroll 3
   for (int round = 0; round < 3; ++round) {
 #pragma GCC unroll 4
@@ -198,7 +198,7 @@ inline void to_planes(const float* pixels, int stride, float* planes, int plane_
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) rows[i] = mixed[i];
   }
-  for (int i = 0; i < 8; ++i) *reinterpret_cast<Eight*>(planes + i * plane_stride) = rows[i];
+  for (int i = 0; i < 8; ++i) eight(planes + i * plane_stride) = rows[i];
 }
 
 // Row y of the first layer.

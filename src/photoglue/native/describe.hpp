@@ -14,45 +14,58 @@ struct Pixel {
   int x, y;  // of the image
 };
 
-// The joined map at some pixels: rows of 4 quarters.
-inline void joined_at(const Describe& d, const Pixel* pixels, int count, float* out) {
-  constexpr int SOME = 48;
-  const int q = d.quarter, dim = 4 * q;
-  alignas(64) float fine[SOME * 64];
-  for (int begin = 0; begin < count; begin += SOME) {
-    const int some = least(SOME, count - begin);
-    for (int i = 0; i < some; ++i) {
-      const Pixel p = pixels[begin + i];
-      std::memcpy(fine + i * d.channels, d.fine + (static_cast<size_t>(p.y + d.corner[1]) * d.width + p.x + d.corner[0]) * d.channels,
-                  d.channels * sizeof(float));
-    }
-    float* to = out + static_cast<size_t>(begin) * dim;
-    product<Gate::selu>(some, fine, d.channels, d.channels, d.fine_weights, q, nullptr, to, dim);
-    for (int i = 0; i < some; ++i) {
-      float* row = to + static_cast<size_t>(i) * dim;
-      for (int m = 0; m < 3; ++m) {
-        const int w = d.widths[m], h = d.heights[m];
-        const float x = static_cast<float>(pixels[begin + i].x + d.corner[0]) * (static_cast<float>(w - 1) / static_cast<float>(d.width - 1));
-        const float y = static_cast<float>(pixels[begin + i].y + d.corner[1]) * (static_cast<float>(h - 1) / static_cast<float>(d.height - 1));
-        const int left = static_cast<int>(x), top = static_cast<int>(y), right = least(left + 1, w - 1), bottom = least(top + 1, h - 1);
-        const float u = x - static_cast<float>(left), v = y - static_cast<float>(top);
-        const auto at = [&](int column, int line) { return d.coarse[m] + (static_cast<size_t>(line) * w + column) * q; };
-        const float *one = at(left, top), *two = at(right, top), *three = at(left, bottom), *four = at(right, bottom);
-        const float a = (1 - v) * (1 - u), b = (1 - v) * u, e = v * (1 - u), f = v * u;
-        for (int c = 0; c < q; c += LANES)
-          store(row + (m + 1) * q + c, load(one + c) * a + load(two + c) * b + load(three + c) * e + load(four + c) * f);
-      }
+// Pixels of the joined map: rows of 4 quarters.
+class JoinedPixels {
+ public:
+  explicit JoinedPixels(const Describe& d) : d(d) {
+    for (int m = 0; m < 3; ++m) {
+      steps[m][0] = static_cast<float>(d.widths[m] - 1) / static_cast<float>(d.width - 1);
+      steps[m][1] = static_cast<float>(d.heights[m] - 1) / static_cast<float>(d.height - 1);
     }
   }
-}
+
+  void at(const Pixel* pixels, int count, float* out) const {
+    constexpr int SOME = 48;
+    const int q = d.quarter, dim = 4 * q;
+    alignas(64) float fine[SOME * 64];
+    for (int begin = 0; begin < count; begin += SOME) {
+      const int some = least(SOME, count - begin);
+      for (int i = 0; i < some; ++i) {
+        const Pixel p = pixels[begin + i];
+        const float* from = d.fine + (static_cast<size_t>(p.y + d.corner[1]) * d.width + p.x + d.corner[0]) * d.channels;
+        for (int c = 0; c < d.channels; c += FEW) eight(fine + i * d.channels + c) = eight(from + c);
+      }
+      float* to = out + static_cast<size_t>(begin) * dim;
+      product<Gate::selu>(some, fine, d.channels, d.channels, d.fine_weights, q, nullptr, to, dim);
+      for (int i = 0; i < some; ++i)
+        for (int m = 0; m < 3; ++m) coarse(m, pixels[begin + i], to + static_cast<size_t>(i) * dim + (m + 1) * q);
+    }
+  }
+
+ private:
+  const Describe& d;
+  float steps[3][2];  // from a pixel to the next in each of the coarse maps, (x, y)
+
+  void coarse(int m, Pixel p, float* to) const {
+    const int w = d.widths[m], q = d.quarter;
+    const float x = static_cast<float>(p.x + d.corner[0]) * steps[m][0], y = static_cast<float>(p.y + d.corner[1]) * steps[m][1];
+    const int left = static_cast<int>(x), top = static_cast<int>(y);
+    const float *one = d.coarse[m] + (static_cast<size_t>(top) * w + left) * q, *other = one + (top + 1 < d.heights[m] ? w * q : 0);
+    const int right = left + 1 < w ? q : 0;
+    const Vec u = all(x - static_cast<float>(left)), v = all(y - static_cast<float>(top));
+    for (int c = 0; c < q; c += LANES) {
+      const Vec above = load(one + c) + (load(one + right + c) - load(one + c)) * u;
+      const Vec below = load(other + c) + (load(other + right + c) - load(other + c)) * u;
+      store(to + c, above + (below - above) * v);
+    }
+  }
+};
 
 // One over the length of a row, or of the shortest length that counts.
 inline float inverse_length(const float* row, int count) {
   Vec sums = {};
   for (int c = 0; c < count; c += LANES) sums += load(row + c) * load(row + c);
-  float sum = 0;
-  for (int i = 0; i < LANES; ++i) sum += sums[i];
-  const float length = std::sqrt(sum);
+  const float length = std::sqrt(sum_of(sums));
   return 1.0f / (length > 1e-12f ? length : 1e-12f);
 }
 
@@ -94,12 +107,13 @@ inline void describe(const Describe& d, int first, int last) {
   Buffer joined(static_cast<size_t>(SOME * 9) * dim), four(static_cast<size_t>(4 * d.sampled) * dim), hidden(SOME * numbers), moves(SOME * numbers);
   Buffer samples(static_cast<size_t>(SOME) * d.sampled * dim), seen(static_cast<size_t>(SOME) * d.sampled * dim);
   const float limit = static_cast<float>(d.image_size[0] > d.image_size[1] ? d.image_size[0] : d.image_size[1]) / 4;
+  const JoinedPixels pixel(d);
   Pixel pixels[SOME * 9], around[4 * 64];
   float shares[4 * 64];
   for (int begin = first; begin < last; begin += SOME) {
     const int some = least(SOME, last - begin);
     for (int i = 0; i < some; ++i) patch_pixels(d, d.points + 2 * (begin + i), pixels + 9 * i);
-    joined_at(d, pixels, 9 * some, joined.get());
+    pixel.at(pixels, 9 * some, joined.get());
     for (int i = 0; i < 9 * some; ++i) {
       float* row = joined.get() + static_cast<size_t>(i) * dim;
       scale_row(row, dim, inverse_length(row, dim));
@@ -111,7 +125,7 @@ inline void describe(const Describe& d, int first, int last) {
       const auto limited = [&](float v) { return v < -limit ? -limit : v > limit ? limit : v; };
       for (int s = 0; s < d.sampled; ++s)
         corners_of(d, point[0] + limited(move[s]), point[1] + limited(move[d.sampled + s]), around + 4 * s, shares + 4 * s);
-      joined_at(d, around, 4 * d.sampled, four.get());
+      pixel.at(around, 4 * d.sampled, four.get());
       for (int s = 0; s < d.sampled; ++s) {
         const float* rows = four.get() + static_cast<size_t>(4 * s) * dim;
         float* to = samples.get() + (static_cast<size_t>(i) * d.sampled + s) * dim;

@@ -5,7 +5,6 @@
 
 namespace {
 
-constexpr int FEW = 8;
 inline constexpr bool fill_half(int channels) { return LANES == 2 * FEW && channels == FEW; }
 
 // Two pixels whose numbers begin at p and at p + apart. Stored to one place, the first stays.

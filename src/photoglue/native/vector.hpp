@@ -22,6 +22,7 @@ constexpr int LANES = 4, REGISTERS = 32;
 
 typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t IntVec __attribute__((vector_size(4 * LANES)));
+constexpr int FEW = 8;  // channels, the least that a map has
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float LooseVec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -46,6 +47,21 @@ inline unsigned above(Vec a, Vec b) {
   return bits;
 }
 #endif
+
+inline float sum_of(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps(v);
+#else
+  float parts[LANES];
+  store(parts, v);
+  for (int n = LANES / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) parts[i] += parts[i + n];
+  return parts[0];
+#endif
+}
+
+inline Eight& eight(float* p) { return *reinterpret_cast<Eight*>(p); }
+inline const Eight& eight(const float* p) { return *reinterpret_cast<const Eight*>(p); }
 
 inline Vec as_float(IntVec v) { return reinterpret_cast<Vec>(v); }
 inline IntVec as_int(Vec v) { return reinterpret_cast<IntVec>(v); }
