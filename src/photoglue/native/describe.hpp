@@ -31,8 +31,7 @@ class JoinedPixels {
     for (int begin = 0; begin < count; begin += SOME) {
       const int some = least(SOME, count - begin);
       for (int i = 0; i < some; ++i) {
-        const Pixel p = pixels[begin + i];
-        const float* from = d.fine + (static_cast<size_t>(p.y + d.corner[1]) * d.width + p.x + d.corner[0]) * d.channels;
+        const float* from = fine_at(pixels[begin + i]);
         for (int c = 0; c < d.channels; c += FEW) eight(fine + i * d.channels + c) = eight(from + c);
       }
       float* to = out + static_cast<size_t>(begin) * dim;
@@ -42,21 +41,45 @@ class JoinedPixels {
     }
   }
 
+  // Asks for what a pixel needs of the two maps that do not fit in a core's cache.
+  void soon(Pixel p) const {
+    __builtin_prefetch(fine_at(p), 0, 2);
+    const Corner corner = corner_of(0, p);
+    for (int c = 0; c < d.quarter; c += 16) {
+      __builtin_prefetch(corner.one + c, 0, 2), __builtin_prefetch(corner.one + corner.right + c, 0, 2);
+      __builtin_prefetch(corner.other + c, 0, 2), __builtin_prefetch(corner.other + corner.right + c, 0, 2);
+    }
+  }
+
  private:
   const Describe& d;
   float steps[3][2];  // from a pixel to the next in each of the coarse maps, (x, y)
 
-  void coarse(int m, Pixel p, float* to) const {
+  const float* fine_at(Pixel p) const {
+    return d.fine + (static_cast<size_t>(p.y + d.corner[1]) * d.width + p.x + d.corner[0]) * d.channels;
+  }
+
+  // The pixel of a coarse map up and left of another, the one below, what lies between each and its right neighbour, and
+  // the shares of those on the right and below.
+  struct Corner {
+    const float *one, *other;
+    int right;
+    float u, v;
+  };
+  Corner corner_of(int m, Pixel p) const {
     const int w = d.widths[m], q = d.quarter;
     const float x = static_cast<float>(p.x + d.corner[0]) * steps[m][0], y = static_cast<float>(p.y + d.corner[1]) * steps[m][1];
     const int left = static_cast<int>(x), top = static_cast<int>(y);
-    const float *one = d.coarse[m] + (static_cast<size_t>(top) * w + left) * q, *other = one + (top + 1 < d.heights[m] ? w * q : 0);
-    const int right = left + 1 < w ? q : 0;
-    const Vec u = all(x - static_cast<float>(left)), v = all(y - static_cast<float>(top));
-    for (int c = 0; c < q; c += LANES) {
-      const Vec above = load(one + c) + (load(one + right + c) - load(one + c)) * u;
-      const Vec below = load(other + c) + (load(other + right + c) - load(other + c)) * u;
-      store(to + c, above + (below - above) * v);
+    const float* one = d.coarse[m] + (static_cast<size_t>(top) * w + left) * q;
+    return {one, one + (top + 1 < d.heights[m] ? w * q : 0), left + 1 < w ? q : 0, x - static_cast<float>(left), y - static_cast<float>(top)};
+  }
+
+  void coarse(int m, Pixel p, float* to) const {
+    const Corner at = corner_of(m, p);
+    for (int c = 0; c < d.quarter; c += LANES) {
+      const auto across = [&](const float* row) { return load(row + c) + (load(row + at.right + c) - load(row + c)) * at.u; };
+      const Vec above = across(at.one);
+      store(to + c, above + (across(at.other) - above) * at.v);
     }
   }
 };
@@ -108,11 +131,14 @@ inline void describe(const Describe& d, int first, int last) {
   Buffer samples(static_cast<size_t>(SOME) * d.sampled * dim), seen(static_cast<size_t>(SOME) * d.sampled * dim);
   const float limit = static_cast<float>(d.image_size[0] > d.image_size[1] ? d.image_size[0] : d.image_size[1]) / 4;
   const JoinedPixels pixel(d);
-  Pixel pixels[SOME * 9], around[4 * 64];
-  float shares[4 * 64];
+  Pixel pixels[SOME * 9], around[SOME][4 * 64];
+  float shares[SOME][4 * 64];
   for (int begin = first; begin < last; begin += SOME) {
     const int some = least(SOME, last - begin);
-    for (int i = 0; i < some; ++i) patch_pixels(d, d.points + 2 * (begin + i), pixels + 9 * i);
+    for (int i = 0; i < some; ++i) {
+      patch_pixels(d, d.points + 2 * (begin + i), pixels + 9 * i);
+      for (int t = 0; t < 9; t += 4) pixel.soon(pixels[9 * i + t]);  // the diagonal
+    }
     pixel.at(pixels, 9 * some, joined.get());
     for (int i = 0; i < 9 * some; ++i) {
       float* row = joined.get() + static_cast<size_t>(i) * dim;
@@ -123,14 +149,19 @@ inline void describe(const Describe& d, int first, int last) {
     for (int i = 0; i < some; ++i) {
       const float *point = d.points + 2 * (begin + i), *move = moves.get() + i * numbers;
       const auto limited = [&](float v) { return v < -limit ? -limit : v > limit ? limit : v; };
-      for (int s = 0; s < d.sampled; ++s)
-        corners_of(d, point[0] + limited(move[s]), point[1] + limited(move[d.sampled + s]), around + 4 * s, shares + 4 * s);
-      pixel.at(around, 4 * d.sampled, four.get());
+      for (int s = 0; s < d.sampled; ++s) {
+        Pixel* const corners = around[i] + 4 * s;
+        corners_of(d, point[0] + limited(move[s]), point[1] + limited(move[d.sampled + s]), corners, shares[i] + 4 * s);
+        pixel.soon(corners[0]), pixel.soon(corners[3]);
+      }
+    }
+    for (int i = 0; i < some; ++i) {
+      pixel.at(around[i], 4 * d.sampled, four.get());
       for (int s = 0; s < d.sampled; ++s) {
         const float* rows = four.get() + static_cast<size_t>(4 * s) * dim;
         float* to = samples.get() + (static_cast<size_t>(i) * d.sampled + s) * dim;
         float own[4];
-        for (int j = 0; j < 4; ++j) own[j] = shares[4 * s + j] * inverse_length(rows + j * dim, dim);
+        for (int j = 0; j < 4; ++j) own[j] = shares[i][4 * s + j] * inverse_length(rows + j * dim, dim);
         for (int c = 0; c < dim; c += LANES)
           store(to + c, load(rows + c) * own[0] + load(rows + dim + c) * own[1] + load(rows + 2 * dim + c) * own[2] +
                             load(rows + 3 * dim + c) * own[3]);
