@@ -140,26 +140,36 @@ class Widened {
 };
 
 // A 3 x 3 convolution from planes to planes, one row of it. Planes lie one after the other, with one pixel of padding.
-template <int IN, int OUT>
-inline void plane_conv(const float* const* rows, int width, const float* weights, float* out) {
+template <int IN, int OUT, int SIDE, Gate G>
+inline void plane_conv_by(const float* const* rows, int width, const float* weights, float* out) {
   const int stride = width + 2;
-  for (int x = 0; x < width; x += 2 * LANES) {
-    Vec sums[OUT][2] = {};
+  for (int begin = 0; begin < width; begin += SIDE * LANES) {
+    const int x = least(begin, width - SIDE * LANES);
+    Vec sums[OUT][SIDE] = {};
     for (int i = 0; i < IN; ++i)
 #pragma GCC unroll 9
       for (int t = 0; t < 9; ++t) {
-        const float* from = rows[t / 3] + i * stride + x + t % 3;
-        const Vec one = load(from), other = load(from + LANES);
+        Vec v[SIDE];
+#pragma GCC unroll 8
+        for (int h = 0; h < SIDE; ++h) v[h] = load(rows[t / 3] + i * stride + x + t % 3 + h * LANES);
 #pragma GCC unroll 4
         for (int o = 0; o < OUT; ++o) {
           const Vec w = all(weights[(o * IN + i) * 9 + t]);
-          sums[o][0] += one * w;
-          sums[o][1] += other * w;
+#pragma GCC unroll 8
+          for (int h = 0; h < SIDE; ++h) sums[o][h] += v[h] * w;
         }
       }
+#pragma GCC unroll 4
     for (int o = 0; o < OUT; ++o)
-      for (int h = 0; h < 2; ++h) store(out + o * stride + 1 + x + h * LANES, sums[o][h]);
+#pragma GCC unroll 8
+      for (int h = 0; h < SIDE; ++h) store(out + o * stride + 1 + x + h * LANES, gated<G>(sums[o][h]));
   }
+}
+
+template <int IN, int OUT, Gate G>
+inline void plane_conv(const float* const* rows, int width, const float* weights, float* out) {
+  constexpr int MANY = (REGISTERS == 32 ? 16 : 8) / (OUT > 1 ? OUT : 2);  // as many vectors of a row as registers hold
+  (width < MANY * LANES ? plane_conv_by<IN, OUT, 2, G> : plane_conv_by<IN, OUT, MANY, G>)(rows, width, weights, out);
 }
 
 // Three rows of planes, those that were last computed; zeros outside the image.
@@ -175,13 +185,6 @@ struct Planes {
     for (int r = 0; r < 3; ++r) rows[r] = row(y - 1 + r);
   }
   void clear(int y) { std::memset(row(y), 0, size * sizeof(float)); }
-  void gate(int y) {
-    for (int p = 0; p < planes; ++p)
-      for (int x = 0; x < width; x += LANES) {
-        float* at = row(y) + static_cast<size_t>(p) * (width + 2) + 1 + x;
-        store(at, selu(load(at)));
-      }
-  }
 };
 
 // Eight pixels of eight channels, `stride` apart, to eight planes. Three times each two halves are shuffled into each other.
@@ -201,7 +204,7 @@ inline void to_planes(const float* pixels, int stride, float* planes, int plane_
   for (int i = 0; i < 8; ++i) eight(planes + i * plane_stride) = rows[i];
 }
 
-// Row y of the first layer.
+// Row y of the first layer, gated.
 inline void mixed_row(const ScoreHead& h, Widened* const* coarse, int y, float* planes) {
   alignas(64) float hidden[CHUNK * 64], sums[CHUNK * MIXED];
   const Widened::Between a = coarse[0]->between(y), b = coarse[1]->between(y), c = coarse[2]->between(y);
@@ -214,7 +217,7 @@ inline void mixed_row(const ScoreHead& h, Widened* const* coarse, int y, float* 
       const auto blend = [&](const Widened::Between& m) {
         return load(m.one + x * MIXED + i) * (1 - m.share) + load(m.other + x * MIXED + i) * m.share;
       };
-      store(sums + i, load(sums + i) + (blend(a) + (blend(b) + blend(c))));
+      store(sums + i, selu(load(sums + i) + (blend(a) + (blend(b) + blend(c)))));
     }
     for (int i = 0; i < count; i += 8) to_planes(sums + i * MIXED, MIXED, planes + 1 + x + i, h.width + 2);
   }
@@ -230,23 +233,22 @@ inline void score_head(const ScoreHead& h, int first, int last) {
     const float* rows[3];
     if (inside(y)) {
       mixed_row(h, coarse, y, mixed.row(y));
-      mixed.gate(y);
     } else {
       mixed.clear(y);
     }
     if (y - 1 >= first - 2) {
       mixed.around(y - 1, rows);
-      if (inside(y - 1)) plane_conv<MIXED, 4>(rows, h.width, h.convs[0], second.row(y - 1)), second.gate(y - 1);
+      if (inside(y - 1)) plane_conv<MIXED, 4, Gate::selu>(rows, h.width, h.convs[0], second.row(y - 1));
       else second.clear(y - 1);
     }
     if (y - 2 >= first - 1) {
       second.around(y - 2, rows);
-      if (inside(y - 2)) plane_conv<4, 4>(rows, h.width, h.convs[1], third.row(y - 2)), third.gate(y - 2);
+      if (inside(y - 2)) plane_conv<4, 4, Gate::selu>(rows, h.width, h.convs[1], third.row(y - 2));
       else third.clear(y - 2);
     }
     if (y - 3 < first) continue;
     third.around(y - 3, rows);
-    plane_conv<4, 1>(rows, h.width, h.convs[2], logits.row(0));
+    plane_conv<4, 1, Gate::none>(rows, h.width, h.convs[2], logits.row(0));
     for (int x = 0; x < h.width; x += LANES) {
       const Vec e = exp2(lesser(larger(load(logits.row(0) + 1 + x) * -LOG2_E, all(-126.0f)), all(126.0f)));
       store(h.scores + static_cast<size_t>(y - 3) * h.width + x, 1.0f / (1.0f + e));
