@@ -76,11 +76,8 @@ class JoinedPixels {
 
   void coarse(int m, Pixel p, float* to) const {
     const Corner at = corner_of(m, p);
-    for (int c = 0; c < d.quarter; c += LANES) {
-      const auto across = [&](const float* row) { return load(row + c) + (load(row + at.right + c) - load(row + c)) * at.u; };
-      const Vec above = across(at.one);
-      store(to + c, above + (across(at.other) - above) * at.v);
-    }
+    for (int c = 0; c < d.quarter; c += LANES)
+      store(to + c, between(at.one + c, at.one + at.right + c, at.other - at.one, at.u, at.v));
   }
 };
 

@@ -111,6 +111,13 @@ inline Vec selu(Vec x) {
 }
 #endif
 
+// Between two pixels and those `down` from them: u of the way to the right one, v of the way down.
+inline Vec between(const float* left, const float* right, ptrdiff_t down, float u, float v) {
+  const Vec above = load(left) + (load(right) - load(left)) * u;
+  const Vec below = load(left + down) + (load(right + down) - load(left + down)) * u;
+  return above + (below - above) * v;
+}
+
 inline int least(int a, int b) { return a < b ? a : b; }
 
 // Floats that begin with a cache line: a vector across two lines takes twice as long.
