@@ -17,7 +17,7 @@ struct Places {
 
   // starts: of the first pixel of the row; most: the sides of the map; limit: of displacements.
   void find(const float* moves, const float* starts, int x, const float* most, float limit) {
-    for (int i = 0; i < DISPLACEMENTS; i += LANES) {
+    for (int i = 0; i < 18; i += LANES) {
       const Vec moved = lesser(larger(load(moves + i), all(-limit)), all(limit)) + load(starts + i) + load(ODD) * static_cast<float>(x);
       const Vec place = lesser(larger(moved, all(-1)), load(most)) + 1;
       const IntVec whole = __builtin_convertvector(place, IntVec);
