@@ -18,29 +18,21 @@ inline void product_block(const float* rows, int row_stride, int depth, const fl
 #pragma GCC unroll 2
   for (int n = 0; n < N; ++n) {
     starts[n] = bias ? load<HALVES>(bias + n * LANES, 0) : Vec{};
-#pragma GCC unroll 24
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) sums[r][n] = HALVES ? Vec{} : starts[n];
   }
-  constexpr int STEP = HALVES ? 2 : 1, GROUP = 8;  // so many rows by way of one pointer: their distances fit in registers
-  const float* groups[(R + GROUP - 1) / GROUP];
-  for (int g = 0; g < R; g += GROUP) groups[g / GROUP] = rows + static_cast<size_t>(g) * row_stride;
-  for (int k = 0; k < depth; k += STEP) {
+  for (int k = 0; k < depth; k += HALVES ? 2 : 1) {
     Vec w[N];
 #pragma GCC unroll 2
     for (int n = 0; n < N; ++n, weights += LANES) w[n] = load(weights);
-#pragma GCC unroll 24
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const Vec x = spread<HALVES>(groups[r / GROUP] + static_cast<size_t>(r % GROUP) * row_stride);
+      const Vec x = spread<HALVES>(rows + static_cast<size_t>(r) * row_stride + k);
 #pragma GCC unroll 2
       for (int n = 0; n < N; ++n) sums[r][n] += x * w[n];
     }
-#pragma GCC unroll 3
-    for (int g = 0; g < R; g += GROUP) {
-      groups[g / GROUP] += STEP;
-      __asm__("" : "+r"(groups[g / GROUP]));  // or else compilers go back to one pointer and 24 distances
-    }
   }
-#pragma GCC unroll 24
+#pragma GCC unroll 12
   for (int r = 0; r < R; r += HALVES ? 2 : 1)
 #pragma GCC unroll 2
     for (int n = 0; n < N; ++n) {
@@ -53,7 +45,7 @@ inline void product_block(const float* rows, int row_stride, int depth, const fl
 template <int N, Gate G, bool HALVES = false>
 inline void product_panel(int count, const float* rows, int row_stride, int depth, const float* weights,
                           const float* bias, float* results, int result_stride) {
-  constexpr int R = REGISTERS == 32 ? 24 / N : 12 / N;
+  constexpr int R = REGISTERS == 32 ? 12 : 12 / N;
   for (int r = 0; r < count;) {
     const float* from = rows + static_cast<size_t>(r) * row_stride;
     float* to = results + static_cast<size_t>(r) * result_stride;
