@@ -38,9 +38,7 @@ def iterated_maxima(
     return found if threshold == -math.inf else found & (scores > threshold)
 
 
-def _native_maxima(
-    scores: Float[Tensor, "b h w"], radius: int, rounds: int, threshold: float
-) -> Bool[Tensor, "b h w"]:
+def _native_maxima(scores: Float[Tensor, "b h w"], radius: int, rounds: int, threshold: float) -> Bool[Tensor, "b h w"]:
     found = torch.empty_like(scores, dtype=torch.bool)
     height, width = scores.shape[1:]
     for one, its in zip(scores, found, strict=True):
