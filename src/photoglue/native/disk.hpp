@@ -3,6 +3,7 @@
 #pragma once
 #include "conv.hpp"
 #include "extract.hpp"
+#include "opening.hpp"
 
 namespace {
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "conv.hpp"
 #include "extract.hpp"
+#include "opening.hpp"
 
 namespace {
 
