@@ -20,7 +20,7 @@ from photoglue.extractors.aliked_layers import Block, JoinedMap, gate
 from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import pointwise
 from photoglue.extractors.derived import Derived
-from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
+from photoglue.extractors.keypoints import best, iterated_maxima, pixels_within, sample_bilinear, without_blank
 from photoglue.extractors.memory import Memory
 from photoglue.image import to_rgb
 from photoglue.native import extract as native
@@ -142,9 +142,8 @@ class ALIKED(ReleasedExtractor):
         score_map = self._scores(joined)
         radius = self.config.nms_radius
         maxima = iterated_maxima(score_map[None], radius, threshold=self.config.detection_threshold)
-        wanted = without_blank(without_border(maxima, radius), image[None])[0].flatten().nonzero()[:, 0]
-        peaks = score_map.flatten()[wanted]
-        pixels = torch.stack([wanted % width, wanted // width], dim=1)
+        pixels = pixels_within(without_blank(maxima, image[None])[0], radius)
+        peaks = score_map[pixels[:, 1], pixels[:, 0]]
         if mask is not None:
             x, y = refine(score_map, pixels, radius).round().long().unbind(dim=1)
             pixels, peaks = pixels[mask[y, x]], peaks[mask[y, x]]

@@ -15,7 +15,7 @@ inline void maxima_strip(const Maxima& m, int first, int last) {
   const int radius = m.radius, reach = radius * (2 * m.rounds + 1), top = first < reach ? 0 : first - reach, bottom = least(last + reach, m.height);
   const int height = bottom - top, stride = (m.width + LANES - 1) / LANES * LANES + 2 * radius;
   const size_t size = static_cast<size_t>(height + 2 * radius) * stride;
-  Buffer rest(size), across(stride + LANES), places(size);  // scores that no point covers, with a frame of the least value
+  Buffer rest(size + LANES), across(stride + LANES), places(size);  // rest: scores that no point covers, framed by the least value
   int32_t* const found = reinterpret_cast<int32_t*>(places.get());
   const auto line = [&](int y) { return rest.get() + static_cast<size_t>(y + radius) * stride; };
   for (int y = -radius; y < height + radius; ++y) {

@@ -99,9 +99,10 @@ inline Vec selu(Vec x) {
   constexpr float shift = 12582912.0f, ln2 = 0.693147180559945f;
   const Vec bounded = larger(x, all(-87.0f)), shifted = bounded * (32 * LOG2_E) + shift;
   const Vec f = bounded - (shifted - shift) * (ln2 / 32);
-  const IntVec *table = reinterpret_cast<const IntVec*>(POWERS.bits), whole = as_int(shifted);
-  const IntVec power = (IntVec)_mm512_permutex2var_epi32((__m512i)table[0], (__m512i)whole, (__m512i)table[1]) + (whole << 18);
-  const Vec below = as_float(power) * ((f * 0.5f + 1.0000147f) * f + 1.0f) - SELU_BELOW;
+  const __m512i whole = _mm512_castps_si512(shifted);  // of a large x it is anything, and so is what follows from it
+  const __m512i entry = _mm512_permutex2var_epi32(_mm512_load_si512(POWERS.bits), whole, _mm512_load_si512(POWERS.bits + 16));
+  const Vec power = _mm512_castsi512_ps(_mm512_add_epi32(entry, _mm512_slli_epi32(whole, 18)));
+  const Vec below = power * ((f * 0.5f + 1.0000147f) * f + 1.0f) - SELU_BELOW;
   return _mm512_mask_mul_ps(below, static_cast<__mmask16>(above(x, Vec{})), x, all(SELU_SCALE));
 }
 #else
