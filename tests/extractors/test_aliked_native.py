@@ -10,6 +10,7 @@ from photoglue import weights
 from photoglue.extractors.aliked import ALIKED, WEIGHTS, ALIKEDConfig
 from photoglue.image import load_image
 from photoglue.native import extract as native
+from photoglue.native.library import instruction_set, library
 
 pytestmark = pytest.mark.skipif(not native.has_kernels(), reason="the native library was not built")
 SIZES = [(64, 96), (45, 70), (3, 200), (1, 1)]
@@ -36,13 +37,30 @@ def network(request) -> ALIKED:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_maps_scores_and_descriptors_equal_those_of_torch(network, in_torch, channels, height, width):
-    image = torch.rand(channels, height, width)
+    assert_equal_to_torch(network, in_torch, torch.rand(channels, height, width))
+
+
+@pytest.fixture(params=[b"avx512-vnni", b"avx2"])
+def instructions(request):
+    """Has networks that are made from now on use an instruction set."""
+    before = instruction_set().encode()
+    if not library().photoglue_choose(request.param):
+        pytest.skip("this processor has not these instructions")
+    yield request.param
+    assert library().photoglue_choose(before)
+
+
+@pytest.mark.parametrize("variant", ["n16", "t16"])
+def test_each_instruction_set_computes_the_same(variant, in_torch, instructions):
+    assert_equal_to_torch(lively(variant), in_torch, torch.rand(3, 45, 203))
+
+
+def assert_equal_to_torch(network, in_torch, image):
+    height, width = image.shape[1:]
     found, wanted = network._encode(image), in_torch(network._encode, image)
     assert found.native
     assert not wanted.native
-    channels = wanted.fine.shape[1]  # 8 of the smallest network, which are filled up with zeros
-    torch.testing.assert_close(found.fine[:, :channels], wanted.fine, atol=1e-4, rtol=1e-4)
-    assert not found.fine[:, channels:].any()
+    torch.testing.assert_close(found.fine, wanted.fine, atol=1e-4, rtol=1e-4)
     for one, other in zip(found.coarse, wanted.coarse, strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(network._scores(found), network._scores(wanted), atol=1e-4, rtol=1e-4)

@@ -7,6 +7,7 @@ from photoglue.extractors.keypoints import (
     best,
     iterated_maxima,
     local_maxima,
+    pixels_within,
     sample_bilinear,
     window_maximum,
     without_blank,
@@ -40,6 +41,13 @@ def test_border():
     assert torch.equal(without_border(wanted, 0), wanted)
     assert without_border(wanted, 2).nonzero().tolist() == [[0, 2, 2], [0, 2, 3]]
     assert not without_border(wanted, 3).any()
+
+
+@pytest.mark.parametrize("border", [0, 2, 3])
+def test_pixels_are_those_of_the_mask_without_its_border(border):
+    wanted = torch.rand(5, 7) < 0.7
+    listed = without_border(wanted[None], border)[0].nonzero().flip(1)
+    assert torch.equal(pixels_within(wanted, border), listed)
 
 
 def test_blank_images_have_no_points():

@@ -20,7 +20,7 @@ from photoglue.extractors.aliked_layers import Block, JoinedMap, gate
 from photoglue.extractors.base import ExtractorConfig, ReleasedExtractor
 from photoglue.extractors.deform_conv import pointwise
 from photoglue.extractors.derived import Derived
-from photoglue.extractors.keypoints import best, iterated_maxima, sample_bilinear, without_blank, without_border
+from photoglue.extractors.keypoints import best, iterated_maxima, pixels_within, sample_bilinear, without_blank
 from photoglue.extractors.memory import Memory
 from photoglue.image import to_rgb
 from photoglue.native import extract as native
@@ -141,15 +141,14 @@ class ALIKED(ReleasedExtractor):
         joined = self._encode(image)
         score_map = self._scores(joined)
         radius = self.config.nms_radius
-        maxima = without_blank(without_border(iterated_maxima(score_map[None], radius), radius), image[None])[0]
-        wanted = maxima & (score_map > self.config.detection_threshold)
-        peaks = score_map[wanted]
-        points = refine(score_map, wanted.nonzero().flip(1), radius)
+        maxima = iterated_maxima(score_map[None], radius, threshold=self.config.detection_threshold)
+        pixels = pixels_within(without_blank(maxima, image[None])[0], radius)
+        peaks = score_map[pixels[:, 1], pixels[:, 0]]
         if mask is not None:
-            x, y = points.round().long().unbind(dim=1)
-            points, peaks = points[mask[y, x]], peaks[mask[y, x]]
+            x, y = refine(score_map, pixels, radius).round().long().unbind(dim=1)
+            pixels, peaks = pixels[mask[y, x]], peaks[mask[y, x]]
         # As in the released code the whole pixel's score chooses, and the refined position's is the score.
-        points = points[best(peaks, self.config.max_keypoints)]
+        points = refine(score_map, pixels[best(peaks, self.config.max_keypoints)], radius)
         scores = sample_bilinear(score_map[None], points)[:, 0]
         order = best(scores, None)
         descriptors = self._describe(joined, points[order])

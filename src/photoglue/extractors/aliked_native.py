@@ -1,7 +1,6 @@
 """ALIKED's network by way of the native kernels: the same numbers as those of the layers in torch, in less time.
 
-Only without gradients, in single precision, and on a CPU. The kernels want numbers of channels that are multiples of
-16: the 8 channels of block 1 of the smallest network are filled up with zeros, which stay zeros.
+Only without gradients, in single precision, and on a CPU.
 """
 
 from collections.abc import Sequence
@@ -20,12 +19,6 @@ from photoglue.image import to_rgb
 from photoglue.native import extract as native
 
 
-def widened(weight: Float[Tensor, "d c k k"], *dims: int) -> Float[Tensor, "d2 c2 k k"]:
-    """A convolution's weights with zeros up to a multiple of 16 along these dimensions: outputs 0, inputs 1."""
-    missing = [-weight.shape[dim] % 16 if dim in dims else 0 for dim in (0, 1)]
-    return functional.pad(weight.detach(), (0, 0, 0, 0, 0, missing[1], 0, missing[0])) if any(missing) else weight
-
-
 def first_block(
     block: Block, image: Float[Tensor, "c h w"], padding: tuple[int, int, int, int], memory: Memory
 ) -> tuple[Float[Tensor, "1 d h32 w32"], Float[Tensor, "1 d h2 w2"]]:
@@ -41,26 +34,19 @@ def first_block(
     left, right, top, bottom = padding
     height, width = image.shape[1] + top + bottom, image.shape[2] + left + right
     (weight1, bias1), (weight2, bias2) = block.folded(1), block.folded(2)
-    taps, first_shift, second, second_shift = block.derived.get(
-        "native",
-        (weight1, bias1, weight2, bias2),
-        lambda: (
-            widened(weight1, 0).permute(1, 2, 3, 0).contiguous(),
-            native.padded(bias1),
-            native.packed(widened(weight2, 0, 1)),
-            native.padded(bias2),
-        ),
+    taps, second = block.derived.get(
+        "native", (weight1, weight2), lambda: (weight1.permute(1, 2, 3, 0).contiguous(), native.packed(weight2))
     )
-    channels = len(first_shift)
+    channels = len(bias1)
     fine = memory.take("fine", channels, height, width)
     halved = memory.take("halved", channels, height // 2, width // 2)
     native.run(
         native.FirstBlock,
         planes=tuple(plane.contiguous() for plane in to_rgb(image)),
         weights1=taps,
-        bias1=first_shift,
+        bias1=bias1,
         weights2=second,
-        bias2=second_shift,
+        bias2=bias2,
         fine=fine,
         halved=halved,
         height=height,
@@ -80,7 +66,7 @@ def second_block(
     shortcut = cast("nn.Conv2d", block.downsample)
     (weight1, bias1), (weight2, bias2) = block.folded(1), block.folded(2)
     sources = (weight1, weight2, shortcut.weight, reduction.weight)
-    kernels = block.derived.get("native", sources, lambda: tuple(native.packed(widened(each, 1)) for each in sources))
+    kernels = block.derived.get("native", sources, lambda: tuple(map(native.packed, sources)))
     reduced = memory.take("second", reduction.out_channels, height, width)
     pooled = empty_map(maps, len(bias2), height // 4, width // 4, torch.float32)
     native.run(
@@ -161,7 +147,7 @@ def encode(
     ]
     return JoinedMap(
         fine=fine,
-        fine_weight=widened(reductions[0].weight, 1),
+        fine_weight=reductions[0].weight,
         coarse=(second, reduced[0], reduced[1]),
         image_size=(image.shape[2], image.shape[1]),
         corner=(padding[0], padding[2]),
@@ -190,7 +176,7 @@ def scores(head: ScoreHead, joined: JoinedMap) -> Float[Tensor, "h w"]:
         scores=result,
     )
     (left, top), (inner_width, inner_height) = joined.corner, joined.image_size
-    return result[top : top + inner_height, left : left + inner_width]
+    return result[top : top + inner_height, left : left + inner_width].contiguous()
 
 
 def describe(head: DescriptorHead, joined: JoinedMap, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n d"]:

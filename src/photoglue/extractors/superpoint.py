@@ -144,9 +144,8 @@ class SuperPoint(ReleasedExtractor):
             )
         encoded = self._encode(image)
         score_map = self._score_map(encoded)
-        maxima = iterated_maxima(score_map[None], self.config.nms_radius)
+        maxima = iterated_maxima(score_map[None], self.config.nms_radius, threshold=self.config.detection_threshold)
         wanted = without_blank(without_border(maxima, self.config.border), image[None])[0]
-        wanted &= score_map > self.config.detection_threshold
         if mask is not None:
             wanted &= mask[: wanted.shape[0], : wanted.shape[1]]
         scores = score_map[wanted]

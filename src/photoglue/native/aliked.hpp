@@ -3,6 +3,7 @@
 #pragma once
 #include "conv.hpp"
 #include "extract.hpp"
+#include "opening.hpp"
 
 namespace {
 
@@ -49,7 +50,7 @@ inline void first_block(const FirstBlock& b, int first, int last) {
       if (y + r < 0 || y + r >= b.height) continue;
       const float* taps[27];
       for (int t = 0; t < 27; ++t) taps[t] = planes.row(t / 9, y + r - 1 + t / 3 % 3) + t % 3;
-      first_layer<Gate::selu>(taps, 27, b.weights1, b.bias1, c, b.width, rows[r]);
+      (fill_half(c) ? first_layer<Gate::selu, true> : first_layer<Gate::selu, false>)(taps, 27, b.weights1, b.bias1, c, b.width, rows[r]);
     }
   };
   Descent<4, Gate::selu, decltype(hidden)> conv({c, c, b.weights2, b.bias2}, b.height, b.width, 4 * first, hidden);
@@ -94,28 +95,29 @@ inline void second_block(const SecondBlock& b, int first, int last) {
   }
 }
 
-constexpr int MIXED = 8, PADDED = 16, CHUNK = 96;  // channels of the score head's first layer; pixels at once
+constexpr int MIXED = FEW, CHUNK = 96;  // channels of the score head's first layer; pixels at once
 
 // A coarse map times its quarter of the first layer, upsampled along the rows; the two rows that were last asked for.
 class Widened {
  public:
   Widened(const ScoreHead& head, int which)
-      : head(head), which(which), height(head.heights[which]), small(head.widths[which]), mixed(static_cast<size_t>(small) * PADDED),
-        rows(2 * static_cast<size_t>(head.width) * PADDED) {}
+      : head(head), which(which), height(head.heights[which]), small(head.widths[which]), mixed(static_cast<size_t>(small + 1) * MIXED),
+        rows(2 * static_cast<size_t>(head.width) * MIXED) {}
 
   const float* row(int y) {
-    float* to = rows.get() + static_cast<size_t>(y % 2) * head.width * PADDED;
+    float* to = rows.get() + static_cast<size_t>(y % 2) * head.width * MIXED;
     if (held[y % 2] == y) return to;
     held[y % 2] = y;
     product(small, head.coarse[which] + static_cast<size_t>(y) * small * head.quarter, head.quarter, head.quarter,
-            head.mix[which + 1], PADDED, nullptr, mixed.get(), PADDED);
+            head.mix[which + 1], MIXED, nullptr, mixed.get(), MIXED);
+    const auto pixel = [](float* pixels, int x) -> Eight& { return eight(pixels + static_cast<size_t>(x) * MIXED); };
+    pixel(mixed.get(), small) = pixel(mixed.get(), small - 1);
     const float scale = static_cast<float>(small - 1) / static_cast<float>(head.width - 1);
     for (int x = 0; x < head.width; ++x) {
       const float position = static_cast<float>(x) * scale;
-      const int left = static_cast<int>(position), right = least(left + 1, small - 1);
+      const int left = static_cast<int>(position);
       const float share = position - static_cast<float>(left);
-      for (int c = 0; c < PADDED; c += LANES)
-        store(to + x * PADDED + c, load(mixed.get() + left * PADDED + c) * (1 - share) + load(mixed.get() + right * PADDED + c) * share);
+      pixel(to, x) = pixel(mixed.get(), left) * (1 - share) + pixel(mixed.get(), left + 1) * share;
     }
     return to;
   }
@@ -139,26 +141,36 @@ class Widened {
 };
 
 // A 3 x 3 convolution from planes to planes, one row of it. Planes lie one after the other, with one pixel of padding.
-template <int IN, int OUT>
-inline void plane_conv(const float* const* rows, int width, const float* weights, float* out) {
+template <int IN, int OUT, int SIDE, Gate G>
+inline void plane_conv_by(const float* const* rows, int width, const float* weights, float* out) {
   const int stride = width + 2;
-  for (int x = 0; x < width; x += 2 * LANES) {
-    Vec sums[OUT][2] = {};
+  for (int begin = 0; begin < width; begin += SIDE * LANES) {
+    const int x = least(begin, width - SIDE * LANES);
+    Vec sums[OUT][SIDE] = {};
     for (int i = 0; i < IN; ++i)
 #pragma GCC unroll 9
       for (int t = 0; t < 9; ++t) {
-        const float* from = rows[t / 3] + i * stride + x + t % 3;
-        const Vec one = load(from), other = load(from + LANES);
+        Vec v[SIDE];
+#pragma GCC unroll 8
+        for (int h = 0; h < SIDE; ++h) v[h] = load(rows[t / 3] + i * stride + x + t % 3 + h * LANES);
 #pragma GCC unroll 4
         for (int o = 0; o < OUT; ++o) {
           const Vec w = all(weights[(o * IN + i) * 9 + t]);
-          sums[o][0] += one * w;
-          sums[o][1] += other * w;
+#pragma GCC unroll 8
+          for (int h = 0; h < SIDE; ++h) sums[o][h] += v[h] * w;
         }
       }
+#pragma GCC unroll 4
     for (int o = 0; o < OUT; ++o)
-      for (int h = 0; h < 2; ++h) store(out + o * stride + 1 + x + h * LANES, sums[o][h]);
+#pragma GCC unroll 8
+      for (int h = 0; h < SIDE; ++h) store(out + o * stride + 1 + x + h * LANES, gated<G>(sums[o][h]));
   }
+}
+
+template <int IN, int OUT, Gate G>
+inline void plane_conv(const float* const* rows, int width, const float* weights, float* out) {
+  constexpr int MANY = (REGISTERS == 32 ? 16 : 8) / (OUT > 1 ? OUT : 2);  // as many vectors of a row as registers hold
+  (width < MANY * LANES ? plane_conv_by<IN, OUT, 2, G> : plane_conv_by<IN, OUT, MANY, G>)(rows, width, weights, out);
 }
 
 // Three rows of planes, those that were last computed; zeros outside the image.
@@ -174,19 +186,12 @@ struct Planes {
     for (int r = 0; r < 3; ++r) rows[r] = row(y - 1 + r);
   }
   void clear(int y) { std::memset(row(y), 0, size * sizeof(float)); }
-  void gate(int y) {
-    for (int p = 0; p < planes; ++p)
-      for (int x = 0; x < width; x += LANES) {
-        float* at = row(y) + static_cast<size_t>(p) * (width + 2) + 1 + x;
-        store(at, selu(load(at)));
-      }
-  }
 };
 
 // Eight pixels of eight channels, `stride` apart, to eight planes. Three times each two halves are shuffled into each other.
 inline void to_planes(const float* pixels, int stride, float* planes, int plane_stride) {
   Eight rows[8], mixed[8];
-  for (int i = 0; i < 8; ++i) rows[i] = *reinterpret_cast<const Eight*>(pixels + i * stride);
+  for (int i = 0; i < 8; ++i) rows[i] = eight(pixels + i * stride);
 #pragma GCC unroll 3
   for (int round = 0; round < 3; ++round) {
 #pragma GCC unroll 4
@@ -197,25 +202,25 @@ inline void to_planes(const float* pixels, int stride, float* planes, int plane_
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) rows[i] = mixed[i];
   }
-  for (int i = 0; i < 8; ++i) *reinterpret_cast<Eight*>(planes + i * plane_stride) = rows[i];
+  for (int i = 0; i < 8; ++i) eight(planes + i * plane_stride) = rows[i];
 }
 
-// Row y of the first layer.
+// Row y of the first layer, gated.
 inline void mixed_row(const ScoreHead& h, Widened* const* coarse, int y, float* planes) {
-  alignas(64) float hidden[CHUNK * 64], sums[CHUNK * PADDED];
+  alignas(64) float hidden[CHUNK * 64], sums[CHUNK * MIXED];
   const Widened::Between a = coarse[0]->between(y), b = coarse[1]->between(y), c = coarse[2]->between(y);
   for (int x = 0; x < h.width; x += CHUNK) {
     const int count = least(CHUNK, h.width - x);
     product<Gate::selu>(count, h.fine + (static_cast<size_t>(y) * h.width + x) * h.channels, h.channels, h.channels,
                         h.fine_weights, h.quarter, nullptr, hidden, h.quarter);
-    product(count, hidden, h.quarter, h.quarter, h.mix[0], PADDED, nullptr, sums, PADDED);
-    for (int i = 0; i < count * PADDED; i += LANES) {
+    product(count, hidden, h.quarter, h.quarter, h.mix[0], MIXED, nullptr, sums, MIXED);
+    for (int i = 0; i < count * MIXED; i += LANES) {
       const auto blend = [&](const Widened::Between& m) {
-        return load(m.one + x * PADDED + i) * (1 - m.share) + load(m.other + x * PADDED + i) * m.share;
+        return load(m.one + x * MIXED + i) * (1 - m.share) + load(m.other + x * MIXED + i) * m.share;
       };
-      store(sums + i, load(sums + i) + (blend(a) + (blend(b) + blend(c))));
+      store(sums + i, selu(load(sums + i) + (blend(a) + (blend(b) + blend(c)))));
     }
-    for (int i = 0; i < count; i += 8) to_planes(sums + i * PADDED, PADDED, planes + 1 + x + i, h.width + 2);
+    for (int i = 0; i < count; i += 8) to_planes(sums + i * MIXED, MIXED, planes + 1 + x + i, h.width + 2);
   }
 }
 
@@ -229,23 +234,22 @@ inline void score_head(const ScoreHead& h, int first, int last) {
     const float* rows[3];
     if (inside(y)) {
       mixed_row(h, coarse, y, mixed.row(y));
-      mixed.gate(y);
     } else {
       mixed.clear(y);
     }
     if (y - 1 >= first - 2) {
       mixed.around(y - 1, rows);
-      if (inside(y - 1)) plane_conv<MIXED, 4>(rows, h.width, h.convs[0], second.row(y - 1)), second.gate(y - 1);
+      if (inside(y - 1)) plane_conv<MIXED, 4, Gate::selu>(rows, h.width, h.convs[0], second.row(y - 1));
       else second.clear(y - 1);
     }
     if (y - 2 >= first - 1) {
       second.around(y - 2, rows);
-      if (inside(y - 2)) plane_conv<4, 4>(rows, h.width, h.convs[1], third.row(y - 2)), third.gate(y - 2);
+      if (inside(y - 2)) plane_conv<4, 4, Gate::selu>(rows, h.width, h.convs[1], third.row(y - 2));
       else third.clear(y - 2);
     }
     if (y - 3 < first) continue;
     third.around(y - 3, rows);
-    plane_conv<4, 1>(rows, h.width, h.convs[2], logits.row(0));
+    plane_conv<4, 1, Gate::none>(rows, h.width, h.convs[2], logits.row(0));
     for (int x = 0; x < h.width; x += LANES) {
       const Vec e = exp2(lesser(larger(load(logits.row(0) + 1 + x) * -LOG2_E, all(-126.0f)), all(126.0f)));
       store(h.scores + static_cast<size_t>(y - 3) * h.width + x, 1.0f / (1.0f + e));

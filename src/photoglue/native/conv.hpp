@@ -3,62 +3,68 @@
 // Convolutions are Winograd's (arXiv:1509.09308) with tiles of 6 x 6 pixels, whose transform of the input is the same for
 // kernels of 3 x 3 (4 x 4 results a tile, a quarter of the multiplications) and of 5 x 5 (2 x 2 results, 9 of 25).
 #pragma once
-#include "vector.hpp"
+#include "halves.hpp"
 
 namespace {
 
 constexpr int PANEL = 2 * LANES;  // columns of a product that are computed together
 
-// results[R x N vectors] = gate(bias + rows[R x depth] . weights[depth x N vectors])
-template <int R, int N, Gate G>
+// results[R x N vectors] = gate(bias + rows[R x depth] . weights[depth x N vectors]). HALVES: of 8 columns, and the depth is
+// even: a vector of weights has two rows by turns.
+template <int R, int N, Gate G, bool HALVES>
 inline void product_block(const float* rows, int row_stride, int depth, const float* weights, const float* bias,
                           float* results, int result_stride) {
-  Vec sums[R][N];
+  Vec sums[R][N], starts[N];
 #pragma GCC unroll 2
   for (int n = 0; n < N; ++n) {
-    const Vec start = bias ? load(bias + n * LANES) : Vec{};
-#pragma GCC unroll 24
-    for (int r = 0; r < R; ++r) sums[r][n] = start;
+    starts[n] = bias ? load<HALVES>(bias + n * LANES, 0) : Vec{};
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) sums[r][n] = HALVES ? Vec{} : starts[n];
   }
-  for (int k = 0; k < depth; ++k) {
+  for (int k = 0; k < depth; k += HALVES ? 2 : 1) {
     Vec w[N];
 #pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) w[n] = load(weights + (static_cast<size_t>(k) * N + n) * LANES);
-#pragma GCC unroll 24
+    for (int n = 0; n < N; ++n, weights += LANES) w[n] = load(weights);
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const Vec x = all(rows[static_cast<size_t>(r) * row_stride + k]);
+      const Vec x = spread<HALVES>(rows + static_cast<size_t>(r) * row_stride + k);
 #pragma GCC unroll 2
       for (int n = 0; n < N; ++n) sums[r][n] += x * w[n];
     }
   }
-#pragma GCC unroll 24
-  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 12
+  for (int r = 0; r < R; r += HALVES ? 2 : 1)
 #pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) store(results + static_cast<size_t>(r) * result_stride + n * LANES, gated<G>(sums[r][n]));
+    for (int n = 0; n < N; ++n) {
+      const int next = r + 1 < R ? 1 : 0;
+      const Vec sum = HALVES ? folded<HALVES>(sums[r][n], sums[r + next][n]) + starts[n] : sums[r][n];
+      store<HALVES>(results + static_cast<size_t>(r) * result_stride + n * LANES, next * result_stride, gated<G>(sum));
+    }
 }
 
-template <int N, Gate G>
+template <int N, Gate G, bool HALVES = false>
 inline void product_panel(int count, const float* rows, int row_stride, int depth, const float* weights,
                           const float* bias, float* results, int result_stride) {
-  constexpr int R = REGISTERS == 32 ? 24 / N : 12 / N;
+  constexpr int R = REGISTERS == 32 ? 12 : 12 / N;
   for (int r = 0; r < count;) {
     const float* from = rows + static_cast<size_t>(r) * row_stride;
     float* to = results + static_cast<size_t>(r) * result_stride;
     if (r + R <= count) {
-      product_block<R, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += R;
+      product_block<R, N, G, HALVES>(from, row_stride, depth, weights, bias, to, result_stride), r += R;
     } else if (r + 4 <= count) {
-      product_block<4, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += 4;
+      product_block<4, N, G, HALVES>(from, row_stride, depth, weights, bias, to, result_stride), r += 4;
     } else {
-      product_block<1, N, G>(from, row_stride, depth, weights, bias, to, result_stride), r += 1;
+      product_block<1, N, G, HALVES>(from, row_stride, depth, weights, bias, to, result_stride), r += 1;
     }
   }
 }
 
-// results[count x columns] = gate(bias + rows[count x depth] . weights). columns: a multiple of LANES; weights: one panel
-// of depth x PANEL after the other, the last of which may be half as wide; bias: columns, or nullptr.
+// results[count x columns] = gate(bias + rows[count x depth] . weights). columns: a multiple of LANES, or 8; weights: one
+// panel of depth x PANEL after the other, the last of which may be half as wide; bias: columns, or nullptr.
 template <Gate G = Gate::none>
 inline void product(int count, const float* rows, int row_stride, int depth, const float* weights, int columns,
                     const float* bias, float* results, int result_stride) {
+  if (fill_half(columns)) return product_panel<1, G, true>(count, rows, row_stride, depth, weights, bias, results, result_stride);
   for (int c = 0; c < columns; c += PANEL) {
     const float *panel = weights + static_cast<size_t>(c) * depth, *start = bias ? bias + c : nullptr;
     if (c + PANEL <= columns)
@@ -94,16 +100,16 @@ inline void from_tile(const Vec* x, Vec* y) {
 
 constexpr int TILE = 6, POSITIONS = TILE * TILE;
 
-// A convolution's channels, both multiples of 16, its packed weights and its bias.
+// A convolution's channels, both 8 or multiples of 16, its packed weights and its bias.
 struct Kernel {
   int inputs, outputs;
   const float *weights, *bias;
 };
 
 // Weights as the products want them, from outputs x inputs x side x side: transformed to 36 matrices for a side of 3 or
-// 5, one matrix for a side of 1, in panels. Outputs beyond the given ones, up to a multiple of 16, are zero.
+// 5, one matrix for a side of 1, in panels. Outputs beyond the given ones, up to 8 or a multiple of 16, are zero.
 inline void pack(const float* weights, int outputs, int inputs, int side, float* packed) {
-  const int columns = (outputs + 15) / 16 * 16, positions = side == 1 ? 1 : POSITIONS;
+  const int columns = outputs == FEW ? FEW : (outputs + 15) / 16 * 16, positions = side == 1 ? 1 : POSITIONS;
   double g[TILE][5] = {{0.25}, {}, {}, {}, {}, {}};
   for (int i = 1; i < 5; ++i) {
     const double point = (i % 2 ? 1 : -1) * (i < 3 ? 1 : 2);
@@ -121,8 +127,8 @@ inline void pack(const float* weights, int outputs, int inputs, int side, float*
             for (int c = 0; c < side; ++c)
               sum += g[p / TILE][r] * g[p % TILE][c] * weights[((static_cast<size_t>(o) * inputs + k) * side + r) * side + c];
         const int panel = o / PANEL * PANEL, wide = columns - panel < PANEL ? columns - panel : PANEL;
-        packed[(static_cast<size_t>(p) * columns + panel) * inputs + static_cast<size_t>(k) * wide + (o - panel)] =
-            static_cast<float>(sum);
+        const int at = fill_half(columns) ? (k - k % 2) * wide + 2 * o + k % 2 : k * wide + (o - panel);
+        packed[(static_cast<size_t>(p) * columns + panel) * inputs + at] = static_cast<float>(sum);
       }
 }
 
@@ -136,18 +142,20 @@ struct Tiles {
         out(static_cast<size_t>(POSITIONS) * at_once * k.outputs) {}
 };
 
-// Some tiles into the frame of their points: `in` is six rows of pixels, the first that of the first tile.
-template <int M>
+// Some tiles into the frame of their points: `in` is six rows of pixels, the first that of the first tile. HALVES: two
+// tiles at once, since they have 8 channels.
+template <int M, bool HALVES>
 inline void transform(const Kernel& k, int count, const float* const* in, size_t offset, const Tiles& tiles) {
   const size_t step = static_cast<size_t>(tiles.at_once) * k.inputs;
-  for (int t = 0; t < count; ++t)
+  for (int t = 0; t < count; t += HALVES ? 2 : 1)
     for (int c = 0; c < k.inputs; c += LANES) {
+      const int apart = t + 1 < count ? M * k.inputs : 0;
       Vec half[TILE][TILE];
 #pragma GCC unroll 6
       for (int i = 0; i < TILE; ++i) {
         Vec x[TILE];
 #pragma GCC unroll 6
-        for (int r = 0; r < TILE; ++r) x[r] = load(in[r] + offset + (static_cast<size_t>(t) * M + i) * k.inputs + c);
+        for (int r = 0; r < TILE; ++r) x[r] = load<HALVES>(in[r] + offset + (static_cast<size_t>(t) * M + i) * k.inputs + c, apart);
         to_tile(x, &half[0][i], TILE);
       }
       float* to = tiles.in.get() + static_cast<size_t>(t) * k.inputs + c;
@@ -161,6 +169,40 @@ inline void transform(const Kernel& k, int count, const float* const* in, size_t
     }
 }
 
+// Tiles first ... first + some back to pixels: rows of `width` pixels.
+template <int M, Gate G, bool HALVES>
+inline void transform_back(const Kernel& k, const Tiles& tiles, int first, int some, int width, float* const* out, const float* const* add) {
+  const size_t step = static_cast<size_t>(tiles.at_once) * k.outputs;
+  for (int t = 0; t < some; t += HALVES ? 2 : 1)
+    for (int c = 0; c < k.outputs; c += LANES) {
+      Vec half[M][TILE];
+      const float* from = tiles.out.get() + static_cast<size_t>(t) * k.outputs + c;
+#pragma GCC unroll 6
+      for (int i = 0; i < TILE; ++i) {
+        Vec x[TILE], y[M];
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; ++r) x[r] = load(from + (r * TILE + i) * step);
+        from_tile<M>(x, y);
+#pragma GCC unroll 4
+        for (int r = 0; r < M; ++r) half[r][i] = y[r];
+      }
+      const Vec bias = load<HALVES>(k.bias + c, 0);
+      const int x0 = (first + t) * M, columns = least(M, width - x0);
+      for (int r = 0; r < M; ++r) {
+        if (!out[r]) continue;
+        Vec y[M];
+        from_tile<M>(half[r], y);
+        for (int i = 0; i < columns; ++i) {
+          const size_t at = static_cast<size_t>(x0 + i) * k.outputs + c;
+          const int apart = t + 1 < some && x0 + M + i < width ? M * k.outputs : 0;
+          Vec v = y[i] + bias;
+          if (add) v += load<HALVES>(add[r] + at, apart);
+          store<HALVES>(out[r] + at, apart, gated<G>(v));
+        }
+      }
+    }
+}
+
 // M rows of results from six rows of pixels. in: rows with (6 - M) / 2 pixels of padding on the left, and enough on the
 // right for whole tiles; out: rows of `width` pixels, nullptr: not wanted; add: summands before the gate, or nullptr.
 template <int M, Gate G>
@@ -170,37 +212,11 @@ inline void winograd_rows(const Kernel& k, Tiles& tiles, int width, const float*
   const size_t in_step = static_cast<size_t>(tiles.at_once) * k.inputs, out_step = static_cast<size_t>(tiles.at_once) * k.outputs;
   for (int first = 0; first < count; first += tiles.at_once) {
     const int some = least(tiles.at_once, count - first);
-    transform<M>(k, some, in, static_cast<size_t>(first) * M * k.inputs, tiles);
+    (fill_half(k.inputs) ? transform<M, true> : transform<M, false>)(k, some, in, static_cast<size_t>(first) * M * k.inputs, tiles);
     for (int p = 0; p < POSITIONS; ++p)
       product(some, tiles.in.get() + p * in_step, k.inputs, k.inputs, k.weights + static_cast<size_t>(p) * k.inputs * k.outputs,
               k.outputs, nullptr, tiles.out.get() + p * out_step, k.outputs);
-    for (int t = 0; t < some; ++t)
-      for (int c = 0; c < k.outputs; c += LANES) {
-        Vec half[M][TILE];
-        const float* from = tiles.out.get() + static_cast<size_t>(t) * k.outputs + c;
-#pragma GCC unroll 6
-        for (int i = 0; i < TILE; ++i) {
-          Vec x[TILE], y[M];
-#pragma GCC unroll 6
-          for (int r = 0; r < TILE; ++r) x[r] = load(from + (r * TILE + i) * out_step);
-          from_tile<M>(x, y);
-#pragma GCC unroll 4
-          for (int r = 0; r < M; ++r) half[r][i] = y[r];
-        }
-        const Vec bias = load(k.bias + c);
-        const int x0 = (first + t) * M, columns = least(M, width - x0);
-        for (int r = 0; r < M; ++r) {
-          if (!out[r]) continue;
-          Vec y[M];
-          from_tile<M>(half[r], y);
-          for (int i = 0; i < columns; ++i) {
-            const size_t at = static_cast<size_t>(x0 + i) * k.outputs + c;
-            Vec v = y[i] + bias;
-            if (add) v += load(add[r] + at);
-            store(out[r] + at, gated<G>(v));
-          }
-        }
-      }
+    (fill_half(k.outputs) ? transform_back<M, G, true> : transform_back<M, G, false>)(k, tiles, first, some, width, out, add);
   }
 }
 
@@ -246,41 +262,5 @@ struct Descent {
         std::memset(inner[r], 0, static_cast<size_t>(width) * kernel.inputs * sizeof(float));
   }
 };
-
-// One row of a convolution of few channels, given as pixels of planes: results[width x outputs], gated. taps: for each
-// tap of the kernel where its plane's pixel for the first result is; weights: taps x outputs; width: at least 8.
-template <Gate G>
-inline void first_layer(const float* const* taps, int count, const float* weights, const float* bias, int outputs,
-                        int width, float* results) {
-  constexpr int R = 8;
-  for (int c = 0; c < outputs; c += LANES)
-    for (int begin = 0; begin < width; begin += R) {
-      const int x = least(begin, width - R);
-      Vec sums[R];
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sums[r] = load(bias + c);
-      for (int t = 0; t < count; ++t) {
-        const Vec w = load(weights + static_cast<size_t>(t) * outputs + c);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) sums[r] += all(taps[t][x + r]) * w;
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) store(results + static_cast<size_t>(x + r) * outputs + c, gated<G>(sums[r]));
-    }
-}
-
-// The mean (or the maximum) over cells of side x side pixels of so many rows of a map.
-template <bool MAXIMUM>
-inline void pooled(const float* const* rows, int side, int cells, int channels, float* out) {
-  for (int x = 0; x < cells; ++x)
-    for (int c = 0; c < channels; c += LANES) {
-      Vec sum = load(rows[0] + static_cast<size_t>(x) * side * channels + c);
-      for (int i = 1; i < side * side; ++i) {
-        const Vec v = load(rows[i / side] + (static_cast<size_t>(x) * side + i % side) * channels + c);
-        sum = MAXIMUM ? larger(sum, v) : sum + v;
-      }
-      store(out + static_cast<size_t>(x) * channels + c, MAXIMUM ? sum : sum * (1.0f / static_cast<float>(side * side)));
-    }
-}
 
 }  // namespace

@@ -14,45 +14,78 @@ struct Pixel {
   int x, y;  // of the image
 };
 
-// The joined map at some pixels: rows of 4 quarters.
-inline void joined_at(const Describe& d, const Pixel* pixels, int count, float* out) {
-  constexpr int SOME = 48;
-  const int q = d.quarter, dim = 4 * q;
-  alignas(64) float fine[SOME * 64];
-  for (int begin = 0; begin < count; begin += SOME) {
-    const int some = least(SOME, count - begin);
-    for (int i = 0; i < some; ++i) {
-      const Pixel p = pixels[begin + i];
-      std::memcpy(fine + i * d.channels, d.fine + (static_cast<size_t>(p.y + d.corner[1]) * d.width + p.x + d.corner[0]) * d.channels,
-                  d.channels * sizeof(float));
-    }
-    float* to = out + static_cast<size_t>(begin) * dim;
-    product<Gate::selu>(some, fine, d.channels, d.channels, d.fine_weights, q, nullptr, to, dim);
-    for (int i = 0; i < some; ++i) {
-      float* row = to + static_cast<size_t>(i) * dim;
-      for (int m = 0; m < 3; ++m) {
-        const int w = d.widths[m], h = d.heights[m];
-        const float x = static_cast<float>(pixels[begin + i].x + d.corner[0]) * (static_cast<float>(w - 1) / static_cast<float>(d.width - 1));
-        const float y = static_cast<float>(pixels[begin + i].y + d.corner[1]) * (static_cast<float>(h - 1) / static_cast<float>(d.height - 1));
-        const int left = static_cast<int>(x), top = static_cast<int>(y), right = least(left + 1, w - 1), bottom = least(top + 1, h - 1);
-        const float u = x - static_cast<float>(left), v = y - static_cast<float>(top);
-        const auto at = [&](int column, int line) { return d.coarse[m] + (static_cast<size_t>(line) * w + column) * q; };
-        const float *one = at(left, top), *two = at(right, top), *three = at(left, bottom), *four = at(right, bottom);
-        const float a = (1 - v) * (1 - u), b = (1 - v) * u, e = v * (1 - u), f = v * u;
-        for (int c = 0; c < q; c += LANES)
-          store(row + (m + 1) * q + c, load(one + c) * a + load(two + c) * b + load(three + c) * e + load(four + c) * f);
-      }
+// Pixels of the joined map: rows of 4 quarters.
+class JoinedPixels {
+ public:
+  explicit JoinedPixels(const Describe& d) : d(d) {
+    for (int m = 0; m < 3; ++m) {
+      steps[m][0] = static_cast<float>(d.widths[m] - 1) / static_cast<float>(d.width - 1);
+      steps[m][1] = static_cast<float>(d.heights[m] - 1) / static_cast<float>(d.height - 1);
     }
   }
-}
+
+  void at(const Pixel* pixels, int count, float* out) const {
+    constexpr int SOME = 48;
+    const int q = d.quarter, dim = 4 * q;
+    alignas(64) float fine[SOME * 64];
+    for (int begin = 0; begin < count; begin += SOME) {
+      const int some = least(SOME, count - begin);
+      for (int i = 0; i < some; ++i) {
+        const float* from = fine_at(pixels[begin + i]);
+        for (int c = 0; c < d.channels; c += FEW) eight(fine + i * d.channels + c) = eight(from + c);
+      }
+      float* to = out + static_cast<size_t>(begin) * dim;
+      product<Gate::selu>(some, fine, d.channels, d.channels, d.fine_weights, q, nullptr, to, dim);
+      for (int i = 0; i < some; ++i)
+        for (int m = 0; m < 3; ++m) coarse(m, pixels[begin + i], to + static_cast<size_t>(i) * dim + (m + 1) * q);
+    }
+  }
+
+  // Asks for what a pixel needs of the two maps that do not fit in a core's cache.
+  void soon(Pixel p) const {
+    __builtin_prefetch(fine_at(p), 0, 2);
+    const Corner corner = corner_of(0, p);
+    for (int c = 0; c < d.quarter; c += 16) {
+      __builtin_prefetch(corner.one + c, 0, 2), __builtin_prefetch(corner.one + corner.right + c, 0, 2);
+      __builtin_prefetch(corner.other + c, 0, 2), __builtin_prefetch(corner.other + corner.right + c, 0, 2);
+    }
+  }
+
+ private:
+  const Describe& d;
+  float steps[3][2];  // from a pixel to the next in each of the coarse maps, (x, y)
+
+  const float* fine_at(Pixel p) const {
+    return d.fine + (static_cast<size_t>(p.y + d.corner[1]) * d.width + p.x + d.corner[0]) * d.channels;
+  }
+
+  // The pixel of a coarse map up and left of another, the one below, what lies between each and its right neighbour, and
+  // the shares of those on the right and below.
+  struct Corner {
+    const float *one, *other;
+    int right;
+    float u, v;
+  };
+  Corner corner_of(int m, Pixel p) const {
+    const int w = d.widths[m], q = d.quarter;
+    const float x = static_cast<float>(p.x + d.corner[0]) * steps[m][0], y = static_cast<float>(p.y + d.corner[1]) * steps[m][1];
+    const int left = static_cast<int>(x), top = static_cast<int>(y);
+    const float* one = d.coarse[m] + (static_cast<size_t>(top) * w + left) * q;
+    return {one, one + (top + 1 < d.heights[m] ? w * q : 0), left + 1 < w ? q : 0, x - static_cast<float>(left), y - static_cast<float>(top)};
+  }
+
+  void coarse(int m, Pixel p, float* to) const {
+    const Corner at = corner_of(m, p);
+    for (int c = 0; c < d.quarter; c += LANES)
+      store(to + c, between(at.one + c, at.one + at.right + c, at.other - at.one, at.u, at.v));
+  }
+};
 
 // One over the length of a row, or of the shortest length that counts.
 inline float inverse_length(const float* row, int count) {
   Vec sums = {};
   for (int c = 0; c < count; c += LANES) sums += load(row + c) * load(row + c);
-  float sum = 0;
-  for (int i = 0; i < LANES; ++i) sum += sums[i];
-  const float length = std::sqrt(sum);
+  const float length = std::sqrt(sum_of(sums));
   return 1.0f / (length > 1e-12f ? length : 1e-12f);
 }
 
@@ -94,12 +127,16 @@ inline void describe(const Describe& d, int first, int last) {
   Buffer joined(static_cast<size_t>(SOME * 9) * dim), four(static_cast<size_t>(4 * d.sampled) * dim), hidden(SOME * numbers), moves(SOME * numbers);
   Buffer samples(static_cast<size_t>(SOME) * d.sampled * dim), seen(static_cast<size_t>(SOME) * d.sampled * dim);
   const float limit = static_cast<float>(d.image_size[0] > d.image_size[1] ? d.image_size[0] : d.image_size[1]) / 4;
-  Pixel pixels[SOME * 9], around[4 * 64];
-  float shares[4 * 64];
+  const JoinedPixels pixel(d);
+  Pixel pixels[SOME * 9], around[SOME][4 * 64];
+  float shares[SOME][4 * 64];
   for (int begin = first; begin < last; begin += SOME) {
     const int some = least(SOME, last - begin);
-    for (int i = 0; i < some; ++i) patch_pixels(d, d.points + 2 * (begin + i), pixels + 9 * i);
-    joined_at(d, pixels, 9 * some, joined.get());
+    for (int i = 0; i < some; ++i) {
+      patch_pixels(d, d.points + 2 * (begin + i), pixels + 9 * i);
+      for (int t = 0; t < 9; t += 4) pixel.soon(pixels[9 * i + t]);  // the diagonal
+    }
+    pixel.at(pixels, 9 * some, joined.get());
     for (int i = 0; i < 9 * some; ++i) {
       float* row = joined.get() + static_cast<size_t>(i) * dim;
       scale_row(row, dim, inverse_length(row, dim));
@@ -109,14 +146,19 @@ inline void describe(const Describe& d, int first, int last) {
     for (int i = 0; i < some; ++i) {
       const float *point = d.points + 2 * (begin + i), *move = moves.get() + i * numbers;
       const auto limited = [&](float v) { return v < -limit ? -limit : v > limit ? limit : v; };
-      for (int s = 0; s < d.sampled; ++s)
-        corners_of(d, point[0] + limited(move[s]), point[1] + limited(move[d.sampled + s]), around + 4 * s, shares + 4 * s);
-      joined_at(d, around, 4 * d.sampled, four.get());
+      for (int s = 0; s < d.sampled; ++s) {
+        Pixel* const corners = around[i] + 4 * s;
+        corners_of(d, point[0] + limited(move[s]), point[1] + limited(move[d.sampled + s]), corners, shares[i] + 4 * s);
+        pixel.soon(corners[0]), pixel.soon(corners[3]);
+      }
+    }
+    for (int i = 0; i < some; ++i) {
+      pixel.at(around[i], 4 * d.sampled, four.get());
       for (int s = 0; s < d.sampled; ++s) {
         const float* rows = four.get() + static_cast<size_t>(4 * s) * dim;
         float* to = samples.get() + (static_cast<size_t>(i) * d.sampled + s) * dim;
         float own[4];
-        for (int j = 0; j < 4; ++j) own[j] = shares[4 * s + j] * inverse_length(rows + j * dim, dim);
+        for (int j = 0; j < 4; ++j) own[j] = shares[i][4 * s + j] * inverse_length(rows + j * dim, dim);
         for (int c = 0; c < dim; c += LANES)
           store(to + c, load(rows + c) * own[0] + load(rows + dim + c) * own[1] + load(rows + 2 * dim + c) * own[2] +
                             load(rows + 3 * dim + c) * own[3]);

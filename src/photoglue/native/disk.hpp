@@ -3,6 +3,7 @@
 #pragma once
 #include "conv.hpp"
 #include "extract.hpp"
+#include "opening.hpp"
 
 namespace {
 
@@ -100,7 +101,7 @@ inline void disk_first(const DiskFirst& d, int first, int last) {
       const float* taps[75];
       for (int t = 0; t < 75; ++t)
         taps[t] = d.planes + (static_cast<size_t>(t / 25) * (d.height + 4) + 2 * group + r + t / 5 % 5) * (d.width + 4) + t % 5;
-      first_layer<Gate::none>(taps, 75, d.weights, d.bias, d.outputs, d.width, rows[r]);
+      first_layer<Gate::none, false>(taps, 75, d.weights, d.bias, d.outputs, d.width, rows[r]);
     }
     pooled<false>(rows, 2, d.width / 2, d.outputs, d.pooled + static_cast<size_t>(group) * (d.width / 2) * d.outputs);
   }

@@ -1,5 +1,5 @@
 // What the networks of extractors ask of the native kernels. Weights called packed are what photoglue_pack made of them;
-// maps are height x width x channels, their channels multiples of 16.
+// maps are height x width x channels, their channels 8 or multiples of 16.
 #pragma once
 #include <cstdint>
 
@@ -122,11 +122,12 @@ struct DiskDescribe {
   int32_t count, outputs;
 };
 
-// The points that `iterated_maxima` finds.
+// The points above a threshold that `iterated_maxima` finds.
 struct Maxima {
   const float* scores;
   uint8_t* found;
   int32_t height, width, radius, rounds;
+  float threshold;
 };
 
 struct ExtractKernels {

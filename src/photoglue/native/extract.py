@@ -1,7 +1,7 @@
 """The native kernels of extractors, called with tensors; ``extract.hpp`` says what each does.
 
 All tensors are on the CPU, float32 and dense; maps are height × width × channels in memory, their channels multiples
-of 16. Results are the same for any number of threads.
+of 16, or 8 where ALIKED's smallest network has 8. Results are the same for any number of threads.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from photoglue.native.library import library
 
-Value: TypeAlias = Tensor | int | tuple[Tensor, ...] | tuple[int, ...] | None
+Value: TypeAlias = Tensor | int | float | tuple[Tensor, ...] | tuple[int, ...] | None
 
 
 def _fields(*groups: str) -> list[tuple[str, type]]:
@@ -69,7 +69,7 @@ class Describe(ctypes.Structure):
 class Maxima(ctypes.Structure):
     """Suppression of what is no local maximum."""
 
-    _fields_ = _fields("scores found", "height width radius rounds")
+    _fields_ = [*_fields("scores found", "height width radius rounds"), ("threshold", ctypes.c_float)]
 
 
 class Conv(ctypes.Structure):
@@ -178,7 +178,7 @@ def packed(weight: Float[Tensor, "d c k k"]) -> Float[Tensor, " n"]:
     loaded = library()
     assert loaded is not None
     outputs, inputs, side = weight.shape[:3]
-    columns = -outputs % 16 + outputs
+    columns = outputs if outputs == 8 else -outputs % 16 + outputs
     plain = weight.detach().float().contiguous(memory_format=torch.contiguous_format)
     result = plain.new_empty(columns * inputs * (1 if side == 1 else 36))
     pointers = (ctypes.c_void_p(plain.data_ptr()), ctypes.c_void_p(result.data_ptr()))

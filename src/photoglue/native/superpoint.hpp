@@ -2,6 +2,7 @@
 #pragma once
 #include "conv.hpp"
 #include "extract.hpp"
+#include "opening.hpp"
 
 namespace {
 
@@ -45,7 +46,7 @@ inline void opening(const Opening& o, int first, int last) {
       if (y + r < 0 || y + r >= o.height) continue;
       const float* taps[9];
       for (int t = 0; t < 9; ++t) taps[t] = o.plane + static_cast<size_t>(y + r + t / 3) * (o.width + 2) + t % 3;
-      first_layer<Gate::relu>(taps, 9, o.weights1, o.bias1, o.channels, o.width, rows[r]);
+      first_layer<Gate::relu, false>(taps, 9, o.weights1, o.bias1, o.channels, o.width, rows[r]);
     }
   };
   Descent<4, Gate::relu, decltype(hidden)> conv({o.channels, o.channels, o.weights2, o.bias2}, o.height, o.width, 4 * first, hidden);
