@@ -8,7 +8,7 @@
 #define PHOTOGLUE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-#define PHOTOGLUE_ABI 4
+#define PHOTOGLUE_ABI 5
 
 // The number of this interface.
 PHOTOGLUE_EXPORT int32_t photoglue_abi();

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-ABI = 4
+ABI = 5
 """Changes whenever a function of the library takes or gives something else; a library of another number is not used."""
 VARIABLE = "PHOTOGLUE_NATIVE"
 """The environment variable with the path of the library, if it is not beside this file; empty: use none."""
