@@ -63,6 +63,7 @@ VARIANTS = {
     "both orders": replace(LARGE, both_orders=True),
     "1600 px, sub-pixel": replace(LARGE, refined=True),
     "best: and DISK": replace(LARGE, refined=True, also="disk"),
+    "best and SIFT": replace(LARGE, refined=True, also="disk,sift"),
 }
 
 
@@ -100,8 +101,8 @@ class Bench:
             photo0, photo1 = (self.photos[each] for each in names)
             matches = refine_matches(photo0, photo1, matches, resize=self.side(names[0], variant))
         taken = seconds0 + seconds1 + time.process_time() - start
-        if variant.also is not None and pipeline.also is not None:
-            more, longer = self.matched(names, replace(variant, also=None, resize=ALSO_RESIZE), pipeline.also)
+        if pipeline.also is not None:
+            more, longer = self.matched(names, replace(variant, resize=ALSO_RESIZE), pipeline.also)
             return joined_matches(matches, more), taken + longer
         return matches, taken
 

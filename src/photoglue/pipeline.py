@@ -13,7 +13,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
-from photoglue.limits.joined import joined_features, joined_matches
+from photoglue.limits.joined import features_beside, joined_features, joined_matches
 from photoglue.limits.look_alikes import partnered_share
 from photoglue.limits.remedies import NONE, Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
@@ -41,7 +41,8 @@ class Pipeline:
     """Move the points of image 1 to where they look most like their partners; None: they stay where the extractor found
     them. See ``limits.refine_matches``."""
     also: "Pipeline | None" = None
-    """Another extractor and matcher, whose points and matches are added; see ``limits.joined_matches``."""
+    """Another extractor and matcher, whose points and matches are added; it may have others itself. See
+    ``limits.joined_matches``."""
 
     @classmethod
     def pretrained(  # noqa: PLR0913  (everything that `photoglue match` can choose)
@@ -57,7 +58,7 @@ class Pipeline:
         precision: Precision = "auto",
         allow_noncommercial: bool = False,
         refine: Refine | None = None,
-        also: str | None = None,
+        also: str | Sequence[str] | None = None,
         **extractor_options: Any,
     ) -> "Pipeline":
         """An extractor with its released weights, and a matcher for its features.
@@ -75,18 +76,19 @@ class Pipeline:
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
             refine: "subpixel": move the points of image 1 to where they look most like their partners; None: leave
                 them where the extractor found them.
-            also: Other features, such as "disk", whose matches by their released LightGlue are added: seen at 1024
-                pixels at most, with the same ``max_keypoints``, ``ignore_alpha``, ``config`` and ``refine``. None, or
-                ``features``: none.
+            also: Other features, such as "disk", ["disk", "sift"] or "disk,sift", whose matches by their released
+                LightGlue are added: seen at 1024 pixels at most, with the same ``max_keypoints``, ``ignore_alpha``,
+                ``config`` and ``refine``. None, or ``features`` alone: none.
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
 
         Raises:
-            ConfigError: If there are no such features or options, no matcher for them, or no such device.
+            ConfigError: If there are no such features or options, no matcher for them, or no such device, or ``also``
+                has features twice.
             LicenceError: If the weights are non-commercial and that was not accepted.
             WeightsError: If weights cannot be had, are corrupt or do not fit.
         """
-        chosen = choose_device(device)
+        chosen, others = choose_device(device), features_beside(also, features)
         if matcher is not None and not (config is None and weights is None):
             raise ConfigError("config and weights are LightGlue's; leave them out where a matcher is given.")
         extractor = named_extractor(
@@ -98,11 +100,12 @@ class Pipeline:
             **extractor_options,
         ).to(chosen)
         other = None
-        if also is not None and also != features:
+        if others:
             options: dict[str, Any] = {"max_keypoints": max_keypoints, "config": config, "refine": refine}
             options |= {"resize": min(resize or ALSO_RESIZE, ALSO_RESIZE), "device": chosen, "precision": precision}
             options["ignore_alpha"] = extractor.config.ignore_alpha
-            other = cls.pretrained(also, allow_noncommercial=allow_noncommercial, **options)
+            options |= {"allow_noncommercial": allow_noncommercial, "also": others[1:]}
+            other = cls.pretrained(others[0], **options)
         matcher = matcher or create_matcher(extractor.kind, config, weights, chosen, precision)
         return cls(extractor, matcher, refine, other)
 

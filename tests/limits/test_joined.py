@@ -6,7 +6,9 @@ import pytest
 import torch
 from tests.helpers.tiny_photos import Bright
 
+from photoglue.errors import ConfigError, LicenceError
 from photoglue.limits import joined_features, joined_matches
+from photoglue.limits.joined import features_beside
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.structs import Features
@@ -47,6 +49,48 @@ def test_matches_of_both_join_the_points_of_both(pipelines):
     assert both.features0.kind == "bright+dark" and both.features0.descriptors.shape[1] == 3
     many = Pipeline(first.extractor, first.matcher, also=second).match_many(list(IMAGES), [(0, 1), (1, 0)])
     assert torch.equal(many[0].indices, both.matches.indices) and len(many) == 2
+
+
+def test_a_third_extractor_joins_the_second(pipelines):
+    first, second = pipelines
+    third = Pipeline(first.extractor, first.matcher)
+    alone = [each.run(*IMAGES).matches for each in (first, second, third)]
+    chain = Pipeline(first.extractor, first.matcher, also=Pipeline(second.extractor, second.matcher, also=third))
+    joined = chain.run(*IMAGES)
+    assert torch.equal(joined.matches.points1, torch.cat([each.points1 for each in alone]))
+    assert joined.features0.kind == "bright+dark+bright" and len(joined.features1) == len(joined.matches.matches1)
+    assert torch.equal(chain.match_many(list(IMAGES), [(0, 1)])[0].indices, joined.matches.indices)
+
+
+@pytest.mark.parametrize(
+    ("also", "wanted"),
+    [
+        (None, []),
+        ("aliked", []),
+        ("disk", ["disk"]),
+        ("disk, sift", ["disk", "sift"]),
+        (("disk", "f.py:X"), ["disk", "f.py:X"]),
+    ],
+)
+def test_other_features_are_a_text_or_a_list(also, wanted):
+    assert features_beside(also, "aliked") == wanted
+
+
+@pytest.mark.parametrize("also", ["disk,disk", "disk,aliked", "", "disk,", ["disk", "disk"]])
+def test_features_are_named_once(also):
+    with pytest.raises(
+        ConfigError, match=r"also is .* beside the features 'aliked'; it must name other features, each"
+    ):
+        features_beside(also, "aliked")
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_bad_names_in_a_list_are_told():
+    with pytest.raises(ConfigError, match="dsk"):
+        Pipeline.pretrained("aliked", also="disk,dsk")
+    with pytest.raises(LicenceError, match=r"[Ss]uper[Pp]oint"):
+        Pipeline.pretrained("aliked", also=["disk", "superpoint"])
 
 
 def test_a_mask_holds_for_both(pipelines):

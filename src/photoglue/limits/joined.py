@@ -4,12 +4,36 @@ Corners and blobs, and the photos that were learned from, differ between extract
 on are often matched by another. Their points and matches are joined, and a robust estimator picks what agrees.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from photoglue.errors import ConfigError
 from photoglue.structs import Features, Matches
+
+
+def features_beside(also: str | Sequence[str] | None, features: str) -> list[str]:
+    """The names in "disk,sift", or in a list of names; none if it is ``features`` alone.
+
+    Args:
+        also: Names of other features, or None.
+        features: The features that they are beside.
+
+    Raises:
+        ConfigError: If a name is empty, or features are named twice.
+    """
+    names = [name.strip() for name in (also.split(",") if isinstance(also, str) else also or ())]
+    if names == [features]:
+        return []
+    every = [features, *names]
+    if "" in names or len(set(every)) < len(every):
+        raise ConfigError(
+            f"also is {also!r} beside the features {features!r}; it must name other features, each once, such as "
+            '"disk" or "disk,sift".'
+        )
+    return names
 
 
 def joined_features(first: Features, second: Features) -> Features:
