@@ -13,7 +13,7 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
-from photoglue.limits.joined import features_beside, joined_features, joined_matches
+from photoglue.limits.joined import features_beside, joined_features, joined_matches, joined_probability
 from photoglue.limits.look_alikes import partnered_share
 from photoglue.limits.remedies import NONE, Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
@@ -235,7 +235,7 @@ class Pipeline:
             with clock("also"):
                 more = self.also.run(*photos, mask0=mask0, mask1=mask1, limits=NONE)
             features0, features1, matches = _joined((features0, features1, matches), more)
-            overlap_probability = max(overlap_probability or 0.0, more.overlap_probability or 0.0) or None
+            overlap_probability = joined_probability(overlap_probability, more.overlap_probability)
         verification = share = None
         if verify is not None:
             with clock("verify"):

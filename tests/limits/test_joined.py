@@ -8,7 +8,7 @@ from tests.helpers.tiny_photos import Bright
 
 from photoglue.errors import ConfigError, LicenceError
 from photoglue.limits import joined_features, joined_matches
-from photoglue.limits.joined import features_beside
+from photoglue.limits.joined import features_beside, joined_probability
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.structs import Features
@@ -91,6 +91,26 @@ def test_bad_names_in_a_list_are_told():
         Pipeline.pretrained("aliked", also="disk,dsk")
     with pytest.raises(LicenceError, match=r"[Ss]uper[Pp]oint"):
         Pipeline.pretrained("aliked", also=["disk", "superpoint"])
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "wanted"),
+    [((None, None), None), ((0.3, None), 0.3), ((0.5, 0.8), 0.8), ((0.9, 0.2), 9 / 13), ((0.2, 0.2), 1 / 17)],
+)
+def test_odds_of_all_verdicts_are_multiplied(probabilities, wanted):
+    assert joined_probability(*probabilities) == (wanted if wanted is None else pytest.approx(wanted))
+    assert joined_probability(*reversed(probabilities)) == joined_probability(*probabilities)
+
+
+def test_a_joined_verdict_is_never_quite_certain():
+    assert 0.999999 < joined_probability(1.0, 1.0, 1.0) < 1
+    assert 0 < joined_probability(0.0, 0.0) < 1e-6 and joined_probability(0.0, 1.0) == pytest.approx(0.5)
+
+
+def test_the_verdict_is_that_of_both(pipelines, monkeypatch):
+    first, second = pipelines
+    monkeypatch.setattr(NearestNeighbor, "overlap_probability", lambda *_: 0.75)
+    assert Pipeline(first.extractor, first.matcher, also=second).run(*IMAGES).overlap_probability == pytest.approx(0.9)
 
 
 def test_a_mask_holds_for_both(pipelines):

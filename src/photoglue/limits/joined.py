@@ -4,6 +4,7 @@ Corners and blobs, and the photos that were learned from, differ between extract
 on are often matched by another. Their points and matches are joined, and a robust estimator picks what agrees.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from photoglue.errors import ConfigError
 from photoglue.structs import Features, Matches
+
+TINY = 1e-13
+"""Probabilities are at least so far from 0 and 1."""
 
 
 def features_beside(also: str | Sequence[str] | None, features: str) -> list[str]:
@@ -74,6 +78,26 @@ def joined_matches(first: Matches, second: Matches) -> Matches:
         prune0=_both(first.prune0, second.prune0),
         prune1=_both(first.prune1, second.prune1),
     )
+
+
+def joined_probability(*probabilities: float | None) -> float | None:
+    """How likely photos overlap, where several matchers say how likely they find it: their odds, multiplied.
+
+    That is right for witnesses who err independently and hold an overlap for as likely as not before they look. What
+    only looks alike seldom does so to all of them; where one says nothing at all (odds of 1 to 5, as of a pair that it
+    failed on), another one that is sure prevails.
+
+    Args:
+        *probabilities: In [0, 1]; None: a matcher without a verdict, which does not count.
+
+    Returns:
+        The probability, in (0, 1); None if no matcher has a verdict.
+    """
+    logits = [math.log(max(each, TINY) / max(1 - each, TINY)) for each in probabilities if each is not None]
+    if not logits:
+        return None
+    most = -math.log(TINY)
+    return 1 / (1 + math.exp(-min(max(sum(logits), -most), most)))
 
 
 def _moved(partners: Tensor, shift: int) -> Tensor:
