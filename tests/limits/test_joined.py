@@ -76,7 +76,7 @@ def test_other_features_are_a_text_or_a_list(also, wanted):
     assert features_beside(also, "aliked") == wanted
 
 
-@pytest.mark.parametrize("also", ["disk,disk", "disk,aliked", "", "disk,", ["disk", "disk"]])
+@pytest.mark.parametrize("also", ["disk,disk", "disk,aliked", "aliked-n16", "", "disk,", ["disk", "disk"]])
 def test_features_are_named_once(also):
     with pytest.raises(
         ConfigError, match=r"also is .* beside the features 'aliked'; it must name other features, each"

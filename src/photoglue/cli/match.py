@@ -28,8 +28,6 @@ from photoglue.viz.save import PICTURES
 
 FeaturesName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(EXTRACTORS)}}}|FILE.py:CLASS|FILE.onnx")]
 """Name of an extractor, a class of the user's, or a file of `photoglue export extractor`."""
-AlsoNames: TypeAlias = Annotated[str, tyro.conf.arg(metavar="FEATURES[,FEATURES…]")]
-"""Names of extractors, with commas between them."""
 MatcherName: TypeAlias = Annotated[str, tyro.conf.arg(metavar="{lightglue,nearest}|FILE.onnx")]
 """Name of a matcher, or a file of `photoglue export matcher`."""
 if TYPE_CHECKING:  # the names are known when the program runs
@@ -87,8 +85,8 @@ class Match:
     """Draw all points, coloured by the layer at which they were dropped, into this .png, .jpg, .pdf or .svg file."""
     refine: Literal["subpixel"] | None = None
     """Move the points of the second photo, by fractions of a pixel, to where they look most like their partners."""
-    also: AlsoNames | None = None
-    """Add the matches of other features, such as disk, or disk,sift; seen at 1024 pixels at most."""
+    also: str | None = None
+    """Add the matches of other features, such as disk, or disk,sift; seen at 1024 pixels at most, by LightGlue."""
     verify: Model | None = None
     """Check the matches against one geometric model, and count those that agree."""
     intrinsics: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from photoglue.errors import ConfigError
+from photoglue.extractors import EXTRACTORS
 from photoglue.structs import Features, Matches
 
 TINY = 1e-13
@@ -26,12 +27,12 @@ def features_beside(also: str | Sequence[str] | None, features: str) -> list[str
         features: The features that they are beside.
 
     Raises:
-        ConfigError: If a name is empty, or features are named twice.
+        ConfigError: If a name is empty, or features are named twice, if only by two names of theirs.
     """
     names = [name.strip() for name in (also.split(",") if isinstance(also, str) else also or ())]
     if names == [features]:
         return []
-    every = [features, *names]
+    every = [EXTRACTORS.get(name, name) for name in (features, *names)]
     if "" in names or len(set(every)) < len(every):
         raise ConfigError(
             f"also is {also!r} beside the features {features!r}; it must name other features, each once, such as "
