@@ -7,8 +7,8 @@ import torch
 from tests.helpers.tiny_photos import Bright
 
 from photoglue.errors import ConfigError, LicenceError
-from photoglue.limits import joined_features, joined_matches
-from photoglue.limits.joined import features_beside, joined_probability
+from photoglue.limits import joined_features, joined_matches, joined_probability
+from photoglue.limits.joined import features_beside
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.structs import Features
