@@ -13,10 +13,12 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
-from photoglue.limits.joined import features_beside, joined_features, joined_matches, joined_probability
+from photoglue.limits.joined import CROP, features_beside, joined_features, joined_matches, joined_probability
 from photoglue.limits.look_alikes import partnered_share
 from photoglue.limits.remedies import NONE, Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
+from photoglue.limits.views import Masked, Matched
+from photoglue.limits.zoom import closer_matches
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.pair import Clock, PairResult, verify_pair
@@ -43,6 +45,8 @@ class Pipeline:
     also: "Pipeline | None" = None
     """Another extractor and matcher, whose points and matches are added; it may have others itself. See
     ``limits.joined_matches``."""
+    closer: bool = False
+    """Add matches between crops of what the images share, by all matches found; see ``limits.closer_matches``."""
 
     @classmethod
     def pretrained(  # noqa: PLR0913  (everything that `photoglue match` can choose)
@@ -78,7 +82,8 @@ class Pipeline:
                 them where the extractor found them.
             also: Other features, such as "disk", ["disk", "sift"] or "disk,sift", whose matches by their released
                 LightGlue are added: seen at 1024 pixels at most, with the same ``max_keypoints``, ``ignore_alpha``,
-                ``config`` and ``refine``. None, or ``features`` alone: none.
+                ``config`` and ``refine``; "crop" among them: those of ``features`` again, between crops of what all
+                matches say that the images share. None, or ``features`` alone: none.
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
 
@@ -100,6 +105,8 @@ class Pipeline:
             **extractor_options,
         ).to(chosen)
         other = None
+        closer = CROP in others
+        others = [name for name in others if name != CROP]
         if others:
             options: dict[str, Any] = {"max_keypoints": max_keypoints, "config": config, "refine": refine}
             options |= {"resize": min(resize or ALSO_RESIZE, ALSO_RESIZE), "device": chosen, "precision": precision}
@@ -107,7 +114,7 @@ class Pipeline:
             options |= {"allow_noncommercial": allow_noncommercial, "also": others[1:]}
             other = cls.pretrained(others[0], **options)
         matcher = matcher or create_matcher(extractor.kind, config, weights, chosen, precision)
-        return cls(extractor, matcher, refine, other)
+        return cls(extractor, matcher, refine, other, closer)
 
     def match(
         self,
@@ -161,10 +168,22 @@ class Pipeline:
             self._refined((images[i], images[j]), (features[i], features[j]), matches)
             for (i, j), matches in zip(pairs, matched, strict=True)
         ]
-        if self.also is None:
-            return found
-        more = self.also.match_many(images, pairs)
-        return [joined_matches(first, second) for first, second in zip(found, more, strict=True)]
+        if self.also is not None:
+            more = self.also.match_many(images, pairs)
+            found = [joined_matches(first, second) for first, second in zip(found, more, strict=True)]
+        if self.closer:
+            for at, (i, j) in enumerate(pairs):
+                crops = self._closer((images[i], images[j]), (None, None), found[at])
+                found[at] = found[at] if crops is None else joined_matches(found[at], crops.matches)
+        return found
+
+    def _closer(
+        self, images: Sequence[ImageSource | Photo], masks: Sequence[ImageSource | None], matches: Matches
+    ) -> Matched | None:
+        """What crops of the common part give, refined."""
+        photo0, photo1 = (Masked.of(image, mask) for image, mask in zip(images, masks, strict=True))
+        options = Subpixel() if self.refine == "subpixel" else self.refine
+        return closer_matches((photo0, photo1), matches, (self.extractor, self.matcher), options)
 
     def _refined(
         self,
@@ -236,6 +255,11 @@ class Pipeline:
                 more = self.also.run(*photos, mask0=mask0, mask1=mask1, limits=NONE)
             features0, features1, matches = _joined((features0, features1, matches), more)
             overlap_probability = joined_probability(overlap_probability, more.overlap_probability)
+        if self.closer:
+            with clock("crop"):
+                crops = self._closer(photos, (mask0, mask1), matches)
+            if crops is not None:
+                features0, features1, matches = _joined((features0, features1, matches), crops)
         verification = share = None
         if verify is not None:
             with clock("verify"):
@@ -259,7 +283,9 @@ class Pipeline:
         )
 
 
-def _joined(first: tuple[Features, Features, Matches], more: PairResult) -> tuple[Features, Features, Matches]:
+def _joined(
+    first: tuple[Features, Features, Matches], more: PairResult | Matched
+) -> tuple[Features, Features, Matches]:
     features0, features1, matches = first
     return (
         joined_features(features0, more.features0),

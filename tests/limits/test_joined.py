@@ -9,6 +9,7 @@ from tests.helpers.tiny_photos import Bright
 from photoglue.errors import ConfigError, LicenceError
 from photoglue.limits import joined_features, joined_matches, joined_probability
 from photoglue.limits.joined import features_beside
+from photoglue.limits.views import Masked, match_parts
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.pipeline import Pipeline
 from photoglue.structs import Features
@@ -111,6 +112,39 @@ def test_the_verdict_is_that_of_both(pipelines, monkeypatch):
     first, second = pipelines
     monkeypatch.setattr(NearestNeighbor, "overlap_probability", lambda *_: 0.75)
     assert Pipeline(first.extractor, first.matcher, also=second).run(*IMAGES).overlap_probability == pytest.approx(0.9)
+
+
+def test_crops_join_what_was_found(pipelines, monkeypatch):
+    first, second = pipelines
+    boxes = (2, 1, 28, 19), (0, 0, 30, 20)
+    guides = []
+
+    def zoomed(photos, guide, tools):
+        guides.append(guide.matches)
+        return match_parts(photos, boxes, (26, 30), tools, 20), None
+
+    monkeypatch.setattr("photoglue.limits.zoom.match_zoomed", zoomed)
+    both = Pipeline(first.extractor, first.matcher, also=second)
+    closer = dataclasses.replace(both, closer=True)
+    before, after = both.run(*IMAGES), closer.run(*IMAGES)
+    crops = match_parts(tuple(map(Masked.of, IMAGES)), boxes, (26, 30), (first.extractor, first.matcher), 20).matches
+    assert len(crops) > 0 and torch.equal(guides[0].points0, before.matches.points0)
+    assert torch.equal(after.matches.points1, torch.cat([before.matches.points1, crops.points1]))
+    assert torch.equal(after.features0.keypoints, after.matches.keypoints0) and "crop" in after.seconds
+    assert torch.equal(closer.match_many(list(IMAGES), [(0, 1)])[0].points1, after.matches.points1)
+    refined = dataclasses.replace(closer, refine="subpixel").run(*IMAGES)
+    assert refined.matches.refine == "subpixel" and len(refined.matches) == len(after.matches)
+    monkeypatch.setattr("photoglue.limits.zoom.match_zoomed", lambda *_: None)
+    assert torch.equal(closer.run(*IMAGES).matches.indices, before.matches.indices)
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_crop_is_a_name_among_features():
+    pipeline = Pipeline.pretrained("aliked", also="disk,crop", max_keypoints=10)
+    assert pipeline.closer and pipeline.also is not None and not pipeline.also.closer
+    alone = Pipeline.pretrained("aliked", also="crop", max_keypoints=10)
+    assert alone.closer and alone.also is None
 
 
 def test_a_mask_holds_for_both(pipelines):

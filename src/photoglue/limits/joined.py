@@ -15,6 +15,8 @@ from photoglue.errors import ConfigError
 from photoglue.extractors import EXTRACTORS
 from photoglue.structs import Features, Matches
 
+CROP = "crop"
+"""Among the names of other features: the first ones again, in crops of what both photos show."""
 TINY = 1e-13
 """Probabilities are at least so far from 0 and 1."""
 
