@@ -83,7 +83,8 @@ class Pipeline:
             also: Other features, such as "disk", ["disk", "sift"] or "disk,sift", whose matches by their released
                 LightGlue are added: seen at 1024 pixels at most, with the same ``max_keypoints``, ``ignore_alpha``,
                 ``config`` and ``refine``; "crop" among them: those of ``features`` again, between crops of what all
-                matches say that the images share. None, or ``features`` alone: none.
+                matches say that the images share. None: none;
+                ``features`` themselves do not count.
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
 
@@ -250,6 +251,7 @@ class Pipeline:
         if self.refine is not None:
             with clock("refine"):
                 matches = self._refined(photos, (features0, features1), matches)
+        own = features0, features1, matches
         if self.also is not None:
             with clock("also"):
                 more = self.also.run(*photos, mask0=mask0, mask1=mask1, limits=NONE)
@@ -268,7 +270,7 @@ class Pipeline:
                 if threshold_px is None:
                     threshold_px = poselib.scaled_threshold_px(verify, sizes, self.extractor.config.resize)
                 verification = verify_pair(matches, verify, sizes, cameras, threshold_px)
-                share = partnered_share(features0, features1, matches, verification.inliers)
+                share = partnered_share(*own, verification.inliers[: len(own[2])])  # others' points come last
         return PairResult(
             image0=photos[0].image.cpu(),
             image1=photos[1].image.cpu(),

@@ -68,6 +68,7 @@ def test_a_third_extractor_joins_the_second(pipelines):
     [
         (None, []),
         ("aliked", []),
+        ("aliked-n16,disk,crop", ["disk", "crop"]),
         ("disk", ["disk"]),
         ("disk, sift", ["disk", "sift"]),
         (("disk", "f.py:X"), ["disk", "f.py:X"]),
@@ -77,11 +78,9 @@ def test_other_features_are_a_text_or_a_list(also, wanted):
     assert features_beside(also, "aliked") == wanted
 
 
-@pytest.mark.parametrize("also", ["disk,disk", "disk,aliked", "aliked-n16", "", "disk,", ["disk", "disk"]])
+@pytest.mark.parametrize("also", ["disk,disk", "aliked-n32,aliked-n32", "", "disk,", ["disk", "disk"]])
 def test_features_are_named_once(also):
-    with pytest.raises(
-        ConfigError, match=r"also is .* beside the features 'aliked'; it must name other features, each"
-    ):
+    with pytest.raises(ConfigError, match=r"also is .*; it must name other features, each once"):
         features_beside(also, "aliked")
 
 
@@ -112,6 +111,16 @@ def test_the_verdict_is_that_of_both(pipelines, monkeypatch):
     first, second = pipelines
     monkeypatch.setattr(NearestNeighbor, "overlap_probability", lambda *_: 0.75)
     assert Pipeline(first.extractor, first.matcher, also=second).run(*IMAGES).overlap_probability == pytest.approx(0.9)
+
+
+def test_points_of_the_first_tell_look_alikes(pipelines, monkeypatch):
+    asked = []
+    monkeypatch.setattr("photoglue.pipeline.partnered_share", lambda *given: asked.append(given))
+    alone = pipelines[0].run(*IMAGES)
+    dataclasses.replace(pipelines[0], also=pipelines[1]).run(*IMAGES, verify="homography", threshold_px=99.0)
+    features0, _, matches, inliers = asked[0]
+    assert torch.equal(features0.keypoints, alone.features0.keypoints)
+    assert torch.equal(matches.points1, alone.matches.points1) and len(inliers) == len(matches)
 
 
 def test_crops_join_what_was_found(pipelines, monkeypatch):

@@ -22,7 +22,7 @@ TINY = 1e-13
 
 
 def features_beside(also: str | Sequence[str] | None, features: str) -> list[str]:
-    """The names in "disk,sift", or in a list of names; none if it is ``features`` alone.
+    """The names in "disk,sift", or in a list of names, but for ``features`` themselves.
 
     Args:
         also: Names of other features, or None.
@@ -32,13 +32,12 @@ def features_beside(also: str | Sequence[str] | None, features: str) -> list[str
         ConfigError: If a name is empty, or features are named twice, if only by two names of theirs.
     """
     names = [name.strip() for name in (also.split(",") if isinstance(also, str) else also or ())]
-    if names == [features]:
-        return []
-    every = [EXTRACTORS.get(name, name) for name in (features, *names)]
+    first = EXTRACTORS.get(features, features)
+    names = [name for name in names if EXTRACTORS.get(name, name) != first]
+    every = [EXTRACTORS.get(name, name) for name in names]
     if "" in names or len(set(every)) < len(every):
         raise ConfigError(
-            f"also is {also!r} beside the features {features!r}; it must name other features, each once, such as "
-            '"disk" or "disk,sift".'
+            f'also is {also!r}; it must name other features, each once, such as "disk" or "disk,sift", or "crop".'
         )
     return names
 
