@@ -109,10 +109,10 @@ class Bench:
             matches, taken = joined_matches(matches, more), taken + longer
         if pipeline.closer:
             start = time.process_time()
-            photo0, photo1 = (Masked.of(self.photos[each]) for each in names)
+            masked0, masked1 = (Masked.of(self.photos[each]) for each in names)
             extractor = with_options(pipeline.extractor, resize=variant.resize, max_keypoints=variant.points)
             options = Subpixel() if variant.refined else None
-            crops = closer_matches((photo0, photo1), matches, (extractor, pipeline.matcher), options)
+            crops = closer_matches((masked0, masked1), matches, (extractor, pipeline.matcher), options)
             matches = matches if crops is None else joined_matches(matches, crops.matches)
             taken += time.process_time() - start
         return matches, taken
