@@ -178,6 +178,27 @@ class Pipeline:
                 found[at] = found[at] if crops is None else joined_matches(found[at], crops.matches)
         return found
 
+    def _joined(
+        self,
+        photos: tuple[Photo, Photo],
+        masks: tuple[ImageSource | None, ImageSource | None],
+        found: tuple[Features, Features, Matches],
+        overlap_probability: float | None,
+        clock: Clock,
+    ) -> tuple[tuple[Features, Features, Matches], float | None]:
+        """What other features, and crops, find beside; and how likely the photos overlap by all verdicts."""
+        if self.also is not None:
+            with clock("also"):
+                more = self.also.run(*photos, mask0=masks[0], mask1=masks[1], limits=NONE)
+            found = _beside(found, more)
+            overlap_probability = joined_probability(overlap_probability, more.overlap_probability)
+        if self.closer:
+            with clock("crop"):
+                crops = self._closer(photos, masks, found[2])
+            if crops is not None:
+                found = _beside(found, crops)
+        return found, overlap_probability
+
     def _closer(
         self, images: Sequence[ImageSource | Photo], masks: Sequence[ImageSource | None], matches: Matches
     ) -> Matched | None:
@@ -252,16 +273,8 @@ class Pipeline:
             with clock("refine"):
                 matches = self._refined(photos, (features0, features1), matches)
         own = features0, features1, matches
-        if self.also is not None:
-            with clock("also"):
-                more = self.also.run(*photos, mask0=mask0, mask1=mask1, limits=NONE)
-            features0, features1, matches = _joined((features0, features1, matches), more)
-            overlap_probability = joined_probability(overlap_probability, more.overlap_probability)
-        if self.closer:
-            with clock("crop"):
-                crops = self._closer(photos, (mask0, mask1), matches)
-            if crops is not None:
-                features0, features1, matches = _joined((features0, features1, matches), crops)
+        joined, overlap_probability = self._joined(photos, (mask0, mask1), own, overlap_probability, clock)
+        features0, features1, matches = joined
         verification = share = None
         if verify is not None:
             with clock("verify"):
@@ -285,7 +298,7 @@ class Pipeline:
         )
 
 
-def _joined(
+def _beside(
     first: tuple[Features, Features, Matches], more: PairResult | Matched
 ) -> tuple[Features, Features, Matches]:
     features0, features1, matches = first
