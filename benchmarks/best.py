@@ -28,8 +28,10 @@ from photoglue.evaluation.protocols import protocol_named
 from photoglue.evaluation.solving import Task, solve
 from photoglue.geometry.epipolar import fundamental_matrix, sampson_distance
 from photoglue.image import load_photo
-from photoglue.limits import joined_matches, refine_matches
+from photoglue.limits import Subpixel, joined_matches, refine_matches
 from photoglue.limits.rotation import with_options
+from photoglue.limits.views import Masked
+from photoglue.limits.zoom import closer_matches
 from photoglue.machine import version_line
 from photoglue.pipeline import ALSO_RESIZE
 from photoglue.structs import Features
@@ -62,7 +64,9 @@ VARIANTS = {
     "1600 px": LARGE,
     "both orders": replace(LARGE, both_orders=True),
     "1600 px, sub-pixel": replace(LARGE, refined=True),
-    "best: and DISK": replace(LARGE, refined=True, also="disk"),
+    "and DISK": replace(LARGE, refined=True, also="disk"),
+    "and SIFT": replace(LARGE, refined=True, also="disk,sift"),
+    "best: DISK and crops": replace(LARGE, refined=True, also="disk,crop"),
 }
 
 
@@ -100,9 +104,17 @@ class Bench:
             photo0, photo1 = (self.photos[each] for each in names)
             matches = refine_matches(photo0, photo1, matches, resize=self.side(names[0], variant))
         taken = seconds0 + seconds1 + time.process_time() - start
-        if variant.also is not None and pipeline.also is not None:
-            more, longer = self.matched(names, replace(variant, also=None, resize=ALSO_RESIZE), pipeline.also)
-            return joined_matches(matches, more), taken + longer
+        if pipeline.also is not None:
+            more, longer = self.matched(names, replace(variant, resize=ALSO_RESIZE), pipeline.also)
+            matches, taken = joined_matches(matches, more), taken + longer
+        if pipeline.closer:
+            start = time.process_time()
+            masked0, masked1 = (Masked.of(self.photos[each]) for each in names)
+            extractor = with_options(pipeline.extractor, resize=variant.resize, max_keypoints=variant.points)
+            options = Subpixel() if variant.refined else None
+            crops = closer_matches((masked0, masked1), matches, (extractor, pipeline.matcher), options)
+            matches = matches if crops is None else joined_matches(matches, crops.matches)
+            taken += time.process_time() - start
         return matches, taken
 
 

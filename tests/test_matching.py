@@ -39,6 +39,16 @@ class TestEverything:
         assert 0 < len(kept) < len(alone)
 
     @pytest.mark.slow
+    def test_other_features_are_a_text_or_a_list(self, motorcycle):
+        import photoglue
+
+        alone = photoglue.match_images(*motorcycle, max_keypoints=64)
+        listed, named = (
+            photoglue.match_images(*motorcycle, max_keypoints=64, also=also) for also in (["disk"], "disk")
+        )
+        assert torch.equal(listed.indices, named.indices) and len(listed) > len(alone)
+
+    @pytest.mark.slow
     def test_refined(self, motorcycle):
         """Photos of a stereo rig: partners lie in one row."""
         import photoglue

@@ -31,6 +31,6 @@ def test_the_edge_preset_is_the_released_network_in_five_layers(motorcycle):
 def test_the_best_preset_brings_points_pixels_refinement_and_disk():
     from photoglue import LightGlueConfig, preset
 
-    options = {"max_keypoints": 4096, "resize": 1600, "refine": "subpixel", "also": "disk"}
+    options = {"max_keypoints": 4096, "resize": 1600, "refine": "subpixel", "also": "disk,crop"}
     assert preset("best") == {"config": LightGlueConfig.accurate(), **options}
     assert "also" not in preset("best", "sift") and preset("best", "disk") == preset("best")

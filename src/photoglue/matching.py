@@ -101,6 +101,8 @@ def _cached_pipeline(
 ) -> Pipeline:
     """The pipeline with these options: one that was made before, unless its file of weights has changed since."""
     path = None if weights is None else Path(weights)
+    if isinstance(options.get("also"), list):
+        options["also"] = tuple(options["also"])
     if matcher is not None:  # a user's object is not kept, but the extractor is
         made = _pretrained(path, matcher=_NEAREST, **options)
         return Pipeline(made.extractor, matcher, made.refine, made.also)

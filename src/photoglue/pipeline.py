@@ -13,10 +13,12 @@ from photoglue.extractors.base import Extractor
 from photoglue.extractors.named import named_extractor
 from photoglue.geometry.camera import PinholeCamera
 from photoglue.image import ImageSource, load_photo
-from photoglue.limits.joined import joined_features, joined_matches
+from photoglue.limits.joined import CROP, features_beside, joined_features, joined_matches, joined_probability
 from photoglue.limits.look_alikes import partnered_share
 from photoglue.limits.remedies import NONE, Limits, When, remedied
 from photoglue.limits.subpixel import Subpixel, refine_matches
+from photoglue.limits.views import Masked, Matched
+from photoglue.limits.zoom import closer_matches
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.lightglue import LightGlue, LightGlueConfig
 from photoglue.matchers.lightglue.pretrained import is_released
@@ -42,7 +44,10 @@ class Pipeline:
     """Move the points of image 1 to where they look most like their partners; None: they stay where the extractor found
     them. See ``limits.refine_matches``."""
     also: "Pipeline | None" = None
-    """Another extractor and matcher, whose points and matches are added; see ``limits.joined_matches``."""
+    """Another extractor and matcher, whose points and matches are added; it may have others itself. See
+    ``limits.joined_matches``."""
+    closer: bool = False
+    """Add matches between crops of what the images share, by all matches found; see ``limits.closer_matches``."""
 
     @classmethod
     def pretrained(  # noqa: PLR0913  (everything that `photoglue match` can choose)
@@ -58,7 +63,7 @@ class Pipeline:
         precision: Precision = "auto",
         allow_noncommercial: bool = False,
         refine: Refine | None = None,
-        also: str | None = None,
+        also: str | Sequence[str] | None = None,
         **extractor_options: Any,
     ) -> "Pipeline":
         """An extractor with its released weights, and a matcher for its features.
@@ -77,18 +82,21 @@ class Pipeline:
             allow_noncommercial: Accept weights whose licence forbids commercial use (SuperPoint, HardNet).
             refine: "subpixel": move the points of image 1 to where they look most like their partners; None: leave
                 them where the extractor found them.
-            also: Other features, such as "disk", whose matches by their released LightGlue are added: seen at 1024
-                pixels at most, with the same ``max_keypoints``, ``ignore_alpha``, ``config`` and ``refine``. None, or
-                ``features``: none.
+            also: Other features, such as "disk", ["disk", "sift"] or "disk,sift", whose matches by their released
+                LightGlue are added: seen at 1024 pixels at most, with the same ``max_keypoints``, ``ignore_alpha``,
+                ``config`` and ``refine``; "crop" among them: those of ``features`` again, between crops of what all
+                matches say that the images share. None: none;
+                ``features`` themselves do not count.
             **extractor_options: Other fields of the extractor's config, such as ``nms_radius`` or
                 ``detection_threshold``.
 
         Raises:
-            ConfigError: If there are no such features or options, no matcher for them, or no such device.
+            ConfigError: If there are no such features or options, no matcher for them, or no such device, or ``also``
+                has features twice.
             LicenceError: If the weights are non-commercial and that was not accepted.
             WeightsError: If weights cannot be had, are corrupt or do not fit.
         """
-        chosen = choose_device(device)
+        chosen, others = choose_device(device), features_beside(also, features)
         if matcher is not None and not (config is None and weights is None):
             raise ConfigError("config and weights are LightGlue's; leave them out where a matcher is given.")
         extractor = named_extractor(
@@ -100,13 +108,16 @@ class Pipeline:
             **extractor_options,
         ).to(chosen)
         other = None
-        if also is not None and also != features:
+        closer = CROP in others
+        others = [name for name in others if name != CROP]
+        if others:
             options: dict[str, Any] = {"max_keypoints": max_keypoints, "config": config, "refine": refine}
             options |= {"resize": min(resize or ALSO_RESIZE, ALSO_RESIZE), "device": chosen, "precision": precision}
             options["ignore_alpha"] = extractor.config.ignore_alpha
-            other = cls.pretrained(also, allow_noncommercial=allow_noncommercial, **options)
+            options |= {"allow_noncommercial": allow_noncommercial, "also": others[1:]}
+            other = cls.pretrained(others[0], **options)
         matcher = matcher or create_matcher(extractor.kind, config, weights, chosen, precision)
-        return cls(extractor, matcher, refine, other)
+        return cls(extractor, matcher, refine, other, closer)
 
     def match(
         self,
@@ -160,10 +171,43 @@ class Pipeline:
             self._refined((images[i], images[j]), (features[i], features[j]), matches)
             for (i, j), matches in zip(pairs, matched, strict=True)
         ]
-        if self.also is None:
-            return found
-        more = self.also.match_many(images, pairs)
-        return [joined_matches(first, second) for first, second in zip(found, more, strict=True)]
+        if self.also is not None:
+            more = self.also.match_many(images, pairs)
+            found = [joined_matches(first, second) for first, second in zip(found, more, strict=True)]
+        if self.closer:
+            for at, (i, j) in enumerate(pairs):
+                crops = self._closer((images[i], images[j]), (None, None), found[at])
+                found[at] = found[at] if crops is None else joined_matches(found[at], crops.matches)
+        return found
+
+    def _joined(
+        self,
+        photos: tuple[Photo, Photo],
+        masks: tuple[ImageSource | None, ImageSource | None],
+        found: tuple[Features, Features, Matches],
+        overlap_probability: float | None,
+        clock: Clock,
+    ) -> tuple[tuple[Features, Features, Matches], float | None]:
+        """What other features, and crops, find beside; and how likely the photos overlap by all verdicts."""
+        if self.also is not None:
+            with clock("also"):
+                more = self.also.run(*photos, mask0=masks[0], mask1=masks[1], limits=NONE)
+            found = _beside(found, more)
+            overlap_probability = joined_probability(overlap_probability, more.overlap_probability)
+        if self.closer:
+            with clock("crop"):
+                crops = self._closer(photos, masks, found[2])
+            if crops is not None:
+                found = _beside(found, crops)
+        return found, overlap_probability
+
+    def _closer(
+        self, images: Sequence[ImageSource | Photo], masks: Sequence[ImageSource | None], matches: Matches
+    ) -> Matched | None:
+        """What crops of the common part give, refined."""
+        photo0, photo1 = (Masked.of(image, mask) for image, mask in zip(images, masks, strict=True))
+        options = Subpixel() if self.refine == "subpixel" else self.refine
+        return closer_matches((photo0, photo1), matches, (self.extractor, self.matcher), options)
 
     def _refined(
         self,
@@ -230,11 +274,9 @@ class Pipeline:
         if self.refine is not None:
             with clock("refine"):
                 matches = self._refined(photos, (features0, features1), matches)
-        if self.also is not None:
-            with clock("also"):
-                more = self.also.run(*photos, mask0=mask0, mask1=mask1, limits=NONE)
-            features0, features1, matches = _joined((features0, features1, matches), more)
-            overlap_probability = max(overlap_probability or 0.0, more.overlap_probability or 0.0) or None
+        own = features0, features1, matches
+        joined, overlap_probability = self._joined(photos, (mask0, mask1), own, overlap_probability, clock)
+        features0, features1, matches = joined
         verification = share = None
         if verify is not None:
             with clock("verify"):
@@ -243,7 +285,7 @@ class Pipeline:
                 if threshold_px is None:
                     threshold_px = poselib.scaled_threshold_px(verify, sizes, self.extractor.config.resize)
                 verification = verify_pair(matches, verify, sizes, cameras, threshold_px)
-                share = partnered_share(features0, features1, matches, verification.inliers)
+                share = partnered_share(*own, verification.inliers[: len(own[2])])  # others' points come last
         return PairResult(
             image0=photos[0].image.cpu(),
             image1=photos[1].image.cpu(),
@@ -258,7 +300,9 @@ class Pipeline:
         )
 
 
-def _joined(first: tuple[Features, Features, Matches], more: PairResult) -> tuple[Features, Features, Matches]:
+def _beside(
+    first: tuple[Features, Features, Matches], more: PairResult | Matched
+) -> tuple[Features, Features, Matches]:
     features0, features1, matches = first
     return (
         joined_features(features0, more.features0),

@@ -21,7 +21,7 @@ PRESETS: Mapping[str, LightGlueConfig] = MappingProxyType(
 """Names of LightGlue's options for the command line, the most careful ones first."""
 EXTRACTION: Mapping[str, Mapping[str, int | str]] = MappingProxyType(
     {
-        "best": {"max_keypoints": 4096, "resize": 1600, "refine": "subpixel", "also": "disk"},
+        "best": {"max_keypoints": 4096, "resize": 1600, "refine": "subpixel", "also": "disk,crop"},
         "edge": {"max_keypoints": 512, "resize": 640},
     }
 )
@@ -42,7 +42,7 @@ def preset(name: str, features: str = "aliked") -> dict[str, Any]:
 
     Args:
         name: "best": all layers and up to 4096 points of photos of 1600 pixels, refined to fractions of a pixel,
-            and DISK's matches beside them (not beside SIFT's, which need no other weights);
+            and beside them DISK's matches and those of crops (not beside SIFT's, which need no other weights);
             "accurate" or "sfm": all layers and points; "default" or "slam": the official exits and pruning;
             "realtime": earlier ones; "edge": earlier ones in 5 layers, with 512 points of photos of 640 pixels.
         features: The features that the options are for.

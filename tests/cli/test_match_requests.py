@@ -246,10 +246,11 @@ def test_a_preset_brings_its_extraction_along(command, words, wanted):
     ("words", "wanted"),
     [
         ("", (None, None)),
-        ("--preset best", ("subpixel", "disk")),
+        ("--preset best", ("subpixel", "disk,crop")),
         ("--preset best --also None", ("subpixel", None)),
         ("--preset best --features sift", ("subpixel", None)),
         ("--preset best --refine None --also sift", (None, "sift")),
+        ("--preset best --also disk,sift", ("subpixel", "disk,sift")),
         ("--preset best --store m.h5", (None, None)),
     ],
 )

@@ -1,5 +1,7 @@
 """Crops of what two photos share: how large they are seen, and when there is nothing to cut."""
 
+import dataclasses
+
 import pytest
 import torch
 from tests.helpers.tiny_photos import Bright
@@ -7,9 +9,11 @@ from tests.helpers.tiny_photos import Bright
 from photoglue.decode import Photo
 from photoglue.extractors.base import ExtractorConfig
 from photoglue.limits.common import Common
+from photoglue.limits.subpixel import Subpixel
 from photoglue.limits.views import Masked, Matched
-from photoglue.limits.zoom import ENLARGED, FAINTER, long_sides, match_zoomed, probe_zoom
+from photoglue.limits.zoom import ENLARGED, FAINTER, closer_matches, long_sides, match_zoomed, probe_zoom
 from photoglue.matchers.nearest import NearestNeighbor
+from photoglue.structs import Remedies
 
 
 def common(scale, box0, box1):
@@ -75,3 +79,21 @@ def test_a_photo_with_itself_is_not_cut(photo):
 def test_black_photos_give_nothing():
     black = Masked(photo=Photo(image=torch.zeros(1, 30, 40)))
     assert probe_zoom((black, black), (Bright(), NearestNeighbor())) is None
+
+
+def test_crops_of_what_other_features_found(photo, monkeypatch):
+    extractor, matcher = Bright(), NearestNeighbor()
+    features = photo.features(extractor, None, 20)
+    matches = matcher.match(features, features)
+    boxes = (0, 0, 70, 60), (0, 0, 66, 64)
+    monkeypatch.setattr("photoglue.limits.zoom.common_part", lambda *_: common(1.0, *boxes))
+    found = closer_matches((photo, photo), matches, (extractor, matcher))
+    guide = Matched(features0=features, features1=features, matches=matches)
+    cut, _ = match_zoomed((photo, photo), guide, (extractor, matcher))
+    assert len(found.matches) > 0 and torch.equal(found.matches.points1, cut.matches.points1)
+    refined = closer_matches((photo, photo), matches, (extractor, matcher), Subpixel())
+    assert refined.matches.refine == "subpixel"
+    turned = dataclasses.replace(matches, remedies=Remedies(tried=("rotation",), turned_deg=90.0))
+    assert closer_matches((photo, photo), turned, (extractor, matcher)) is None
+    monkeypatch.setattr("photoglue.limits.zoom.common_part", lambda *_: None)
+    assert closer_matches((photo, photo), matches, (extractor, matcher), Subpixel()) is None

@@ -85,8 +85,9 @@ class Match:
     """Draw all points, coloured by the layer at which they were dropped, into this .png, .jpg, .pdf or .svg file."""
     refine: Literal["subpixel"] | None = None
     """Move the points of the second photo, by fractions of a pixel, to where they look most like their partners."""
-    also: FeaturesName | None = None
-    """Add the matches of other features, such as disk; seen at 1024 pixels at most."""
+    also: str | None = None
+    """Add the matches of other features, such as disk, or disk,sift, seen at 1024 pixels at most; with crop among them,
+    those between crops of what the photos share."""
     verify: Model | None = None
     """Check the matches against one geometric model, and count those that agree."""
     intrinsics: tuple[str, ...] = ()
@@ -114,7 +115,7 @@ class Match:
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
     realtime earlier; edge has 5 layers. If nothing else is said, edge has 512 points and 640 pixels, best 4096 points,
-    1600 pixels, --refine subpixel and --also disk."""
+    1600 pixels, --refine subpixel and --also disk,crop."""
     weights: Path | None = None
     """A LightGlue checkpoint of your own, or the name of a released one, such as sift-official."""
     precision: Precision = "auto"

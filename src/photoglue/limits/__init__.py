@@ -1,6 +1,6 @@
 """What one pass of extractor and matcher cannot do, done in a second one where it helps."""
 
-from photoglue.limits.joined import joined_features, joined_matches
+from photoglue.limits.joined import joined_features, joined_matches, joined_probability
 from photoglue.limits.look_alikes import partnered_share
 from photoglue.limits.remedies import Limits, When
 from photoglue.limits.rotation import extract_turned
@@ -15,6 +15,7 @@ __all__ = [
     "extract_turned",
     "joined_features",
     "joined_matches",
+    "joined_probability",
     "partnered_share",
     "refine_matches",
     "refine_points",

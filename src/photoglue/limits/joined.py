@@ -4,12 +4,42 @@ Corners and blobs, and the photos that were learned from, differ between extract
 on are often matched by another. Their points and matches are joined, and a robust estimator picks what agrees.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from photoglue.errors import ConfigError
+from photoglue.extractors import EXTRACTORS
 from photoglue.structs import Features, Matches
+
+CROP = "crop"
+"""Among the names of other features: the first ones again, in crops of what both photos show."""
+TINY = 1e-13
+"""Probabilities are at least so far from 0 and 1."""
+
+
+def features_beside(also: str | Sequence[str] | None, features: str) -> list[str]:
+    """The names in "disk,sift", or in a list of names, but for ``features`` themselves.
+
+    Args:
+        also: Names of other features, or None.
+        features: The features that they are beside.
+
+    Raises:
+        ConfigError: If a name is empty, or features are named twice, if only by two names of theirs.
+    """
+    names = [name.strip() for name in (also.split(",") if isinstance(also, str) else also or ())]
+    first = EXTRACTORS.get(features, features)
+    names = [name for name in names if EXTRACTORS.get(name, name) != first]
+    every = [EXTRACTORS.get(name, name) for name in names]
+    if "" in names or len(set(every)) < len(every):
+        raise ConfigError(
+            f'also is {also!r}; it must name other features, each once, such as "disk" or "disk,sift", or "crop".'
+        )
+    return names
 
 
 def joined_features(first: Features, second: Features) -> Features:
@@ -50,6 +80,26 @@ def joined_matches(first: Matches, second: Matches) -> Matches:
         prune0=_both(first.prune0, second.prune0),
         prune1=_both(first.prune1, second.prune1),
     )
+
+
+def joined_probability(*probabilities: float | None) -> float | None:
+    """How likely photos overlap, where several matchers say how likely they find it: their odds, multiplied.
+
+    That is right for witnesses who err independently and hold an overlap for as likely as not before they look. What
+    only looks alike seldom does so to all of them; where one says nothing at all (odds of 1 to 5, as of a pair that it
+    failed on), another one that is sure prevails.
+
+    Args:
+        *probabilities: In [0, 1]; None: a matcher without a verdict, which does not count.
+
+    Returns:
+        The probability, in (0, 1); None if no matcher has a verdict.
+    """
+    logits = [math.log(max(each, TINY) / max(1 - each, TINY)) for each in probabilities if each is not None]
+    if not logits:
+        return None
+    most = -math.log(TINY)
+    return 1 / (1 + math.exp(-min(max(sum(logits), -most), most)))
 
 
 def _moved(partners: Tensor, shift: int) -> Tensor:

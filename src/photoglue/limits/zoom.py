@@ -6,13 +6,16 @@ smaller. Where the first pass finds nothing, smaller copies of either photo are 
 photos are cut to the common part, the objects brought to one size, and the crops are matched.
 """
 
+from dataclasses import replace
 from typing import TypeAlias
 
 from photoglue.extractors.base import Extractor
 from photoglue.limits.common import Common, common_part
 from photoglue.limits.rotation import with_options
+from photoglue.limits.subpixel import Subpixel, refine_matches
 from photoglue.limits.views import Box, Masked, Matched, match_parts
 from photoglue.matchers.base import Matcher
+from photoglue.structs import Features, Matches
 
 Photos: TypeAlias = tuple[Masked, Masked]
 Tools: TypeAlias = tuple[Extractor, Matcher]
@@ -82,6 +85,33 @@ def match_zoomed(photos: Photos, first: Matched, tools: Tools) -> tuple[Matched,
             break
         found, seen = (cut, common), boxes
     return found
+
+
+def closer_matches(photos: Photos, matches: Matches, tools: Tools, refine: Subpixel | None = None) -> Matched | None:
+    """Matches between crops of what two photos share by matches of any features, in pixels of the photos.
+
+    Args:
+        photos: The photos.
+        matches: Those of any extractor, or of several.
+        tools: Extractor and matcher.
+        refine: How the matches are refined; None: not at all.
+
+    Returns:
+        None if the matches do not tell what is shared, it is all of both photos, or one pass was not enough and photos
+        were turned, cut or matched in tiles already.
+    """
+    if matches.remedies is not None and matches.remedies.applied:
+        return None
+    none = matches.keypoints0[:0]
+    empty = Features(keypoints=none, descriptors=none, scores=none[:, 0], image_size=photos[0].size)
+    cut = match_zoomed(photos, Matched(features0=empty, features1=empty, matches=matches), tools)
+    if cut is None or refine is None:
+        return None if cut is None else cut[0]
+    found = cut[0]
+    features = found.features0, found.features1
+    images = photos[0].photo, photos[1].photo
+    refined = refine_matches(*images, found.matches, resize=None, options=refine, features=features)
+    return replace(found, matches=refined)
 
 
 def long_sides(common: Common, extractor: Extractor) -> tuple[int, int]:
