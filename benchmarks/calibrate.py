@@ -79,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--features", default="aliked")
+    parser.add_argument("--layers", type=int, help="so many layers; of aliked-t16 5 are those of its small network")
     parser.add_argument("--per-scene", type=int, default=PAIRS_PER_SCENE, help="training pairs of each scene")
     parser.add_argument("--every", type=int, default=1, help="look-alikes of every so many of the clean photos")
     parser.add_argument("--negatives", type=int, default=NEGATIVES, help="unrelated pairs to measure on")
@@ -88,17 +89,17 @@ def main() -> None:
     chance = random.Random(0)
     pairs = training_pairs(options.data, options.per_scene, chance)
     features = extracted(pairs, options.features, None)
-    training = list(matched_variously(pairs, features, chance))
+    training = list(matched_variously(pairs, features, chance, options.layers))
     print("\n| scenes left out | matches | correct | ECE before | after |\n|---|---|---|---|---|")
     for name, errors in measured(training).scenes.items():
         print(f"| {name} | {shown(errors)} |")
-    alike = look_alikes(options.data / "train_images", options.features, options.every)
+    alike = look_alikes(options.data / "train_images", options.features, options.every, options.layers)
     verdict = fit(training, alike)
     print_look_alikes(alike, {"neighbours do not count": fit(training), "neighbours count": verdict})
-    print(f'\n"{model_of(kind_of(features))}": {verdict}\n', flush=True)
+    print(f'\n"{model_of(kind_of(features), options.layers)}": {verdict}\n', flush=True)
     pairs = measured_pairs(options.data, options.negatives, random.Random(1))
     features = extracted(pairs, options.features, 1024)
-    matcher = LightGlue.pretrained(kind_of(features))
+    matcher = LightGlue.pretrained(kind_of(features), LightGlueConfig(n_layers=options.layers))
     by_count = {count: [judged(pair, features, matcher, count) for pair in pairs] for count in MEASURED_KEYPOINTS}
     print_scores([pair for members in by_count.values() for pair in members], verdict)
     print_pairs(by_count, verdict)
@@ -167,13 +168,13 @@ def kind_of(features: Mapping[Path, Features]) -> str:
 
 
 def matched_variously(
-    pairs: Sequence[PhotoPair], features: dict[Path, Features], chance: random.Random
+    pairs: Sequence[PhotoPair], features: dict[Path, Features], chance: random.Random, n_layers: int | None
 ) -> Iterator[JudgedPair]:
     """Each pair once, with a number of keypoints, a depth and a precision that are drawn for it."""
     kind = kind_of(features)
     matchers = {
         f"{depth} {precision}": LightGlue.pretrained(kind, config, precision=precision)
-        for depth, config in (("adaptive", LightGlueConfig()), ("full", LightGlueConfig.accurate()))
+        for depth, config in zip(("adaptive", "full"), configs(n_layers), strict=True)
         for precision in ("float32", "bfloat16")
     }
     for pair in pairs:
@@ -181,13 +182,18 @@ def matched_variously(
         yield judged(pair, features, matchers[setting], chance.choice(KEYPOINTS))
 
 
-def look_alikes(folder: Path, name: str, every: int) -> list[JudgedPair]:
+def configs(n_layers: int | None) -> tuple[LightGlueConfig, LightGlueConfig]:
+    """With exits and pruning, and without."""
+    return LightGlueConfig(n_layers=n_layers), LightGlueConfig.accurate(n_layers=n_layers)
+
+
+def look_alikes(folder: Path, name: str, every: int, n_layers: int | None) -> list[JudgedPair]:
     """Parts of photos that may be used for training, matched; correct are those matches that the cut allows."""
     lines = [line.split("\t") for line in (folder / "MANIFEST.tsv").read_text().splitlines()[1:]]
     found = []
     sizes = ((512, 768), (1024, 2048))
     extractors = [create_extractor(name, resize=side, max_keypoints=points) for side, points in sizes]
-    matchers = [LightGlue.pretrained(extractors[0].kind, config) for config in (None, LightGlueConfig.accurate())]
+    matchers = [LightGlue.pretrained(extractors[0].kind, config) for config in configs(n_layers)]
     for seed, photo in enumerate([line[0] for line in lines if line[1] == "yes"][::every]):
         image, tools = load_image(folder / photo), (extractors[seed % 6 == 5], matchers[seed % 2])
         if min(image.shape[1:]) < SMALLEST:

@@ -93,6 +93,7 @@ def main() -> None:
         trainer.resume()
     trainer.run()
     learned = trainer.model if trainer.averaged is None else trainer.averaged
+    learned.config = LightGlueConfig()  # which files are used with if nothing else is said
     learned.eval().half().save(args.out / "model.safetensors")
 
 

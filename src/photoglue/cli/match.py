@@ -114,8 +114,8 @@ class Match:
     """LightGlue, mutual nearest neighbours, or a file (or folder) that `photoglue export matcher` wrote."""
     preset: PresetName = "default"
     """How early LightGlue may exit and drop points: sfm (or accurate) never, slam (or default) as the official code,
-    realtime earlier; edge has 5 layers. If nothing else is said, edge has 512 points and 640 pixels, best 4096 points,
-    1600 pixels, --refine subpixel and --also disk,crop."""
+    realtime earlier; edge has 5 layers (of aliked-t16 a small network). If nothing else is said, edge has 512 points,
+    640 pixels; best has 4096 points, 1600 pixels, --refine subpixel and --also disk,crop."""
     weights: Path | None = None
     """A LightGlue checkpoint of your own, or the name of a released one, such as sift-official."""
     precision: Precision = "auto"

@@ -1,3 +1,5 @@
+import pytest
+
 from photoglue.extractors import EXTRACTORS, create_extractor
 from photoglue.matchers.lightglue.kinds import MODEL_OF_KIND, kinds_of, model_of
 from photoglue.matchers.lightglue.pretrained import WEIGHTS
@@ -24,3 +26,15 @@ def test_our_sift_is_preferred_and_the_official_one_fits():
     assert "sift-opencv" in kinds_of("sift-official")
     assert "sift" in EXTRACTORS
     assert create_extractor("sift").kind in kinds_of("sift-photoglue")
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "model"),
+    [(None, "aliked-t16-photoglue"), (6, "aliked-t16-photoglue"), (5, "aliked-t16-edge"), (2, "aliked-t16-edge")],
+)
+def test_few_layers_are_those_of_a_small_model(n_layers, model):
+    assert model_of("aliked-t16", n_layers) == model
+    assert model in WEIGHTS
+    assert kinds_of(model) == ("aliked-t16",)
+    assert model_of("aliked-t16-photoglue", n_layers) == "aliked-t16-photoglue"  # who names a model has it
+    assert model_of("aliked-n16", n_layers) == "aliked"

@@ -14,7 +14,10 @@ from photoglue.weights import locate, sha256_of
 pytest.importorskip("cv2", exc_type=ImportError)
 
 
-@pytest.mark.parametrize(("name", "most"), [("sift-photoglue", 25_000_000), ("aliked-t16-photoglue", 4_000_000)])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("sift-photoglue", 25_000_000), ("aliked-t16-photoglue", 4_000_000), ("aliked-t16-edge", 4_000_000)],
+)
 def test_the_file_is_in_the_package_and_small(name, most):
     record = WEIGHTS[name]
     located = locate(record)
@@ -70,6 +73,22 @@ def test_that_of_the_smallest_aliked_changes_the_official_one(motorcycle):
     ours, precision = right_of(model.match(*features))
     assert ours > ratio
     assert precision > max(0.85, ratio_precision - 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_the_small_network_of_the_smallest_aliked(motorcycle):
+    model = LightGlue.pretrained("aliked-t16", LightGlueConfig.accurate(n_layers=5), precision="float32")
+    assert model.shape.kinds == ("aliked-t16",)
+    assert (model.shape.input_dim, model.shape.n_layers, model.shape.descriptor_dim) == (64, 5, 128)
+    config = ALIKEDConfig(variant="t16", max_keypoints=512, resize=512)
+    features = ALIKED.pretrained(config).extract_many(motorcycle)
+    ratio, ratio_precision = right_of(NearestNeighbor(ratio=0.9).match(*features))
+    found = model.match(*features)
+    ours, precision = right_of(found)
+    assert ours > 0.95 * ratio  # nearly as many, and fewer wrong ones: 3 % where the ratio test has 7
+    assert precision > ratio_precision + 0.02
+    assert model.overlap_probability(found) > 0.9  # although it has 5 layers, which are all
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ class LightGlue(nn.Module, Matcher):
 
         Args:
             features: "aliked", "disk", "superpoint", "sift" (our model, which comes with PhotoGlue) or "doghardnet";
-                "sift-official"; or a kind of features, such as "aliked-n16rot".
+                "sift-official"; or a kind of features, such as "aliked-n16rot". "aliked-t16" has a small model beside
+                its own, which is taken if the options want 5 layers or fewer, or by its name, "aliked-t16-edge".
             config: The options; None: the defaults.
             path: A file to use instead of searching and downloading; it must be the same file.
             precision: See ``prepare``.
@@ -103,7 +104,8 @@ class LightGlue(nn.Module, Matcher):
             ConfigError: If there are no weights of that name, or more layers are asked for than they have.
             WeightsError: If they cannot be had or are corrupt.
         """
-        return cls._of_stored(pretrained.released(features, path), config).prepare(precision)
+        n_layers = None if config is None else config.n_layers
+        return cls._of_stored(pretrained.released(features, path, n_layers), config).prepare(precision)
 
     @classmethod
     def from_checkpoint(

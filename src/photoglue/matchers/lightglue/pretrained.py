@@ -81,6 +81,9 @@ WEIGHTS: Mapping[str, WeightsRecord] = MappingProxyType(
         "aliked-t16-photoglue": _own(
             "aliked-t16-photoglue", "00efc4b7070dc10652f6c1ffd98a428160c7559a6bb8d0a50690ff2e6b72b155", 2_170_426
         ),
+        "aliked-t16-edge": _own(
+            "aliked-t16-edge", "618fdc7ab4f395cd34af60df51e60386da8741f0dc197d3132301d3e22d0e5ff", 3_338_770
+        ),
     }
 )
 """The official models, and our own."""
@@ -94,6 +97,7 @@ INPUT_DIMS: Mapping[str, int] = MappingProxyType(
         "doghardnet": 128,
         "sift-photoglue": 128,
         "aliked-t16-photoglue": 64,
+        "aliked-t16-edge": 64,
     }
 )
 
@@ -118,18 +122,19 @@ def is_released(weights: str | os.PathLike[str]) -> bool:
     return str(weights) in WEIGHTS and not Path(weights).exists()
 
 
-def released(features: str, path: str | os.PathLike[str] | None = None) -> StoredNetwork:
+def released(features: str, path: str | os.PathLike[str] | None = None, n_layers: int | None = None) -> StoredNetwork:
     """Read a released model.
 
     Args:
         features: Its name, or a kind of features.
         path: A file to use instead of searching and downloading.
+        n_layers: So many layers are wanted; None: all.
 
     Raises:
         ConfigError: If there is no such model.
         WeightsError: If the file cannot be had or is corrupt.
     """
-    name = model_of(features)
+    name = model_of(features, n_layers)
     if name not in WEIGHTS:
         raise ConfigError(
             f"There is no released LightGlue for {features!r}. There are: {', '.join(WEIGHTS)}. "

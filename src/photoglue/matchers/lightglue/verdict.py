@@ -177,6 +177,14 @@ VERDICTS: Mapping[str, PairVerdict] = MappingProxyType(
             failures=0.2,
             neighbors=2.49,
         ),
+        # benchmarks/calibrate.py --features aliked-t16 --layers 5 --per-scene 6 --every 8
+        "aliked-t16-edge": PairVerdict(
+            calibration=ScoreCalibration(slope=0.763, offset=0.757),
+            offset=-3.04,
+            evidence=2.26,
+            failures=0.23,
+            neighbors=1.93,
+        ),
         # photoglue train calibrate, eight scenes, 9 pairs of each; fitted before the weights had low-rank changes
         "aliked-t16-photoglue": PairVerdict(
             calibration=ScoreCalibration(slope=0.848, offset=0.915), offset=-14.93, evidence=4.93, failures=0.2
