@@ -95,6 +95,7 @@ ELSEWHERE = {
     *("--cpu-time", "--every", "--sweep-every", "--threads", "--torch-attention", "--tf32", "--batch", "--part"),
     *(
         "--steps",
+        "--count",
         "--head",
         "--port",
         "--autoscaling-config",

@@ -212,10 +212,10 @@ class TestNeighbors:
 
 class TestTable:
     def test_rows_are_of_released_models_and_sensible(self):
-        from photoglue.matchers.lightglue.kinds import MODEL_OF_KIND
+        from photoglue.matchers.lightglue.pretrained import WEIGHTS
         from photoglue.matchers.lightglue.verdict import VERDICTS
 
-        assert {"aliked", "disk", "sift-photoglue"} <= set(VERDICTS) <= set(MODEL_OF_KIND.values())
+        assert {"aliked", "disk", "sift-photoglue"} <= set(VERDICTS) <= set(WEIGHTS)
         for verdict in VERDICTS.values():
             assert verdict(matches_with(np.full(300, 0.9))) > 0.99
             assert verdict(matches_with(np.full(10, 0.2))) < 0.25
