@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
@@ -156,6 +157,8 @@ def checkpoint(path: Path) -> StoredNetwork:
     Raises:
         WeightsError: If it cannot be read or holds no LightGlue.
     """
+    if not path.exists() and (near := get_close_matches(str(path), WEIGHTS, n=1)):
+        raise WeightsError(f"There is no weight file {str(path)!r}. A released model is called {near[0]!r}.")
     state = _complete(path)
     shape, config = _shape_of(state, str(path)), None
     metadata = _metadata(path)
