@@ -3,6 +3,7 @@
 import pytest
 import torch
 from aliked_networks import lively
+from instruction_sets import chosen
 from threads_agree import assert_threads_agree
 from torch.nn import functional
 
@@ -10,7 +11,6 @@ from photoglue import weights
 from photoglue.extractors.aliked import ALIKED, WEIGHTS, ALIKEDConfig
 from photoglue.image import load_image
 from photoglue.native import extract as native
-from photoglue.native.library import instruction_set, library
 
 pytestmark = pytest.mark.skipif(not native.has_kernels(), reason="the native library was not built")
 SIZES = [(64, 96), (45, 70), (3, 200), (1, 1)]
@@ -43,11 +43,8 @@ def test_maps_scores_and_descriptors_equal_those_of_torch(network, in_torch, cha
 @pytest.fixture(params=[b"avx512-vnni", b"avx2"])
 def instructions(request):
     """Has networks that are made from now on use an instruction set."""
-    before = instruction_set().encode()
-    if not library().photoglue_choose(request.param):
-        pytest.skip("this processor has not these instructions")
-    yield request.param
-    assert library().photoglue_choose(before)
+    with chosen(request.param):
+        yield request.param
 
 
 @pytest.mark.parametrize("variant", ["n16", "t16"])

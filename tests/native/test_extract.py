@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from instruction_sets import chosen
 from torch.nn import functional
 
 from photoglue.extractors.deform_conv import deform_conv
 from photoglue.extractors.keypoints import iterated_maxima
 from photoglue.native import extract as native
-from photoglue.native.library import instruction_set, library
 
 pytestmark = pytest.mark.skipif(not native.has_kernels(), reason="the native library was not built")
 
@@ -25,11 +25,8 @@ def threads(request):
 @pytest.fixture(params=[b"amx-int8", b"avx512-vnni", b"avx2"])
 def instructions(request):
     """Has kernels use an instruction set: of vectors of 16 numbers, but for the last."""
-    before = instruction_set().encode()
-    if not library().photoglue_choose(request.param):
-        pytest.skip("this processor has not these instructions")
-    yield request.param
-    assert library().photoglue_choose(before)
+    with chosen(request.param):
+        yield request.param
 
 
 def rows(*shape: int) -> torch.Tensor:
