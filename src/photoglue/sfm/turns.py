@@ -21,7 +21,7 @@ from photoglue.structs import Features
 
 CONNECTS = 100
 """Inliers of a verified pair from which on two photos surely are not turned against each other; of photos that are,
-up to 44 were seen to agree by chance. What is looked at in vain costs half a second."""
+up to 44 were seen to agree by chance."""
 FEWER = 30
 """So many are enough of a pair of whose matches"""
 MOST = 2 / 3

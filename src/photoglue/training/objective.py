@@ -8,12 +8,12 @@ from typing import TypeAlias, final
 import numpy as np
 import torch
 
+from photoglue.limits.turning import turned
 from photoglue.matchers.lightglue import LightGlue
 from photoglue.structs import Features, TensorStruct
 from photoglue.training.ground_truth import DEFAULT_RULES, LabelRules, Labels, label
 from photoglue.training.losses import LossConfig, LossTerms, losses
 from photoglue.training.pairs.base import TrainingPair
-from photoglue.training.turning import turned
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from photoglue.errors import ConfigError
+from photoglue.limits.turning import turned
 from photoglue.structs import Features
-from photoglue.training.turning import turned
 
 
 def _features(**more):

@@ -25,7 +25,7 @@ def turned(features: Features, angle: float) -> Features:
     if features.orientations is None:
         raise ConfigError(
             f"{features.kind or 'These'} features have no orientations: their descriptors change when a photo is "
-            "turned. Leave --turned 0; homographies turn photos themselves (--full-circle)."
+            "turned. To train with them, leave --turned 0; homographies turn photos themselves (--full-circle)."
         )
     (width, height), cosine, sine = features.image_size, math.cos(angle), math.sin(angle)
     # A whole turn of an axis, but for rounding, must not add a pixel.
